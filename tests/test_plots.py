@@ -1,0 +1,171 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from coursekit import plots
+from coursekit.train import History
+
+CLASSES = ["cat", "dog", "owl"]
+
+
+def texts(ax) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+def drawn(figure) -> list:
+    """The axes of a grid that hold a picture."""
+    return [ax for ax in figure.axes if ax.images]
+
+
+def five_epochs() -> History:
+    history = History()
+    for train, valid in [(1.0, 0.9), (0.5, 0.6), (0.25, 0.5), (0.1, 0.55), (0.05, 0.7)]:
+        history.append(
+            {"loss": train, "accuracy": 1 - train}, {"loss": valid, "accuracy": 1 - valid}, 1e-3, 1.0
+        )
+    return history
+
+
+@pytest.mark.parametrize("shape", [(7, 28, 28), (7, 1, 28, 28), (7, 3, 28, 28)])
+def test_pictures_draws_every_image_under_its_title(shape):
+    figure = plots.pictures(torch.rand(shape), [f"no. {i}" for i in range(7)], columns=4)
+    assert [ax.get_title() for ax in drawn(figure)] == [f"no. {i}" for i in range(7)]
+
+
+def test_pictures_draws_what_it_was_given_on_a_fixed_scale():
+    images = torch.rand(3, 4, 4)
+    for ax, image in zip(drawn(plots.pictures(images)), images, strict=True):
+        np.testing.assert_array_equal(ax.images[0].get_array(), image)
+        assert ax.images[0].get_clim() == (0, 1)  # a faint digit stays faint
+
+
+@pytest.mark.parametrize(
+    ("images", "titles", "words"),
+    [
+        (torch.rand(4, 784), None, r"`images` must be .* not \(4, 784\)"),
+        (torch.rand(0, 28, 28), None, "`images` is empty"),
+        (torch.rand(2, 28, 28), ["one"], "1 `titles` for 2 `images`"),
+    ],
+)
+def test_pictures_explains_what_it_cannot_draw(images, titles, words):
+    with pytest.raises(ValueError, match=words):
+        plots.pictures(images, titles)
+
+
+def test_weights_share_one_scale_with_zero_in_the_middle():
+    limits = {
+        ax.images[0].get_clim() for ax in drawn(plots.weights(torch.tensor([[0.1, -2, 0, 0], [1, 0, 0, 0]])))
+    }
+    assert limits == {(-2, 2)}
+
+
+def test_weights_must_be_square_pictures():
+    with pytest.raises(ValueError, match=r"\(units, side²\).*not \(3, 10\)"):
+        plots.weights(torch.rand(3, 10))
+
+
+def test_most_confident_mistakes_come_surest_first():
+    probabilities = torch.tensor([[0.6, 0.4, 0.0], [0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.0, 0.0, 1.0]])
+    labels = torch.tensor([1, 1, 0, 2])  # wrong, wrong, wrong, right
+    figure = plots.most_confident_mistakes(torch.rand(4, 8, 8), labels, probabilities, CLASSES, count=2)
+    assert [ax.get_title() for ax in drawn(figure)] == ["cat, 90.0%\ntrue: dog", "dog, 80.0%\ntrue: cat"]
+
+
+def test_no_mistakes_is_said_not_drawn():
+    with pytest.raises(ValueError, match="no mistake to show"):
+        plots.most_confident_mistakes(torch.rand(3, 8, 8), torch.arange(3), torch.eye(3), CLASSES)
+
+
+def test_history_is_solid_for_training_dashed_for_validation_on_a_log_axis():
+    ax = plots.history(five_epochs())
+    training, validation = ax.lines[:2]
+    assert (training.get_linestyle(), validation.get_linestyle()) == ("-", "--")
+    assert list(training.get_xdata()) == [1, 2, 3, 4, 5]
+    assert list(validation.get_ydata()) == [0.9, 0.6, 0.5, 0.55, 0.7]
+    assert ax.get_yscale() == "log"
+    assert "best epoch: 3" in [text.get_text() for text in ax.get_legend().texts]
+
+
+def test_history_of_a_loss_below_zero_is_drawn_on_a_linear_axis():
+    history = History()
+    history.append({"loss": -1.0}, {}, 1e-3, 1.0)
+    assert plots.history(history).get_yscale() == "linear"
+
+
+def test_history_names_what_it_has():
+    with pytest.raises(ValueError, match="`name` must be one of 'loss', 'accuracy', not 'f1'"):
+        plots.history(five_epochs(), "f1")
+
+
+def test_confusion_matrix_writes_counts_and_leaves_the_diagonal_unshaded():
+    ax = plots.confusion_matrix(np.array([[8, 2, 0], [0, 5, 5], [1, 0, 9]]), CLASSES)
+    assert texts(ax) == ["8", "2", "5", "5", "1", "9"]
+    shade = ax.images[0].get_array()
+    assert shade[1, 2] == 0.5  # half of the dogs
+    assert np.isnan(np.ma.filled(shade, np.nan).diagonal()).all()
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
+
+
+def test_confusion_matrix_must_match_the_classes():
+    with pytest.raises(ValueError, match=r"`counts` \(2, 2\) must be a square of the 3 `classes`"):
+        plots.confusion_matrix(np.eye(2), CLASSES)
+
+
+def test_reliability_compares_confidence_with_accuracy():
+    # twenty predictions at 0.8, half of them right; twenty at 0.9, all right
+    probabilities = torch.tensor([[0.8, 0.2]] * 20 + [[0.9, 0.1]] * 20)
+    labels = torch.tensor([0] * 10 + [1] * 10 + [0] * 20)
+    ax = plots.reliability(labels, probabilities)
+    points = ax.containers[0].lines[0].get_xydata()
+    np.testing.assert_allclose(points, [[0.8, 0.5], [0.9, 1.0]], atol=1e-6)
+    assert "calibration error 20.0%" in ax.get_legend().texts[1].get_text()  # (0.3 + 0.1) / 2
+
+
+def test_decision_regions_show_the_models_answer():
+    class RightHalf(nn.Module):
+        def forward(self, x):
+            return torch.stack([-x[:, 0], x[:, 0]], dim=1)
+
+    x = torch.tensor([[-1.0, -1.0], [1.0, 1.0]])
+    ax = plots.decision_regions(RightHalf(), x, torch.tensor([0, 1]), points=10)
+    regions = ax.images[0].get_array()
+    assert (regions[:, :5] == 0).all()
+    assert (regions[:, 5:] == 1).all()
+    markers = {collection.get_paths()[0].vertices.shape for collection in ax.collections}
+    assert len(markers) == 2  # classes differ in shape, not in colour alone
+
+
+def test_decision_regions_need_points_of_the_plane():
+    with pytest.raises(ValueError, match=r"points of the plane \(N, 2\), not \(5, 3\)"):
+        plots.decision_regions(nn.Linear(3, 2), torch.rand(5, 3), torch.zeros(5))
+
+
+def test_network_draws_an_edge_for_every_weight():
+    ax = plots.network([3, 2, 1])
+    assert len(ax.lines) == 3 * 2 + 2 * 1
+    assert len(ax.texts) == 3 + 2 + 1
+
+
+def test_network_too_large_to_draw_is_refused():
+    with pytest.raises(ValueError, match="at most 12 units"):
+        plots.network([784, 10])
+
+
+@pytest.mark.parametrize(
+    "plot",
+    [
+        lambda ax: plots.history(five_epochs(), ax=ax),
+        lambda ax: plots.confusion_matrix(np.eye(3), CLASSES, ax=ax),
+        lambda ax: plots.reliability(torch.zeros(20).long(), torch.tensor([[0.8, 0.2]] * 20), ax=ax),
+        lambda ax: plots.decision_regions(nn.Linear(2, 2), torch.rand(5, 2), torch.zeros(5).long(), ax=ax),
+        lambda ax: plots.scatter_classes(torch.rand(5, 2), torch.zeros(5).long(), ax=ax),
+    ],
+)
+def test_plots_draw_into_the_axes_they_are_given_and_label_them(plot):
+    _, given = plt.subplots()
+    ax = plot(given)
+    assert ax is given
+    assert ax.get_xlabel()
+    assert ax.get_ylabel()

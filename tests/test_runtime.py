@@ -1,0 +1,83 @@
+import random
+import subprocess
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+import coursekit
+from coursekit import runtime
+
+
+def draws():
+    return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002
+
+
+def test_same_seed_repeats_python_numpy_and_torch():
+    runtime.seed_everything(7)
+    first = draws()
+    runtime.seed_everything(7)
+    assert draws() == first
+    runtime.seed_everything(8)
+    assert not set(draws()) & set(first)
+
+
+@pytest.mark.parametrize(
+    ("seed", "error"), [(-1, ValueError), (2**32, ValueError), (0.5, TypeError), (None, TypeError)]
+)
+def test_seed_must_fit_numpy(seed, error):
+    with pytest.raises(error, match="`seed` must be"):
+        runtime.seed_everything(seed)
+
+
+def test_start_says_in_one_line_what_runs_here(capsys):
+    device = runtime.start(seed=3)
+    (line,) = capsys.readouterr().out.splitlines()
+    for words in (
+        f"Python {sys.version_info.major}.{sys.version_info.minor}",
+        "torch ",
+        device.type,
+        "seed 3",
+    ):
+        assert words in line
+
+
+def test_start_sets_the_plot_style():
+    with plt.rc_context():
+        plt.rcdefaults()
+        runtime.start()
+        assert plt.rcParams["axes.prop_cycle"].by_key()["color"][0].lower() in ("#0072b2", "0072b2")
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "best"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
+)
+def test_fastest_device_is_chosen(monkeypatch, cuda, mps, best):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert runtime.best_device().type == best
+
+
+def loaded_by(modules: str) -> set[str]:
+    code = f"import sys, {modules}; print(*sys.modules)"
+    return set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
+
+
+def test_import_of_the_package_imports_nothing_heavy():
+    assert not loaded_by("coursekit") & {"torch", "matplotlib", "sklearn", "mlxtend", "torchvision"}
+
+
+def test_data_and_train_leave_slow_imports_for_later():
+    assert not loaded_by("coursekit.data, coursekit.train") & {
+        "matplotlib",
+        "sklearn",
+        "mlxtend",
+        "torchvision",
+    }
+
+
+def test_unknown_submodule_lists_the_known():
+    with pytest.raises(AttributeError, match="it has data, plots, runtime, train"):
+        coursekit.datasets  # noqa: B018

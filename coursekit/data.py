@@ -14,6 +14,7 @@ Every file is compared with the SHA-256 of its unpacked contents before it is re
 import contextlib
 import gzip
 import hashlib
+import http.client
 import math
 import os
 import socket
@@ -174,9 +175,10 @@ def mnist(source: str | None = None) -> Splits:
         if source == "full":
             raise FileNotFoundError(_not_found("MNIST", origin))
         reason = f" ({origin})"
-    splits = _sample_splits()
     return _announce(
-        "MNIST", splits, f"the 5,000-digit sample{reason}; for all 70,000 {_how_to_get('MNIST')}"
+        "MNIST",
+        _sample_splits(),
+        f"the 5,000-digit sample{reason}. All 70,000: go online or set COURSEKIT_DATA",
     )
 
 
@@ -256,8 +258,9 @@ def _verified(path: Path, digest: str, *, ours: bool) -> bytes | None:
         return contents
     if ours:
         aside = path.with_name(path.name + ".damaged")
-        path.replace(aside)
-        warnings.warn(f"{path} was damaged: set aside as {aside.name} and replaced", stacklevel=2)
+        with contextlib.suppress(OSError):  # a cache that cannot be written keeps it, unused
+            path.replace(aside)
+        warnings.warn(f"{path} is damaged: set aside as {aside.name}, to be replaced", stacklevel=2)
     else:
         warnings.warn(
             f"{path} is damaged or another version (wrong checksum) and is not used: replace it", stacklevel=2
@@ -279,23 +282,26 @@ def _download(name: str) -> str:
         return answer
     from torchvision import datasets  # a second to import: only where there is something to fetch
 
-    dataset = getattr(datasets, name)
-    problem = ""
-    if not any(_answers(mirror + dataset.resources[0][0]) for mirror in dataset.mirrors):
-        problem = "no download: the hosts do not answer"
-    else:
-        destination = _cache_folder() / name / "raw"
-        try:
-            destination.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=destination) as scratch, _socket_timeout(_NO_ANSWER_AFTER_S):
-                dataset(scratch, download=True)
-                for packed in Path(scratch, name, "raw").glob("*.gz"):
-                    packed.replace(destination / packed.name)  # atomic: a reader sees the whole file or none
-        except (OSError, RuntimeError) as error:
-            problem = f"the download failed: {error}"
+    problem = _fetch(getattr(datasets, name), _cache_folder() / name / "raw")
     if problem:
         _last_failure[name] = (time.monotonic(), problem)
     return problem
+
+
+def _fetch(dataset: type, destination: Path) -> str:
+    """Let a torchvision data set download itself, then move its packed files to `destination`; return as above."""
+    first_file = dataset.resources[0][0]
+    if not any(_answers(mirror + first_file) for mirror in dataset.mirrors):
+        return "the hosts do not answer"
+    try:
+        destination.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=destination) as scratch, _socket_timeout(_NO_ANSWER_AFTER_S):
+            dataset(scratch, download=True)
+            for packed in Path(scratch, dataset.__name__, "raw").glob("*.gz"):
+                packed.replace(destination / packed.name)  # atomic: a reader sees the whole file or none
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        return f"the download failed: {error}"
+    return ""
 
 
 def _answers(url: str) -> bool:
@@ -394,9 +400,8 @@ def _announce(name: str, splits: Splits, origin: str) -> Splits:
     return splits
 
 
-def _how_to_get(name: str) -> str:
-    return f"go online once, or set COURSEKIT_DATA to a folder with {name}/raw/*.gz"
-
-
 def _not_found(name: str, problem: str) -> str:
-    return f"{name} is in none of the places searched, and {problem}. To get it, {_how_to_get(name)}."
+    return (
+        f"{name} is in none of the places searched, and {problem}. "
+        f"To get it, go online once, or set COURSEKIT_DATA to a folder with {name}/raw/*.gz"
+    )

@@ -79,7 +79,11 @@ def most_confident_mistakes(
             "most_confident_mistakes: every prediction agrees with `labels`; there is no mistake to show"
         )
     worst = wrong[confidence[wrong].argsort(descending=True)][:count]
-    titles = [f"{classes[predicted[i]]}, {confidence[i]:.1%}\ntrue: {classes[labels[i]]}" for i in worst]
+    sure = [f"{confidence[i]:.1%}" if confidence[i] < 0.9995 else "> 99.9%" for i in worst]
+    titles = [
+        f"{classes[predicted[i]]}, {how}\ntrue: {classes[labels[i]]}"
+        for i, how in zip(worst, sure, strict=True)
+    ]
     return pictures(images[worst], titles, columns=6)
 
 
@@ -278,8 +282,11 @@ def _grid(count: int, columns: int, *, title_lines: int = 0) -> tuple[Figure, np
         rows, columns, figsize=(width * columns, (width + 0.19 * title_lines) * rows), squeeze=False
     )
     axes = axes.flatten()
-    for ax in axes:
+    for ax in axes[count:]:
         ax.set_axis_off()
+    for ax in axes[:count]:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set(visible=True, color="0.85")  # a frame shows where a picture ends
     return figure, axes[:count]
 
 

@@ -62,8 +62,13 @@ class History:
             if record
         ]
         epochs = "1 epoch" if len(self) == 1 else f"{len(self)} epochs"
-        best = "" if self.best_epoch in (None, len(self)) else f" · best epoch {self.best_epoch}"
-        return f"{epochs} in {sum(self.seconds):.1f} s · " + " · ".join(last) + best
+        return f"{epochs} in {sum(self.seconds):.1f} s · " + " · ".join(last) + self._best()
+
+    def _best(self) -> str:
+        if self.best_epoch in (None, len(self)):
+            return ""
+        values = ", ".join(f"{name} {values[self.best_epoch - 1]:.4f}" for name, values in self.valid.items())
+        return f" · best epoch {self.best_epoch}: valid {values}"
 
 
 def classification(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
@@ -182,10 +187,13 @@ def _finite_loss(values: list[dict[str, Tensor]], epoch: int) -> float:
         return float(losses[-1])
     batch = int((~losses.isfinite()).nonzero()[0])
     raise FloatingPointError(
-        f"the loss became {float(losses[batch])} in epoch {epoch}, batch {batch + 1}, and the weights are no longer "
-        "numbers. Usual causes: the learning rate is too high (try a tenth); the inputs hold nan or are not "
-        "scaled (try x.isfinite().all() and x.std()); a log, a square root or a division of something that "
-        "reached 0. Build the model again before the next attempt."
+        f"the loss became {float(losses[batch])} in epoch {epoch}, batch {batch + 1}; "
+        "the weights are no longer numbers.\n"
+        "Usual causes:\n"
+        "- the learning rate is too high: try a tenth;\n"
+        "- the inputs hold nan or are not scaled: look at x.isfinite().all() and x.std();\n"
+        "- a logarithm, square root or division met a 0.\n"
+        "Build the model again before the next attempt."
     )
 
 

@@ -85,7 +85,7 @@ def test_damaged_sample_in_the_cache_is_set_aside_and_replaced(damage):
     cached = data._cache_folder() / data._SAMPLE_FILE
     cached.write_bytes(damage(cached.read_bytes()))
 
-    with pytest.warns(UserWarning, match="was damaged: set aside"):
+    with pytest.warns(UserWarning, match="is damaged: set aside"):
         again = data.mnist("sample")
 
     assert torch.equal(again.train.x, intact.train.x)
@@ -110,7 +110,7 @@ def test_without_a_network_the_sample_comes_with_the_reason_and_the_way_to_all_d
         "3,500 train",
         "5,000-digit sample",
         "hosts do not answer",
-        "for all 70,000",
+        "All 70,000",
         "COURSEKIT_DATA",
     ):
         assert words in line

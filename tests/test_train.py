@@ -157,6 +157,16 @@ def test_history_tells_itself_in_one_line():
     assert repr(train.History()) == "History of 0 epochs"
 
 
+def test_history_tells_the_best_epoch_with_its_values():
+    history = train.History()
+    for loss in (3.0, 1.0, 2.0):
+        history.append({"loss": 0.5}, {"loss": loss}, lr=0.1, seconds=1.0)
+    assert (
+        repr(history)
+        == "3 epochs in 3.0 s · train loss 0.5000 · valid loss 2.0000 · best epoch 2: valid loss 1.0000"
+    )
+
+
 # Early stopping and schedules ------------------------------------------------------------------------------
 
 
@@ -242,7 +252,7 @@ def test_plateau_without_validation_follows_the_training_loss():
 def test_loss_that_is_no_number_stops_with_epoch_and_batch(poison):
     split = two_blobs()
     split.x[37] = poison  # batch 3 of size 16
-    with pytest.raises(FloatingPointError, match=r"loss became nan in epoch 1, batch 3.*learning rate"):
+    with pytest.raises(FloatingPointError, match=r"loss became nan in epoch 1, batch 3;"):
         train.fit(small_net(), split.batches(16), epochs=5)
 
 

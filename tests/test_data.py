@@ -167,6 +167,16 @@ def test_damaged_file_in_the_given_folder_is_refused_and_left_alone(small_mnist,
     assert file.read_bytes() == damaged
 
 
+def test_well_packed_file_with_other_contents_is_refused(small_mnist, monkeypatch):
+    monkeypatch.setenv("COURSEKIT_DATA", str(small_mnist.parents[1]))
+    file = small_mnist / "t10k-labels-idx1-ubyte.gz"
+    labels = bytearray(gzip.decompress(file.read_bytes()))
+    labels[8] = (labels[8] + 1) % 10
+    file.write_bytes(gzip.compress(labels))
+    with pytest.warns(UserWarning, match="wrong checksum"):
+        assert data.mnist().source == "sample"
+
+
 def test_download_lands_in_the_cache_and_is_found_there(host, capsys, monkeypatch):
     assert data.mnist().source == "full"
     assert "from a download" in capsys.readouterr().out

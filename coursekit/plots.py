@@ -186,6 +186,33 @@ def reliability(labels: Tensor, probabilities: Tensor, *, bins: int = 10, ax: Ax
     return ax
 
 
+def roc(labels: Tensor, probabilities: Tensor, classes: Sequence[str], *, ax: Axes | None = None) -> Axes:
+    """Return the ROC curve of each class against all others, with the area under it (AUC) in the legend.
+
+    `probabilities` (N, C) are the model's, `labels` (N,) the truth; every class must occur among them.
+    """
+    from sklearn.metrics import auc, roc_curve  # a second to import: only where it is used
+
+    labels, probabilities = labels.cpu().numpy(), probabilities.detach().cpu().numpy()
+    missing = [name for number, name in enumerate(classes) if number not in labels]
+    if probabilities.shape != (len(labels), len(classes)) or missing:
+        raise ValueError(
+            f"roc: `probabilities` {probabilities.shape} must be ({len(labels)}, {len(classes)}), a column for each "
+            f"of the `classes`, and `labels` must hold every class; missing: {', '.join(missing) or 'none'}"
+        )
+    ax = ax or _axes(figsize=(5.0, 4.4))
+    for number, (name, style) in enumerate(
+        zip(classes, itertools.cycle(["-", "--", "-.", ":"]), strict=False)
+    ):
+        false_positives, true_positives, _ = roc_curve(labels == number, probabilities[:, number])
+        area = auc(false_positives, true_positives)
+        ax.plot(false_positives, true_positives, style, color=f"C{number}", label=f"{name}: AUC {area:.3f}")
+    ax.plot([0, 1], [0, 1], color="0.5", linewidth=1, linestyle=":", label="guessing: AUC 0.5")
+    ax.set(xlabel="false positives: share of all others taken for it", ylabel="true positives: share found")
+    ax.legend(loc="lower right")
+    return ax
+
+
 @torch.no_grad()
 def decision_regions(
     model: nn.Module, x: Tensor, y: Tensor, *, points: int = 200, ax: Axes | None = None

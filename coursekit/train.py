@@ -114,10 +114,16 @@ def fit(
             train_means = _train_epoch(model, train, objective, optimizer, scheduler, bar, epoch)
             valid_means = {} if valid is None else evaluate(model, valid, objective=objective)
             history.append(train_means, valid_means, lr, time.perf_counter() - started)
+            if valid_means and not math.isfinite(valid_means["loss"]):
+                raise FloatingPointError(
+                    f"the validation loss is {valid_means['loss']} in epoch {epoch}, the training loss is finite: "
+                    "look at the inputs of `valid`, x.isfinite().all()"
+                )
 
-            if scheduler is not None and not _steps_every_batch(scheduler):
-                plateau = isinstance(scheduler, ReduceLROnPlateau)
-                scheduler.step(*[(valid_means or train_means)["loss"]] if plateau else [])
+            if isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step((valid_means or train_means)["loss"])
+            elif scheduler is not None and not _steps_every_batch(scheduler):
+                scheduler.step()
             if patience is not None:
                 if history.best_epoch == epoch:
                     best_weights = copy.deepcopy(model.state_dict())
@@ -156,7 +162,7 @@ def _train_epoch(model, batches, objective, optimizer, scheduler, bar, epoch) ->
         optimizer.zero_grad()
         result["loss"].backward()
         optimizer.step()
-        if scheduler is not None and _steps_every_batch(scheduler):
+        if _steps_every_batch(scheduler):
             scheduler.step()
         values.append({name: value.detach() for name, value in result.items()})
         sizes.append(len(x))
@@ -201,7 +207,7 @@ def _count(batches: Iterable[Batch], epochs: int) -> int | None:
     return epochs * len(batches) if hasattr(batches, "__len__") else None
 
 
-def _steps_every_batch(scheduler: LRScheduler | ReduceLROnPlateau) -> bool:
+def _steps_every_batch(scheduler: LRScheduler | ReduceLROnPlateau | None) -> bool:
     return isinstance(scheduler, OneCycleLR | CyclicLR)
 
 

@@ -147,7 +147,20 @@ def test_link_re_points_every_address_and_keeps_the_stamp_true(tmp_path, monkeyp
     assert lessons.repository_slug() == new
     assert all(old not in file.read_text() for file in tmp_path.rglob("*.*") if file.is_file())
     notebook = nbformat.read(path, as_version=4)
-    assert notebook.metadata.coursekit.stamp == lessons.stamp(notebook, "01_a")
+    assert lessons.is_current(notebook, "01_a")
+
+
+def test_link_does_not_call_a_stale_lesson_current(tmp_path, monkeypatch):
+    old = lessons.repository_slug()
+    monkeypatch.setattr(lessons, "REPOSITORY", tmp_path)
+    (tmp_path / "pyproject.toml").write_text(f'[project]\nurls.Repository = "https://github.com/{old}"\n')
+    (tmp_path / "README.md").write_text("")
+    path = write(tmp_path / "notebooks" / "01_a.ipynb", "1 + 1")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["coursekit"] = {"stamp": "of other code"}
+    nbformat.write(notebook, path)
+    lessons.link("someone/fork")
+    assert not lessons.is_current(nbformat.read(path, as_version=4), "01_a")
 
 
 @pytest.mark.parametrize("slug", ["fork", "a/b/c", "https://github.com/a/b", ""])

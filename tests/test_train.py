@@ -263,6 +263,13 @@ def test_loss_that_explodes_later_is_dated():
         train.fit(model, constant(0.0), epochs=20, objective=pull, optimizer=optimizer)
 
 
+def test_validation_loss_that_is_no_number_stops_too():
+    poisoned = two_blobs()
+    poisoned.x[5] = math.nan
+    with pytest.raises(FloatingPointError, match="validation loss is nan in epoch 1"):
+        train.fit(small_net(), two_blobs().batches(16), poisoned.batches(60), epochs=3, patience=2)
+
+
 # Errors that say what to do --------------------------------------------------------------------------------
 
 GOOD = batch([[1.0, 0.0], [0.0, 1.0]], [0, 1])

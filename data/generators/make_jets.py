@@ -6,7 +6,7 @@ versions write the same jets.
 Proton-proton collisions at 13 TeV with a hard scattering of 950 to 1100 GeV transverse momentum (Pythia 8, its
 default tune, no pile-up, no detector). Visible final particles with |η| < 4 are clustered by anti-kT with R = 0.8.
 The two hardest jets of an event are taken where 800 < pT < 1200 GeV and |y| < 2.4, and named after the parton of the
-hard process closer than 0.4: gluon, light quark (u, d, s, c, b), W, Z (both decaying to quarks) or top.
+hard process closer than 0.4: gluon, quark (u, d, s, c or b), W, Z (both decaying to quarks) or top.
 
 Features follow J. Duarte et al., "Fast inference of deep neural networks in FPGAs for particle physics",
 JINST 13 (2018) P07027; energy correlators: A. Larkoski, G. Salam, J. Thaler, JHEP 06 (2013) 108, and I. Moult,

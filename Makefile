@@ -3,9 +3,10 @@ VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 READY  := build/.ready
+LESSONS = $(sort $(wildcard notebooks/*.ipynb))
 
 .DEFAULT_GOAL := help
-.PHONY: help course lab test test-full notebooks link bench lint clean
+.PHONY: help course lab test test-full solved notebooks link bench lint clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -16,9 +17,10 @@ course: $(READY)  ## run every lesson; executed notebooks, pages and index.html 
 lab: $(READY)  ## open the lessons in JupyterLab
 	$(BIN)/python -m jupyterlab notebooks
 
-test: $(READY)  ## lint, unit tests, structure tests, and every lesson executed on the offline sample
+test: $(READY) solved  ## lint, unit and structure tests, every lesson executed on the offline sample, as it is and solved
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	COURSEKIT_SOURCE=sample COURSEKIT_STRICT=1 $(PYTEST) build/solved
 	COURSEKIT_SOURCE=sample $(PYTEST) tests notebooks
 
 test-full: $(READY)  ## every lesson executed on the full data (set COURSEKIT_DATA, or be online)
@@ -29,14 +31,19 @@ test-full: $(READY)  ## every lesson executed on the full data (set COURSEKIT_DA
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p tests.nbval_repairs \
 	-n 2 --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 
+solved: $(READY)  ## write the lessons with their exercises solved, for teachers, to build/solved/
+	rm -rf build/solved
+	$(BIN)/python -m coursekit.solve $(LESSONS) -o build/solved
+
 notebooks: $(READY)  ## re-run the lessons on sample and full data and store their outputs, stamped
-	$(BIN)/python -m coursekit.lessons record $(sort $(wildcard notebooks/*.ipynb))
+	$(BIN)/python -m coursekit.lessons record $(LESSONS)
 
 link: $(READY)  ## point badges and setup cells at a fork: make link REPO=owner/name
 	$(BIN)/python -m coursekit.lessons link $(REPO)
 
-bench: $(READY)  ## time the training loop against its alternatives, side by side
+bench: $(READY)  ## time the training loop against its alternatives, and the verdicts of the exercises
 	$(BIN)/python benchmarks/training_loops.py
+	$(BIN)/python benchmarks/exercises.py
 
 lint: $(READY)  ## format and mend what ruff can mend
 	$(BIN)/ruff format .

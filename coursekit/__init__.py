@@ -1,9 +1,9 @@
-"""The package behind the notebooks: data, training loops, figures, and the machine they run on."""
+"""The package behind the notebooks: data, training loops, figures, exercises, and the machine they run on."""
 
 import importlib
 from types import ModuleType
 
-__all__ = ["data", "plots", "runtime", "train"]
+__all__ = ["data", "exercises", "plots", "runtime", "train"]
 
 
 def __getattr__(name: str) -> ModuleType:

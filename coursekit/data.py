@@ -224,11 +224,8 @@ def jets(source: str = "sample") -> Splits:
     Prints one line. Raises ValueError for an unknown source, FileNotFoundError where OpenML cannot be reached.
     """
     if source == "sample":
-        with (
-            resources.as_file(resources.files("coursekit.datasets") / "jets.npz") as path,
-            np.load(path) as stored,
-        ):
-            x, y, event = stored["x"], stored["y"], stored["event"]
+        stored = shipped("jets.npz")
+        x, y, event = stored["x"], stored["y"], stored["event"]
         origin = "the sample that ships with the course"
     elif source == "published":
         x, y = _published_jets()
@@ -236,6 +233,12 @@ def jets(source: str = "sample") -> Splits:
     else:
         raise ValueError(f"jets: `source` must be 'sample' or 'published', not {source!r}")
     return _announce("Jets", _splits_by_event(x, y, event, source), origin)
+
+
+def shipped(name: str) -> dict[str, np.ndarray]:
+    """Return the arrays of an .npz file of data/, which is installed with the course."""
+    with resources.as_file(resources.files("coursekit.datasets") / name) as path, np.load(path) as stored:
+        return dict(stored)
 
 
 # Searching ---------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 
 PACKAGE = Path(__file__).parent
 REPOSITORY = PACKAGE.parent
-_TOOLS = {"lessons.py"}  # no lesson imports these, so changing them makes no stored output stale
+_TOOLS = {"lessons.py", "solve.py"}  # no lesson imports these, so changing them makes no stored output stale
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _CELL_LIMIT_S = 600
 
@@ -88,7 +88,7 @@ def course(lessons: Path, destination: Path) -> int:
         raise ValueError(
             f"course: `lessons` {str(lessons)!r} holds no notebook; the course's are in notebooks/"
         )
-    _check_writable("course", "destination", destination)
+    check_writable("course", "destination", destination)
     runs = {}
     for path in paths:
         run = runs[path.stem] = execute(path)
@@ -107,7 +107,7 @@ def record(path: Path) -> None:
     The figure of the cell tagged `cover` goes to docs/covers/, the measured seconds into the README's table.
     Raises RuntimeError, and leaves the file as it was, where a cell fails.
     """
-    _check_writable("record", "path", path.parent)
+    check_writable("record", "path", path.parent)
     seconds = {}
     for source in ("sample", "full"):
         run = execute(path, source=source)
@@ -288,7 +288,8 @@ def _version(package: str) -> str:
     return version(package).split("+")[0]
 
 
-def _check_writable(function: str, argument: str, folder: Path) -> None:
+def check_writable(function: str, argument: str, folder: Path) -> None:
+    """Make a folder; raise ValueError, naming function and argument, where nothing can be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

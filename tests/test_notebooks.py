@@ -2,13 +2,14 @@
 
 import ast
 import base64
+import importlib
 import json
 import re
 
 import nbformat
 import pytest
 
-from coursekit import lessons
+from coursekit import lessons, solve
 
 PATHS = sorted(lessons.REPOSITORY.glob("notebooks/*.ipynb"))
 BANNED = re.compile(r"\b(simply|just|obviously|trivially|of course)\b", re.IGNORECASE)
@@ -35,6 +36,20 @@ def notebook(path):
 @pytest.fixture
 def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.fixture
+def exercises(path):
+    return importlib.import_module(f"coursekit.exercises.lesson{path.stem[:2]}").lesson.exercises
+
+
+def opening(code: str, name: str) -> str:
+    """Signature and docstring of a definition, and of the methods in it."""
+    (found,) = [node for node in ast.parse(code).body if getattr(node, "name", None) == name]
+    for node in ast.walk(found):
+        if isinstance(node, ast.FunctionDef):
+            node.body = node.body[: ast.get_docstring(node) is not None] or [ast.Pass()]
+    return ast.unparse(found)
 
 
 def kinds(cell) -> list[str]:
@@ -74,8 +89,8 @@ def test_skeleton_is_that_of_every_lesson(path, notebook):
         if line.startswith("## ")
     ]  # fmt: skip
     assert headings[0] == "## The question"
-    assert headings[-2:] == ["## Recap", "## Next"]
-    sections = [re.match(r"## (\d+) · ", heading) for heading in headings[1:-2]]
+    assert headings[-3:] == ["## Your exercises", "## Recap", "## Next"]
+    sections = [re.match(r"## (\d+) · ", heading) for heading in headings[1:-3]]
     assert [int(section[1]) for section in sections] == list(range(1, len(sections) + 1))
 
 
@@ -154,7 +169,7 @@ def test_every_measured_number_in_the_prose_stands_in_an_output_above(notebook):
     shown = ""
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            shown += text_of(cell)
+            shown += text_of(cell) + "\n"
             continue
         for number in re.findall(r"`(-?\d+(?:\.\d+)?)`", cell.source):
             assert re.search(rf"(?<![\d.]){re.escape(number)}(?!\.?\d)", shown), (
@@ -191,3 +206,42 @@ def test_readme_lists_the_lesson_with_its_measured_times(path, notebook):
     seconds = notebook.metadata.coursekit.seconds
     assert f"{seconds['sample']} s / {seconds['full']} s" in row
     assert f"{lessons.repository_slug()}/blob/main/notebooks/{path.name}" in row
+
+
+def test_every_exercise_has_one_cell_in_order(code_cells, exercises):
+    cells = [cell for cell in code_cells if "exercise" in cell.metadata.get("tags", [])]
+    assert [cell.metadata.get("exercise") for cell in cells] == list(exercises)
+
+
+def test_exercises_are_stored_unanswered(code_cells, exercises):
+    for cell in code_cells:
+        if name := cell.metadata.get("exercise"):
+            assert text_of(cell).startswith(f"○ {name} · not attempted"), cell.source
+
+
+def test_exercise_asks_for_what_its_solution_is(code_cells, exercises):
+    for cell in code_cells:
+        if (name := cell.metadata.get("exercise")) and f" {name}(" in cell.source:
+            assert opening(cell.source, name) == opening(exercises[name]._solution_code(), name)
+
+
+def test_exercise_has_a_prompt_with_its_number_and_minutes(notebook):
+    prompts = [
+        notebook.cells[number - 1].source
+        for number, cell in enumerate(notebook.cells)
+        if cell.metadata.get("exercise")
+    ]
+    for number, prompt in enumerate(prompts, 1):
+        assert re.search(rf"^### Exercise {number} · .+ \(.*\d+ minutes?\)$", prompt, re.MULTILINE), prompt
+
+
+def test_report_closes_the_lesson(code_cells, exercises):
+    assert code_cells[-1].source == "ex.report()"
+    assert f"0 of {len(exercises)} correct" in text_of(code_cells[-1])
+
+
+def test_solved_form_has_no_gap_left(path, notebook):
+    for cell in solve.solved(notebook, path.stem).cells:
+        if cell.metadata.get("exercise"):
+            ast.parse(cell.source)
+            assert not re.search(r"^\s*\.\.\.$|=\.\.\.|\(\.\.\.\)", cell.source, re.MULTILINE), cell.source

@@ -79,5 +79,5 @@ def test_data_and_train_leave_slow_imports_for_later():
 
 
 def test_unknown_submodule_lists_the_known():
-    with pytest.raises(AttributeError, match="it has data, plots, runtime, train"):
+    with pytest.raises(AttributeError, match="it has data, exercises, plots, runtime, train"):
         coursekit.models  # noqa: B018

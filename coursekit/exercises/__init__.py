@@ -1,0 +1,1 @@
+"""Exercises that answer back, a module for each lesson: `from coursekit.exercises import lesson03 as ex`."""

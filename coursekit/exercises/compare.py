@@ -1,0 +1,162 @@
+"""Compare what an attempt gave with what was expected, fairly, and say in words what differs."""
+
+import math
+import numbers
+import reprlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+# How close counts as equal, (relative, absolute), by the coarser of the two types; other types count as float32
+_TOLERANCE = {
+    torch.float64: (1e-7, 1e-7),
+    torch.float32: (1e-4, 1e-6),
+    torch.float16: (1e-2, 1e-3),
+    torch.bfloat16: (2e-2, 1e-2),
+}
+_SHOWN_IN_FULL = 60  # elements of a tensor
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 120
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is wrong with a value: a sentence, and the two sides as text."""
+
+    sentence: str
+    yours: str
+    expected: str
+
+
+def difference(yours: object, expected: object, names: tuple[str, ...] = ()) -> Difference | None:
+    """Return how `yours` differs from `expected`, None where they agree.
+
+    Numbers and tensors agree if shapes are equal and values within the tolerance of the coarser type, whatever
+    their integer, boolean or float type; nan agrees with nan. Tuples and lists, dicts and their entries agree if
+    all entries do; `names` are the names of a tuple's entries. A 0-dimensional tensor is a number.
+    """
+    if isinstance(expected, tuple | list):
+        return _difference_of_sequences(yours, expected, names)
+    if isinstance(expected, dict):
+        for key, value in expected.items():
+            if found := difference(yours[key], value):
+                return Difference(f"{key}: {found.sentence}", found.yours, found.expected)
+        return None
+    if isinstance(expected, Tensor | numbers.Number):
+        return _difference_of_numbers(yours, expected)
+    return None if yours == expected else Difference("The value differs.", show(yours), show(expected))
+
+
+def _difference_of_sequences(yours, expected, names) -> Difference | None:
+    if not isinstance(yours, tuple | list):
+        return Difference(_kind(yours, f"{len(expected)} values"), show(yours), f"{len(expected)} values")
+    if len(yours) != len(expected):
+        return Difference(
+            f"{len(yours)} values came back where {len(expected)} are asked.", show(yours), show(expected)
+        )
+    for number, (one, other) in enumerate(zip(yours, expected, strict=True)):
+        name = names[number] if names else f"value {number + 1} of {len(expected)}"
+        if found := difference(one, other):
+            return Difference(f"{name}: {found.sentence}", found.yours, found.expected)
+    return None
+
+
+def _difference_of_numbers(yours, expected) -> Difference | None:
+    wanted = torch.as_tensor(expected).detach()
+    asked = "a number" if wanted.ndim == 0 else f"a tensor of shape {tuple(wanted.shape)}"
+
+    def differ(sentence: str) -> Difference:
+        return Difference(sentence, show(yours), show(expected))
+
+    if isinstance(yours, numbers.Number) and not isinstance(yours, complex) and wanted.ndim == 0:
+        given = torch.tensor(float(yours), dtype=torch.float64)
+    elif isinstance(yours, Tensor):
+        given = yours.detach()
+    else:
+        return differ(_kind(yours, asked))
+    if given.device != wanted.device:
+        return differ(f"It is on the device {given.device}, the input on {wanted.device}.")
+    if given.is_complex():
+        return differ("It is complex.")
+    if given.shape != wanted.shape:
+        return differ(f"The shape is {tuple(given.shape)}, expected is {tuple(wanted.shape)}.")
+    relative, absolute = max(
+        _TOLERANCE.get(dtype, _TOLERANCE[torch.float32]) for dtype in (given.dtype, wanted.dtype)
+    )
+    given, wanted = given.to_dense().double(), wanted.double()
+    off = ~torch.isclose(given, wanted, rtol=relative, atol=absolute, equal_nan=True)
+    return differ(_where(given, wanted, off)) if off.any() else None
+
+
+def _kind(yours: object, asked: str) -> str:
+    if yours is None:
+        return f"None came back where {asked} is asked: is a `return` missing?"
+    if isinstance(yours, np.ndarray | np.generic):
+        return f"A NumPy array came back where {asked} is asked: stay with tensors, or convert with `torch.as_tensor`."
+    return f"A value of type {type(yours).__name__} came back where {asked} is asked."
+
+
+def _where(given: Tensor, wanted: Tensor, off: Tensor) -> str:
+    if given.ndim == 0:
+        return "The number differs."
+    distance = (given - wanted).abs().where(off, torch.zeros(())).nan_to_num(nan=math.inf)
+    index = [int(i) for i in np.unravel_index(int(distance.argmax()), given.shape)]
+    value, target = given[tuple(index)].item(), wanted[tuple(index)].item()
+    return f"{int(off.sum())} of {off.numel()} numbers differ, most at {index}: {value:.6g} for {target:.6g}."
+
+
+def remark(yours: object, expected: object) -> str:
+    """Return "" or a sentence on a type that is right in its numbers but will get in the way later."""
+    if not (isinstance(yours, Tensor) and isinstance(expected, Tensor)) or yours.dtype == expected.dtype:
+        return ""
+    if not yours.is_floating_point() and expected.is_floating_point():
+        return ""  # a mask of True and False does for 1 and 0
+    return f"A remark: the result is {_name(yours.dtype)}, where {_name(expected.dtype)} would fit the input."
+
+
+def same(before: object, after: object) -> bool:
+    """Return whether an argument is as it was before the call: exactly, all the way down."""
+    if type(before) is not type(after):
+        return False
+    if isinstance(before, Tensor):
+        return before.shape == after.shape and before.dtype == after.dtype and bool(_equal(before, after))
+    if isinstance(before, nn.Module):
+        return same(dict(before.state_dict()), dict(after.state_dict()))
+    if isinstance(before, dict):
+        return before.keys() == after.keys() and all(same(before[key], after[key]) for key in before)
+    if isinstance(before, tuple | list):
+        return len(before) == len(after) and all(map(same, before, after))
+    return before == after
+
+
+def _equal(before: Tensor, after: Tensor) -> bool:
+    return torch.allclose(before.double(), after.double(), rtol=0, atol=0, equal_nan=True)
+
+
+def size(value: object) -> int:
+    """Return how large an input is to the eye: the number of its elements."""
+    if isinstance(value, Tensor):
+        return value.numel()
+    if isinstance(value, tuple | list):
+        return sum(map(size, value))
+    return 1
+
+
+def show(value: object) -> str:
+    """Return a value as text: small tensors in full, large ones by shape; never raises."""
+    try:
+        if isinstance(value, Tensor):
+            small = value.numel() <= _SHOWN_IN_FULL
+            return str(value.detach()) if small else f"{_name(value.dtype)} tensor {tuple(value.shape)}"
+        if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
+            inside = ", ".join(map(show, value))
+            return f"({inside})" if isinstance(value, tuple) else f"[{inside}]"
+        return _short.repr(value)
+    except Exception:  # an object of the learner's may fail to show itself
+        return f"<{type(value).__name__}>"
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,104 @@
+"""The machinery of the exercises: each one judges an attempt, gives hints and shows a solution.
+
+The module of a lesson makes one `Lesson`, whose methods make its exercises:
+
+- `@lesson.exercise(...)` above a solution, a function or a class, makes an exercise that compares what an attempt
+  does with what the solution does; `@softmax.mistake("sentence")` above a wrong solution names a classic mistake;
+- `@lesson.trained_model(...)` above a function that trains makes one that scores a model on data kept back;
+- `lesson.quiz(...)` and `lesson.prediction(...)` ask for letters, numbers and shapes.
+
+CONTRIBUTING.md shows a whole exercise. With the environment variable COURSEKIT_STRICT=1 every verdict other than
+"correct" raises ExerciseError.
+"""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from coursekit.data import Split
+from coursekit.exercises.base import Exercise, nearest
+from coursekit.exercises.functions import CodeExercise
+from coursekit.exercises.models import ModelExercise
+from coursekit.exercises.questions import Prediction, Question, Quiz
+from coursekit.exercises.verdicts import Report
+
+
+def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return standard normal numbers, the same at every call: a test input."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+class Lesson:
+    """The exercises of one lesson, in order, by name."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.exercises: dict[str, Exercise] = {}
+
+    def exercise(
+        self,
+        *,
+        cases: list[tuple],
+        hints: Iterable[str],
+        observe: Callable | None = None,
+        together: tuple[CodeExercise, ...] = (),
+        returns: tuple[str, ...] = (),
+    ) -> Callable[[Callable], CodeExercise]:
+        """Decorate a solution, a function or a class, to make it an exercise of the same name.
+
+        An attempt is correct if on every one of `cases`, tuples of arguments, it does what the solution does and
+        leaves its arguments as they were. What is compared is the returned value, or what
+        `observe(attempt, *arguments)` returns: numbers, tensors, or tuples and dicts of them. Exercises in
+        `together` are solved before and their attempts handed to `observe` first. `returns` names the entries of a
+        returned tuple in messages.
+        """
+        return lambda solution: self._add(
+            CodeExercise(
+                solution, cases=cases, hints=hints, observe=observe, together=together, returns=returns
+            )
+        )
+
+    def trained_model(
+        self,
+        *,
+        attempt: str,
+        held_out: Callable[[], Split],
+        score: Callable[[Tensor, Tensor], dict[str, float]],
+        floors: dict[str, float],
+        hints: Iterable[str],
+    ) -> Callable[[Callable], ModelExercise]:
+        """Decorate a function that trains, to make an exercise for the model it returns, called `attempt`.
+
+        A model is correct if `score(logits, labels)` on the examples of `held_out()` reaches all `floors`.
+        """
+        return lambda solution: self._add(
+            ModelExercise(
+                solution, attempt=attempt, held_out=held_out, score=score, floors=floors, hints=hints
+            )
+        )
+
+    def quiz(self, name: str, *, hints: Iterable[str], **questions: Question) -> Quiz:
+        """Make a quiz; its questions stand in the notebook, their answers and reasons here."""
+        return self._add(Quiz(name, hints, questions))
+
+    def prediction(self, name: str, question: Question, *, hints: Iterable[str]) -> Prediction:
+        """Make a question that is answered before the next cell shows the answer."""
+        return self._add(Prediction(name, hints, question))
+
+    def report(self) -> Report:
+        """Return the table of all exercises with their last verdict, tries and hints."""
+        rows = [(one.name, one.status, one.tries, one.hints_taken) for one in self.exercises.values()]
+        return Report(self.title, tuple(rows))
+
+    def unknown(self, name: str) -> None:
+        """Raise AttributeError for a name that no exercise has, with the nearest: a module's `__getattr__`."""
+        raise AttributeError(f"{self.title} has no exercise {name!r}{nearest(name, self.exercises)}")
+
+    def names(self) -> list[str]:
+        """Return what can be called: a module's `__dir__`, for completion."""
+        return [*self.exercises, "report"]
+
+    def _add(self, exercise: Exercise) -> Exercise:
+        self.exercises[exercise.name] = exercise
+        return exercise

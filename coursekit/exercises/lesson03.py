@@ -1,0 +1,1222 @@
+"""The exercises of lesson 3, A dense network on MNIST: solutions, classic mistakes, hints."""
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+from coursekit import data, train
+from coursekit.exercises.core import Lesson, normal
+from coursekit.exercises.questions import Question
+
+lesson = Lesson("Lesson 3")
+report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
+
+
+# Section 2: the network by hand ------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases=[([3, 2, 1],), ([2, 5],), ([784, 128, 10],), ([4, 3, 3, 2],)],
+    hints=[
+        "From 3 inputs to 2 units there are 3 · 2 lines in the drawing. Each of the 2 units adds a bias.",
+        "Walk over neighbouring pairs: `for inputs, outputs in itertools.pairwise(widths)`. Each pair is a layer.",
+    ],
+)
+def count_parameters(widths):
+    """Return the number of parameters of a dense network.
+
+    `widths` lists the number of inputs, then the units of every layer.
+    """
+    return sum(inputs * outputs + outputs for inputs, outputs in itertools.pairwise(widths))
+
+
+@count_parameters.mistake(
+    "These are the weights. Every unit after the inputs has a bias as well: count them too."
+)
+def _(widths):
+    return sum(inputs * outputs for inputs, outputs in itertools.pairwise(widths))
+
+
+@count_parameters.mistake(
+    "The inputs have no bias: they are given, not computed. Only units after them add one."
+)
+def _(widths):
+    return sum(inputs * outputs for inputs, outputs in itertools.pairwise(widths)) + sum(widths)
+
+
+@count_parameters.mistake("A layer has a bias for each of its units, not one for the whole layer.")
+def _(widths):
+    return sum(inputs * outputs + 1 for inputs, outputs in itertools.pairwise(widths))
+
+
+@count_parameters.mistake(
+    "The output units have biases too; only those of the hidden layers are counted here."
+)
+def _(widths):
+    return sum(inputs * outputs for inputs, outputs in itertools.pairwise(widths)) + sum(widths[1:-1])
+
+
+@count_parameters.mistake(
+    "The bias goes with the unit that receives the sum: a layer of m units has m biases, however many inputs it has."
+)
+def _(widths):
+    return sum(inputs * outputs + inputs for inputs, outputs in itertools.pairwise(widths))
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([-1.5, 2.0]),),
+        (normal(2, 3),),
+        (torch.tensor([[1e4, -1e4, 1e-4, -1e-4]]),),
+        (normal(3, 2, 4, seed=1, dtype=torch.float64),),
+    ],
+    returns=("the ReLU", "the derivative"),
+    hints=[
+        "ReLU keeps what is positive and puts 0 in place of the rest. Its slope is 1 where it keeps, 0 elsewhere.",
+        "`a.clamp(min=0)` is the first. For the second, a comparison gives True and False: `(a > 0)`.",
+    ],
+)
+def relu_and_derivative(a):
+    """Return ReLU(a) and its derivative at a, both in the shape of the tensor `a`.
+
+    At a = 0 any slope from 0 to 1 will do.
+    """
+    return a.clamp(min=0), (a > 0).to(a.dtype)
+
+
+@relu_and_derivative.mistake(
+    "The derivative is the slope of ReLU: 1 on the right of 0, whatever a is, not a itself."
+)
+def _(a):
+    return a.clamp(min=0), a * (a > 0)
+
+
+@relu_and_derivative.mistake("The two are in the wrong order: first the value of ReLU, then its derivative.")
+def _(a):
+    return (a > 0).to(a.dtype), a.clamp(min=0)
+
+
+@relu_and_derivative.mistake("That keeps the negative numbers. ReLU keeps the positive ones: max(0, a).")
+def _(a):
+    return a.clamp(max=0), (a < 0).to(a.dtype)
+
+
+@relu_and_derivative.mistake("On the left ReLU is flat, so its slope there is 0, not −1: that would be |a|.")
+def _(a):
+    return a.clamp(min=0), a.sign()
+
+
+@relu_and_derivative.mistake(
+    "ReLU does not bend the right half: for positive a it is a, with slope 1 for all of them."
+)
+def _(a):
+    return a.clamp(0, 1), ((a > 0) & (a < 1)).to(a.dtype)
+
+
+@relu_and_derivative.mistake(
+    "`if` asks one question about the whole tensor, but each of its numbers needs an answer of its own. Use a "
+    "function that works on all of them at once: `clamp`, `torch.where`, or a comparison such as `a > 0`."
+)
+def _(a):
+    return (a, torch.ones_like(a)) if a > 0 else (torch.zeros_like(a), torch.zeros_like(a))
+
+
+shape_of_logits = lesson.prediction(
+    "shape_of_logits",
+    Question(
+        (128, 10),
+        "One row for each of the 128 digits, one column for each of the 10 classes.",
+        {
+            (10, 128): "Those are the right numbers. A batch has its examples in rows, so N comes first.",
+            (
+                128,
+                784,
+            ): "That is the shape of the input once it is flattened. What does the last layer put out?",
+            (128, 128): "That is the hidden layer, 128 digits by 128 units. One more affine map follows.",
+            (
+                128,
+                1,
+                28,
+                28,
+            ): "That is the shape of the input. What does the last layer put out for each digit?",
+            (10,): "Ten numbers, yes, but for each of the 128 digits in the batch.",
+        },
+    ),
+    hints=["A batch holds N examples in rows.", "The last layer has 10 units, and the batch has 128 digits."],
+)
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([[1.0, 2.0]]), torch.eye(2), torch.zeros(2), torch.ones(1, 2), torch.tensor([0.5])),
+        (normal(2, 3), normal(4, 3, seed=1), normal(4, seed=2), normal(2, 4, seed=3), normal(2, seed=4)),
+        (normal(3, 3), normal(3, 3, seed=1), normal(3, seed=2), normal(3, 3, seed=3), normal(3, seed=4)),
+        (
+            normal(5, 4, dtype=torch.float64),
+            normal(6, 4, seed=1, dtype=torch.float64),
+            normal(6, seed=2, dtype=torch.float64),
+            normal(3, 6, seed=3, dtype=torch.float64),
+            normal(3, seed=4, dtype=torch.float64),
+        ),
+    ],
+    returns=("h", "logits"),
+    hints=[
+        "Three steps: affine map, tanh, affine map. The examples are rows, so a layer is `x @ W.T + b`.",
+        "The first step gives `a1` (N, hidden), and `h = torch.tanh(a1)`. Return h and then the logits.",
+    ],
+)
+def forward(x, W1, b1, W2, b2):
+    """Return hidden values h (N, hidden) and logits (N, C) of a network that bends with tanh.
+
+    Shapes: x (N, inputs), W1 (hidden, inputs), b1 (hidden,), W2 (C, hidden), b2 (C,).
+    """
+    h = torch.tanh(x @ W1.T + b1)
+    return h, h @ W2.T + b2
+
+
+@forward.mistake("The bend is missing: h should be the tanh of the first affine map, not the map itself.")
+def _(x, W1, b1, W2, b2):
+    h = x @ W1.T + b1
+    return h, h @ W2.T + b2
+
+
+@forward.mistake("No bend after the last layer: the logits may have any size and sign, tanh squeezes them.")
+def _(x, W1, b1, W2, b2):
+    h = torch.tanh(x @ W1.T + b1)
+    return h, torch.tanh(h @ W2.T + b2)
+
+
+@forward.mistake("The bend of this network is tanh, not ReLU.")
+def _(x, W1, b1, W2, b2):
+    h = F.relu(x @ W1.T + b1)
+    return h, h @ W2.T + b2
+
+
+@forward.mistake(
+    "A row of W holds the weights of one unit, so for examples in rows the product is `x @ W.T`."
+)
+def _(x, W1, b1, W2, b2):
+    h = torch.tanh(x @ W1 + b1)
+    return h, h @ W2 + b2
+
+
+@forward.mistake("The second layer has a bias, too: add b2.")
+def _(x, W1, b1, W2, b2):
+    h = torch.tanh(x @ W1.T + b1)
+    return h, h @ W2.T
+
+
+@forward.mistake("The bias belongs inside the bend: first `x @ W1.T + b1`, then tanh.")
+def _(x, W1, b1, W2, b2):
+    h = torch.tanh(x @ W1.T) + b1
+    return h, h @ W2.T + b2
+
+
+@forward.mistake("h is what leaves the bend; returned is what enters it.")
+def _(x, W1, b1, W2, b2):
+    a1 = x @ W1.T + b1
+    return a1, torch.tanh(a1) @ W2.T + b2
+
+
+@forward.mistake("Return h first, then the logits.")
+def _(x, W1, b1, W2, b2):
+    h = torch.tanh(x @ W1.T + b1)
+    return h @ W2.T + b2, h
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([[2.0, 1.0, 0.0]]),),
+        (normal(2, 3),),
+        (normal(3, 3, seed=1),),
+        (normal(4, 5, seed=2, dtype=torch.float64),),
+        (torch.tensor([[1000.0, 999.0, 998.0]]),),
+        (torch.tensor([[1.0, 0.0], [500.0, 501.0]]),),
+    ],
+    hints=[
+        "Exponentiate, then divide each row by its own sum. What happens to exp(1000)?",
+        "Subtracting the same number from all logits of a row changes nothing in the result. Which number helps?",
+        "`logits.max(dim=1, keepdim=True).values` has the shape (N, 1), so it can be subtracted from every row.",
+    ],
+)
+def softmax(logits):
+    """Turn rows of logits (N, C), however large, into rows of probabilities (N, C)."""
+    exponentials = (logits - logits.max(dim=1, keepdim=True).values).exp()
+    return exponentials / exponentials.sum(dim=1, keepdim=True)
+
+
+@softmax.mistake("exp(1000) overflows to inf, and inf / inf is nan. Subtract each row's maximum first.")
+def _(logits):
+    return logits.exp() / logits.exp().sum(dim=1, keepdim=True)
+
+
+@softmax.mistake("Your columns sum to one. An example is a row, so its classes lie along `dim=1`.")
+def _(logits):
+    exponentials = (logits - logits.max(dim=0, keepdim=True).values).exp()
+    return exponentials / exponentials.sum(dim=0, keepdim=True)
+
+
+@softmax.mistake("All numbers together sum to one, but each row should: sum along `dim=1`.")
+def _(logits):
+    exponentials = (logits - logits.max()).exp()
+    return exponentials / exponentials.sum()
+
+
+@softmax.mistake(
+    "A sum over `dim=1` has the shape (N,). Divided by it, column j is divided by the sum of row j. "
+    "`keepdim=True` keeps the shape (N, 1), which divides each row by its own sum."
+)
+def _(logits):
+    exponentials = (logits - logits.max(dim=1, keepdim=True).values).exp()
+    return exponentials / exponentials.sum(dim=1)
+
+
+@softmax.mistake(
+    "One maximum for the whole batch is too large for rows with smaller logits: they underflow to 0 / 0. "
+    "Subtract from each row its own."
+)
+def _(logits):
+    exponentials = (logits - logits.max()).exp()
+    return exponentials / exponentials.sum(dim=1, keepdim=True)
+
+
+@softmax.mistake("The largest logit should get the largest probability: exponentiate a, not −a.")
+def _(logits):
+    return torch.softmax(-logits, dim=1)
+
+
+@softmax.mistake("These are logarithms of probabilities. The probabilities are asked, from 0 to 1.")
+def _(logits):
+    return torch.log_softmax(logits, dim=1)
+
+
+@softmax.mistake(
+    "Divide the exponentials by their sum. Without exp, negative logits give negative probabilities."
+)
+def _(logits):
+    return logits / logits.sum(dim=1, keepdim=True)
+
+
+@softmax.mistake("These are the exponentials. Divide each row by its sum, so that it sums to one.")
+def _(logits):
+    return (logits - logits.max(dim=1, keepdim=True).values).exp()
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([[2.0, 1.0, 0.1], [0.5, 2.5, 0.3]]), torch.tensor([0, 1])),
+        (normal(4, 3), torch.tensor([2, 0, 1, 2])),
+        (normal(5, 10, seed=1, dtype=torch.float64), torch.tensor([9, 0, 3, 3, 7])),
+        (normal(3, 3, seed=2), torch.tensor([1, 1, 2])),
+        (torch.tensor([[0.0, 200.0]]), torch.tensor([0])),
+        (torch.tensor([[100.0, 99.0]]), torch.tensor([0])),
+        (torch.tensor([[1000.0, 0.0], [-1000.0, 0.0]]), torch.tensor([1, 0])),
+    ],
+    hints=[
+        "Never take the logarithm of a probability: ln p = z − ln Σ exp(z). `torch.logsumexp` computes the last term.",
+        "You need the logarithm of the probability of the true class in every row; minus its mean is the loss.",
+        "`log_p[torch.arange(len(labels)), labels]` takes from row n the column labels[n].",
+    ],
+)
+def cross_entropy(logits, labels):
+    """Return the mean cross-entropy in nats of logits (N, C), however large, and labels (N,)."""
+    log_p = logits - logits.logsumexp(dim=1, keepdim=True)
+    return -log_p[torch.arange(len(labels)), labels].mean()
+
+
+@cross_entropy.mistake(
+    "A probability of e⁻²⁰⁰ is 0 in float32, and its logarithm −inf. Compute ln p in one piece: z − ln Σ exp(z), "
+    "with `torch.logsumexp` or `torch.log_softmax`."
+)
+def _(logits, labels):
+    return -torch.softmax(logits, dim=1).log()[torch.arange(len(labels)), labels].mean()
+
+
+@cross_entropy.mistake("exp overflows for large logits. `torch.logsumexp` computes ln Σ exp(z) without that.")
+def _(logits, labels):
+    log_p = logits - logits.exp().sum(dim=1, keepdim=True).log()
+    return -log_p[torch.arange(len(labels)), labels].mean()
+
+
+@cross_entropy.mistake(
+    "A small number added to p hides the −inf and gives a wrong loss instead. Compute ln p in one piece: "
+    "z − ln Σ exp(z), with `torch.logsumexp` or `torch.log_softmax`."
+)
+def _(logits, labels):
+    return -(torch.softmax(logits, dim=1) + 1e-9).log()[torch.arange(len(labels)), labels].mean()
+
+
+@cross_entropy.mistake(
+    "That is the sum over the batch. Take the mean, so that it does not grow with the batch."
+)
+def _(logits, labels):
+    return F.cross_entropy(logits, labels, reduction="sum")
+
+
+@cross_entropy.mistake("The sign: ln p is negative, the loss is −ln p.")
+def _(logits, labels):
+    return -F.cross_entropy(logits, labels)
+
+
+@cross_entropy.mistake(
+    "That is the mean over all N · C entries, most of which are 0. There are only N examples to average over."
+)
+def _(logits, labels):
+    return F.cross_entropy(logits, labels) / logits.shape[1]
+
+
+@cross_entropy.mistake(
+    "`log_p[:, labels]` takes the columns of all labels from every row. Each row needs its own label only: "
+    "`log_p[torch.arange(len(labels)), labels]`."
+)
+def _(logits, labels):
+    return -torch.log_softmax(logits, dim=1)[:, labels].mean()
+
+
+@cross_entropy.mistake("These are losses of single examples, one for each. Take their mean.")
+def _(logits, labels):
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+@cross_entropy.mistake(
+    "This averages the true class's logit itself. Its logarithm of a probability is asked."
+)
+def _(logits, labels):
+    return -logits[torch.arange(len(labels)), labels].mean()
+
+
+@cross_entropy.mistake("The softmax runs over the wrong axis: the classes of an example lie along `dim=1`.")
+def _(logits, labels):
+    return -torch.log_softmax(logits, dim=0)[torch.arange(len(labels)), labels].mean()
+
+
+@cross_entropy.mistake(
+    "The logarithm to base 2 gives bits. PyTorch, and we, take the natural one, which gives nats."
+)
+def _(logits, labels):
+    return F.cross_entropy(logits, labels) / torch.log(torch.tensor(2.0))
+
+
+untrained_loss = lesson.prediction(
+    "untrained_loss",
+    Question(
+        2.303,
+        "−ln(1/10) = ln 10 = 2.303: what ignorance of ten classes costs.",
+        {
+            0.1: "That is the probability of the true class. The loss is minus its logarithm.",
+            -2.303: "The number is right, the sign is not: ln(1/10) is negative, and the loss is minus that.",
+            1.0: "That would be the logarithm to base 10. The loss takes the natural one.",
+            3.322: "That is the logarithm to base 2, the loss in bits. Here it is in nats: take the natural one.",
+            0.0: "It would pay 0 if it were certain and right every time. It knows nothing.",
+            0.9: "That is how often it errs. The loss is minus the logarithm of the probability of the true class.",
+        },
+        tolerance=0.02,
+    ),
+    hints=["Every class gets the probability 1/10.", "−ln(1/10) = ln 10. Python: `math.log(10)`."],
+)
+
+
+# Section 3: backpropagation ----------------------------------------------------------------------------------
+
+
+def _gradients(forward, backward, x, labels, W1, b1, W2, b2):
+    """What the two functions give together."""
+    h, logits = forward(x, W1, b1, W2, b2)
+    return backward(x, labels, h, logits, W2)
+
+
+@lesson.exercise(
+    observe=_gradients,
+    together=(forward,),
+    cases=[
+        (
+            torch.tensor([[1.0, 2.0]]),
+            torch.tensor([0]),
+            torch.eye(2),
+            torch.zeros(2),
+            torch.tensor([[1.0, 0.0], [0.0, 0.5]]),
+            torch.zeros(2),
+        ),
+        *(
+            (
+                normal(N, inputs, dtype=dtype),
+                torch.arange(N) % C,
+                normal(hidden, inputs, seed=1, dtype=dtype),
+                normal(hidden, seed=2, dtype=dtype),
+                normal(C, hidden, seed=3, dtype=dtype),
+                normal(C, seed=4, dtype=dtype),
+            )
+            for N, inputs, hidden, C, dtype in [
+                (3, 2, 4, 2, torch.float32),
+                (3, 3, 3, 3, torch.float64),
+                (6, 5, 4, 3, torch.float64),
+            ]
+        ),
+    ],
+    returns=("dW1", "db1", "dW2", "db2"),
+    hints=[
+        "Go through the six steps of the table. Only step 4 changes: there stands the slope of the bend.",
+        "The slope of tanh at a is 1 − tanh²(a), and h is tanh(a). So you need neither a nor W1.",
+        "Start with `delta2 = (torch.softmax(logits, dim=1) - F.one_hot(labels, logits.shape[1])) / len(x)`.",
+    ],
+)
+def backward(x, labels, h, logits, W2):
+    """Return the gradients dW1, db1, dW2, db2 of the mean cross-entropy, shaped as the parameters.
+
+    `h` (N, hidden) and `logits` (N, C) are what `forward` returned for the inputs x (N, inputs).
+    labels (N,) are integers, W2 is (C, hidden).
+    """
+    delta2 = (torch.softmax(logits, dim=1) - F.one_hot(labels, logits.shape[1])) / len(x)  # (N, C)
+    delta1 = (delta2 @ W2) * (1 - h**2)  # (N, hidden)
+    return delta1.T @ x, delta1.sum(dim=0), delta2.T @ h, delta2.sum(dim=0)
+
+
+def _backward(x, labels, h, logits, W2, *, slope, averaged=True, target=1):
+    """The gradients, with what can go wrong as arguments."""
+    delta2 = torch.softmax(logits, dim=1) - target * F.one_hot(labels, logits.shape[1])
+    delta2 = delta2 / len(x) if averaged else delta2
+    delta1 = (delta2 @ W2) * slope(h)
+    return delta1.T @ x, delta1.sum(dim=0), delta2.T @ h, delta2.sum(dim=0)
+
+
+@backward.mistake("The slope of the bend is missing in step 4: multiply by the derivative of tanh, 1 − h².")
+def _(x, labels, h, logits, W2):
+    return _backward(x, labels, h, logits, W2, slope=torch.ones_like)
+
+
+@backward.mistake("h > 0 is the slope of ReLU. The bend here is tanh, whose slope is 1 − h².")
+def _(x, labels, h, logits, W2):
+    return _backward(x, labels, h, logits, W2, slope=lambda h: h > 0)
+
+
+@backward.mistake("The slope of tanh is 1 − tanh²(a), and h already is tanh(a): write 1 − h**2.")
+def _(x, labels, h, logits, W2):
+    return _backward(x, labels, h, logits, W2, slope=lambda h: 1 - torch.tanh(h) ** 2)
+
+
+@backward.mistake("h(1 − h) is the slope of the sigmoid. That of tanh is 1 − h².")
+def _(x, labels, h, logits, W2):
+    return _backward(x, labels, h, logits, W2, slope=lambda h: h * (1 - h))
+
+
+@backward.mistake(
+    "The loss is a mean over the batch, so its gradient has a factor 1/N: divide delta2 by `len(x)`."
+)
+def _(x, labels, h, logits, W2):
+    return _backward(x, labels, h, logits, W2, slope=lambda h: 1 - h**2, averaged=False)
+
+
+@backward.mistake("δ₂ is P − Y: subtract the one-hot labels from the probabilities.")
+def _(x, labels, h, logits, W2):
+    return _backward(x, labels, h, logits, W2, slope=lambda h: 1 - h**2, target=0)
+
+
+@backward.mistake("The sign: δ₂ is P − Y, not Y − P. This gradient would make the loss grow.")
+def _(x, labels, h, logits, W2):
+    gradients = _backward(x, labels, h, logits, W2, slope=lambda h: 1 - h**2)
+    return tuple(-gradient for gradient in gradients)
+
+
+@backward.mistake("The weights' gradients are transposed: dW2 = δ₂ᵀ H has the shape of W2, (C, hidden).")
+def _(x, labels, h, logits, W2):
+    dW1, db1, dW2, db2 = _backward(x, labels, h, logits, W2, slope=lambda h: 1 - h**2)
+    return dW1.T, db1, dW2.T, db2
+
+
+@backward.mistake("A bias was added to every row, so its gradient is the sum of the rows of δ: `sum(dim=0)`.")
+def _(x, labels, h, logits, W2):
+    dW1, db1, dW2, db2 = _backward(x, labels, h, logits, W2, slope=lambda h: 1 - h**2)
+    return dW1, db1 / len(x), dW2, db2 / len(x)
+
+
+@backward.mistake("P are probabilities: apply softmax to the logits before you subtract the labels.")
+def _(x, labels, h, logits, W2):
+    delta2 = (logits - F.one_hot(labels, logits.shape[1])) / len(x)
+    delta1 = (delta2 @ W2) * (1 - h**2)
+    return delta1.T @ x, delta1.sum(dim=0), delta2.T @ h, delta2.sum(dim=0)
+
+
+# Section 4: training -----------------------------------------------------------------------------------------
+
+
+def _facts_of_network(build_mlp, hidden):
+    """What can be seen of a network from outside."""
+    net = build_mlp(hidden)
+    if not isinstance(net, nn.Module):
+        return {"what comes back": type(net).__name__}
+    net.eval()
+    first, second, blank = normal(5, 1, 28, 28), normal(5, 1, 28, 28, seed=1), torch.zeros(5, 1, 28, 28)
+    logits, wide = net(first), net(100 * normal(50, 1, 28, 28))
+    bends = not torch.allclose(net(first + second), logits + net(second) - net(blank), atol=1e-4)
+    return {
+        "what comes back": "an nn.Module",
+        "the shape of its answer to 5 pictures": logits.shape,
+        "the number of its parameters": sum(part.numel() for part in net.parameters()),
+        "every row sums to one": torch.allclose(logits.sum(dim=1), torch.ones(5)),
+        "every row's exponentials sum to one": torch.allclose(logits.exp().sum(dim=1), torch.ones(5)),
+        "negative logits occur": bool((wide < 0).any()),
+        "logits beyond ±1 occur": bool((wide.abs() > 1).any()),
+        "there is a bend": bends,
+    }
+
+
+@lesson.exercise(
+    observe=_facts_of_network,
+    cases=[([16],), ([32, 8],), ([12, 12, 12],)],
+    hints=[
+        "Collect the layers in a list, beginning with `nn.Flatten()`, and hand it over with `nn.Sequential(*layers)`.",
+        "Two neighbouring entries of `[784, *hidden, 10]` are the inputs and outputs of one `nn.Linear`.",
+        "An `nn.ReLU()` stands between two linear layers, and nothing after the last: the loss wants logits.",
+    ],
+)
+def build_mlp(hidden):
+    """Return a dense network for batches of digits (N, 1, 28, 28) that puts out logits (N, 10).
+
+    `hidden` lists the units of the hidden layers, such as [512, 512]. The bend is ReLU.
+    """
+    layers = [nn.Flatten()]
+    for inputs, outputs in itertools.pairwise([784, *hidden]):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(hidden[-1], 10))
+
+
+def _build(hidden, *, bend=nn.ReLU, end=(), start=(nn.Flatten,)):
+    """The network, with what can go wrong as arguments."""
+    layers = [layer() for layer in start]
+    for inputs, outputs in itertools.pairwise([784, *hidden]):
+        layers += [nn.Linear(inputs, outputs), bend()]
+    return nn.Sequential(*layers, nn.Linear(hidden[-1], 10), *end)
+
+
+@build_mlp.mistake(
+    "A softmax at the end: `F.cross_entropy` applies its own, and two in a row keep the loss above 1.46. End in logits."
+)
+def _(hidden):
+    return _build(hidden, end=[nn.Softmax(dim=1)])
+
+
+@build_mlp.mistake("A log-softmax at the end: `F.cross_entropy` applies its own. End in logits.")
+def _(hidden):
+    return _build(hidden, end=[nn.LogSoftmax(dim=1)])
+
+
+@build_mlp.mistake(
+    "A digit arrives as (1, 28, 28), a linear layer wants a row of 784 numbers: start with `nn.Flatten()`."
+)
+def _(hidden):
+    return _build(hidden, start=())
+
+
+@build_mlp.mistake(
+    "There is no bend between the layers, so all of them collapse to one affine map: put `nn.ReLU()` in between."
+)
+def _(hidden):
+    return _build(hidden, bend=nn.Identity)
+
+
+@build_mlp.mistake(
+    "A ReLU after the last layer cuts off negative logits, and a unit stuck at 0 no longer learns."
+)
+def _(hidden):
+    return _build(hidden, end=[nn.ReLU()])
+
+
+@build_mlp.mistake("`hidden` is not used: the layers have the same units whatever it says.")
+def _(hidden):
+    return _build([128])
+
+
+@build_mlp.mistake("The last layer, from the last hidden units to the 10 classes, is missing.")
+def _(hidden):
+    layers = [nn.Flatten()]
+    for inputs, outputs in itertools.pairwise([784, *hidden]):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+@build_mlp.mistake("A list of layers is no network yet: wrap it, `nn.Sequential(*layers)`.")
+def _(hidden):
+    return list(_build(hidden))
+
+
+def _some_steps(train_step, steps):
+    """Losses and weights of a small network with batch norm, which tells train mode from eval mode."""
+    net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.2)
+    losses = tuple(
+        train_step(net, optimizer, normal(6, 3, seed=step), torch.arange(6) % 2) for step in range(steps)
+    )
+    return losses, nn.utils.parameters_to_vector(net.parameters()).detach()
+
+
+@lesson.exercise(
+    observe=_some_steps,
+    cases=[(1,), (2,), (4,)],
+    returns=("the losses", "the weights afterwards"),
+    hints=[
+        "The four lines of the table, in that order, after `model.train()`.",
+        "`loss.item()` turns the loss into a Python number. The gradients of the batch before have to be forgotten.",
+    ],
+)
+def train_step(model, optimizer, x, y):
+    """Make one training step on the batch x (N, ...), y (N,) and return its mean cross-entropy.
+
+    The model is put into train mode first.
+    """
+    model.train()
+    loss = F.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@train_step.mistake(
+    "The gradients of earlier batches pile up: call `optimizer.zero_grad()` before `loss.backward()`."
+)
+def _(model, optimizer, x, y):
+    model.train()
+    loss = F.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@train_step.mistake(
+    "The model is still in eval mode: call `model.train()` first, dropout and batch norm depend on it."
+)
+def _(model, optimizer, x, y):
+    model.eval()
+    loss = F.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@train_step.mistake(
+    "`optimizer.step()` comes before `loss.backward()`, so it uses the gradients of the batch before, or none at all."
+)
+def _(model, optimizer, x, y):
+    model.train()
+    loss = F.cross_entropy(model(x), y)
+    optimizer.step()
+    optimizer.zero_grad()
+    loss.backward()
+    return loss.item()
+
+
+@train_step.mistake(
+    "Nothing moves: either the gradients are zeroed between `backward()` and `step()`, or `step()` is missing."
+)
+def _(model, optimizer, x, y):
+    model.train()
+    loss = F.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.zero_grad()
+    optimizer.step()
+    return loss.item()
+
+
+@train_step.mistake("The model gives logits, and `F.cross_entropy` takes logits: no softmax in between.")
+def _(model, optimizer, x, y):
+    model.train()
+    loss = F.cross_entropy(model(x).softmax(dim=1), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@train_step.mistake("The loss is summed over the batch, so the steps grow with it. Take the mean.")
+def _(model, optimizer, x, y):
+    model.train()
+    loss = F.cross_entropy(model(x), y, reduction="sum")
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@train_step.mistake("Return the loss that the step was made with; this one is computed again after the step.")
+def _(model, optimizer, x, y):
+    model.train()
+    optimizer.zero_grad()
+    F.cross_entropy(model(x), y).backward()
+    optimizer.step()
+    return F.cross_entropy(model(x), y).item()
+
+
+class _Echo(nn.Module):
+    """Logits that are the inputs; in train mode, with their signs turned, so that a forgotten eval() shows."""
+
+    def forward(self, x):
+        return -x if self.training else x
+
+    def __repr__(self):
+        return "a model in train mode; in eval mode its logits are its inputs"
+
+
+@lesson.exercise(
+    cases=[
+        (_Echo(), [(torch.eye(2), torch.tensor([0, 0])), (torch.tensor([[1.0, 0.0]]), torch.tensor([0]))]),
+        (_Echo(), [(torch.eye(3)[[0, 1, 1, 0]], torch.tensor([0, 1, 1, 2]))]),
+        (
+            _Echo(),
+            [
+                (normal(8, 4), torch.arange(8) % 4),
+                (normal(8, 4, seed=1), torch.arange(8) % 4),
+                (normal(3, 4, seed=2), torch.tensor([1, 1, 0])),
+            ],
+        ),
+        (_Echo(), [(torch.eye(3), torch.arange(3)), (-torch.eye(3)[:2], torch.arange(2))]),
+    ],
+    hints=[
+        "Count over all batches, how many are right and how many there are; divide once, at the end.",
+        "`model(x).argmax(dim=1)` is the predicted class. Switch with `model.eval()` and compute in `torch.no_grad()`.",
+    ],
+)
+def accuracy(model, batches):
+    """Return the fraction of examples classified correctly, from 0 to 1, in eval mode.
+
+    `batches` is a list of pairs x (N, ...), y (N,), of which the last may be shorter.
+    The model gives logits (N, C).
+    """
+    model.eval()
+    right = seen = 0
+    with torch.no_grad():
+        for x, y in batches:
+            right += (model(x).argmax(dim=1) == y).sum().item()
+            seen += len(y)
+    return right / seen
+
+
+def _accuracies(model, batches):
+    model.eval()
+    return [(model(x).argmax(dim=1) == y).float().mean().item() for x, y in batches]
+
+
+@accuracy.mistake(
+    "This is the mean of the batches' accuracies, in which an example of the short last batch counts more than others. "
+    "Add up right answers and examples, and divide once."
+)
+def _(model, batches):
+    return sum(_accuracies(model, batches)) / len(batches)
+
+
+@accuracy.mistake("The model is still in train mode: call `model.eval()` first.")
+def _(model, batches):
+    pairs = [(model(x).argmax(dim=1), y) for x, y in batches]
+    return torch.cat([guess == y for guess, y in pairs]).float().mean().item()
+
+
+@accuracy.mistake("This is in percent. A fraction is asked, from 0 to 1.")
+def _(model, batches):
+    return 100 * accuracy._solution(model, batches)
+
+
+@accuracy.mistake("This is the number of right answers. Divide it by the number of examples.")
+def _(model, batches):
+    return sum(rate * len(y) for rate, (_, y) in zip(_accuracies(model, batches), batches, strict=True))
+
+
+@accuracy.mistake("Only the last batch counts here: keep what came before it.")
+def _(model, batches):
+    return _accuracies(model, batches)[-1]
+
+
+@accuracy.mistake("Only the first batch counts here: is the `return` inside the loop?")
+def _(model, batches):
+    return _accuracies(model, batches)[0]
+
+
+@accuracy.mistake("This is the share of wrong answers. The share of right ones is asked.")
+def _(model, batches):
+    return 1 - accuracy._solution(model, batches)
+
+
+@accuracy.mistake("Divided by the number of batches; divide by the number of examples.")
+def _(model, batches):
+    right = [rate * len(y) for rate, (_, y) in zip(_accuracies(model, batches), batches, strict=True)]
+    return sum(right) / len(batches)
+
+
+def _facts_of_layer(Standardise, x_train, x):
+    """What the layer gives, also after its state went through a file and its numbers became float64."""
+    layer, other = Standardise(x_train), Standardise(normal(*x_train.shape, seed=9))
+    other.load_state_dict(layer.state_dict())
+    return {
+        "what it gives": layer(x),
+        "what it gives for the first example alone": layer(x[:1]),
+        "numbers that training would change": sum(part.numel() for part in layer.parameters()),
+        "what it gives when its state_dict is loaded into another one": other(x),
+        "what it gives after layer.double()": layer.double()(x.double()),
+    }
+
+
+_FEATURES = torch.tensor([[1.0, 10.0, 7.0], [2.0, 30.0, 7.0], [3.0, 80.0, 7.0]])  # the last one is constant
+
+
+@lesson.exercise(
+    observe=_facts_of_layer,
+    cases=[
+        (_FEATURES, torch.tensor([[2.0, 30.0, 7.0], [3.0, 10.0, 8.0]])),
+        (5 + 3 * normal(40, 4), normal(6, 4, seed=1)),
+        (normal(30, 1, 4, 4), normal(5, 1, 4, 4, seed=1)),
+    ],
+    hints=[
+        "In `__init__`, after `super().__init__()`: compute mean and deviation along `dim=0`. In `forward` use them.",
+        "`self.register_buffer('mean', ...)` makes a tensor part of the layer, so that it is saved and moved with it.",
+        "A deviation of 0 becomes 0.1 by `.clamp(min=0.1)`.",
+    ],
+)
+class Standardise(nn.Module):
+    """A layer that subtracts the mean of the training data and divides by their standard deviation.
+
+    Standardise(x_train) computes both over the examples, x_train.mean(dim=0) and
+    x_train.std(dim=0), and raises deviations below 0.1 to 0.1. They belong to the layer's state,
+    so they are saved and moved with it, but training does not change them.
+    """
+
+    def __init__(self, x_train):
+        super().__init__()
+        self.register_buffer("mean", x_train.mean(dim=0))
+        self.register_buffer("deviation", x_train.std(dim=0).clamp(min=0.1))
+
+    def forward(self, x):
+        """Return x (N, ...), standardised."""
+        return (x - self.mean) / self.deviation
+
+
+@Standardise.mistake(
+    "A plain attribute is no part of the layer's state: it is not saved, and `.to(device)` leaves it behind. Use "
+    "`self.register_buffer('mean', ...)`."
+)
+class _(nn.Module):
+    def __init__(self, x_train):
+        super().__init__()
+        self.mean, self.deviation = x_train.mean(dim=0), x_train.std(dim=0).clamp(min=0.1)
+
+    def forward(self, x):
+        return (x - self.mean) / self.deviation
+
+
+@Standardise.mistake("A parameter is changed by training, and these two should stay. Use `register_buffer`.")
+class _(nn.Module):
+    def __init__(self, x_train):
+        super().__init__()
+        self.mean = nn.Parameter(x_train.mean(dim=0))
+        self.deviation = nn.Parameter(x_train.std(dim=0).clamp(min=0.1))
+
+    def forward(self, x):
+        return (x - self.mean) / self.deviation
+
+
+@Standardise.mistake(
+    "This uses mean and deviation of the batch at hand, so an example's result depends on its neighbours. Take those "
+    "of the training data, in `__init__`."
+)
+class _(nn.Module):
+    def __init__(self, x_train):
+        super().__init__()
+
+    def forward(self, x):
+        return (x - x.mean(dim=0)) / x.std(dim=0).clamp(min=0.1)
+
+
+@Standardise.mistake("A feature that never varies has the deviation 0, and 0 / 0 is nan: `.clamp(min=0.1)`.")
+class _(nn.Module):
+    def __init__(self, x_train):
+        super().__init__()
+        self.register_buffer("mean", x_train.mean(dim=0))
+        self.register_buffer("deviation", x_train.std(dim=0))
+
+    def forward(self, x):
+        return (x - self.mean) / self.deviation
+
+
+@Standardise.mistake("One mean for all features mixes their units. Each has its own: `x_train.mean(dim=0)`.")
+class _(nn.Module):
+    def __init__(self, x_train):
+        super().__init__()
+        self.register_buffer("mean", x_train.mean())
+        self.register_buffer("deviation", x_train.std().clamp(min=0.1))
+
+    def forward(self, x):
+        return (x - self.mean) / self.deviation
+
+
+@Standardise.mistake("Divided by the variance: divide by its square root, the standard deviation.")
+class _(nn.Module):
+    def __init__(self, x_train):
+        super().__init__()
+        self.register_buffer("mean", x_train.mean(dim=0))
+        self.register_buffer("deviation", x_train.std(dim=0).clamp(min=0.1) ** 2)
+
+    def forward(self, x):
+        return (x - self.mean) / self.deviation
+
+
+@Standardise.mistake(
+    "A small number added to the deviation changes every feature a little, and blows up the constant ones. "
+    "`.clamp(min=0.1)` changes only deviations below 0.1."
+)
+class _(nn.Module):
+    def __init__(self, x_train):
+        super().__init__()
+        self.register_buffer("mean", x_train.mean(dim=0))
+        self.register_buffer("deviation", x_train.std(dim=0) + 1e-8)
+
+    def forward(self, x):
+        return (x - self.mean) / self.deviation
+
+
+# Section 5: looking at the result ----------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), 2),
+        (torch.tensor([2, 2, 2, 2, 0]), torch.tensor([1, 1, 1, 2, 0]), 3),
+        (torch.tensor([0, 1, 0]), torch.tensor([0, 0, 0]), 4),
+        (torch.arange(60) % 5, torch.arange(60) // 7 % 5, 5),
+    ],
+    hints=[
+        "Begin with `torch.zeros(classes, classes, dtype=torch.long)` and count the pairs, one after the other.",
+        "The pair (true, predicted) belongs in row `true`, column `predicted`.",
+    ],
+)
+def confusion_matrix(labels, predictions, classes):
+    """Return counts (classes, classes): entry [i, j] says how often a true i was taken for a j.
+
+    `labels` (N,) are the true classes, `predictions` (N,) the predicted ones, integers both.
+    """
+    pairs = labels * classes + predictions  # one number for each pair
+    return pairs.bincount(minlength=classes**2).reshape(classes, classes)
+
+
+@confusion_matrix.mistake("Rows and columns are swapped: the true class chooses the row.")
+def _(labels, predictions, classes):
+    return confusion_matrix._solution(predictions, labels, classes)
+
+
+@confusion_matrix.mistake(
+    "`counts[labels, predictions] += 1` adds 1 once for each different pair, however often it occurs. Count in a "
+    "loop, with `bincount`, or with `index_put_(..., accumulate=True)`."
+)
+def _(labels, predictions, classes):
+    counts = torch.zeros(classes, classes, dtype=torch.long)
+    counts[labels, predictions] += 1
+    return counts
+
+
+@confusion_matrix.mistake("These are shares of the rows. Counts are asked.")
+def _(labels, predictions, classes):
+    counts = confusion_matrix._solution(labels, predictions, classes)
+    return counts / counts.sum(dim=1, keepdim=True)
+
+
+@confusion_matrix.mistake(
+    "A class that does not occur has a row and a column as well, of zeros: use `classes`."
+)
+def _(labels, predictions, classes):
+    return confusion_matrix._solution(labels, predictions, int(max(labels.max(), predictions.max())) + 1)
+
+
+@confusion_matrix.mistake("Only the right answers are counted. The mistakes belong off the diagonal.")
+def _(labels, predictions, classes):
+    return torch.diag(labels[labels == predictions].bincount(minlength=classes))
+
+
+@confusion_matrix.mistake("These are shares of all examples. Counts are asked.")
+def _(labels, predictions, classes):
+    return confusion_matrix._solution(labels, predictions, classes) / len(labels)
+
+
+# Section 7: the quiz -----------------------------------------------------------------------------------------
+
+
+quiz = lesson.quiz(
+    "quiz",
+    hints=[
+        "Every answer stands in the lesson: sections 2, 2, 3, 2, 4, 5 and 7.",
+        "Work out shapes on paper.",
+    ],
+    start_at_20=Question(
+        "b",
+        "All-equal logits pay ln 10 = 2.3. Twenty takes large and wrong logits, which large weights make.",
+        {
+            "a": "Wrong labels do not show before training: random opinions are wrong nine times in ten anyway.",
+            "c": "Before the first step the learning rate has done nothing yet.",
+            "d": "More digits would give the same mean.",
+        },
+    ),
+    softmax_twice=Question(
+        "c",
+        "The second softmax sees numbers from 0 to 1 only; at best it gives e / (e + 9), which costs 1.46 nats.",
+        {
+            "a": "No error, and that is the trap: rows of probabilities are as good as logits to the loss.",
+            "b": "Applied to probabilities, softmax gives other, flatter probabilities.",
+            "d": "They still sum to one, whatever goes into the last softmax.",
+        },
+    ),
+    gradient_shape=Question(
+        (128, 784),
+        "A gradient has the shape of its weights: δ₁ᵀ X is (128, 64) @ (64, 784).",
+        {
+            (784, 128): "Transposed: W₁ has a row for each of the 128 units.",
+            (64, 128): "That is δ₁. The weights do not depend on the number of examples.",
+            (64, 784): "That is X. The weights do not depend on the number of examples.",
+            (128,): "That is the bias's gradient.",
+        },
+    ),
+    parameters=Question(
+        5203,
+        "100 · 50 + 50 weights and biases in the first layer, 50 · 3 + 3 in the second.",
+        {
+            5150: "The biases are missing: one for each hidden and output unit.",
+            5200: "The hidden biases are there; the 3 output units have some as well.",
+            5303: "The inputs have no biases.",
+            5152: "Each unit has a bias, not each layer.",
+        },
+    ),
+    rising_valid=Question(
+        "b",
+        "It learns its training digits by heart. The weights of the best epoch are the ones to keep.",
+        {
+            "a": "The network already fits the training digits better than the others. More of it widens the gap.",
+            "c": "Then the test digits would have taken part in a choice, and their report would flatter.",
+            "d": "The training loss falls, so the learning rate is not too high.",
+        },
+    ),
+    two_points=Question(
+        "d",
+        "The standard error of each is 0.0014, of the difference √2 times that, 0.0019: it is well within chance.",
+        {
+            "a": "Each of the two scatters by 0.0014, so a difference of 0.002 can be luck.",
+            "b": "More parameters say nothing about which one is better.",
+            "c": "Training digits do not say how a network does on others.",
+        },
+    ),
+    no_bend=Question(
+        "a",
+        "Affine after affine is affine, however often: the boundary is straight.",
+        {
+            "b": "That takes bends. Without them the three layers are one affine map.",
+            "c": "Without bends there is nothing to fold: three layers are one affine map.",
+            "d": "It has a boundary: where the two logits of one affine map are equal.",
+        },
+    ),
+)
+
+
+# Section 8: jets ---------------------------------------------------------------------------------------------
+
+
+def _jet_scaling():
+    """Mean and deviation of the training jets (15,), with which the lesson standardises."""
+    x = data.jets().train.x
+    return x.mean(dim=0), x.std(dim=0)
+
+
+def _jets_kept_back():
+    """6,000 more jets, of other collisions than those of data.jets(), standardised as in the lesson."""
+    stored = data.shipped("jets_held_out.npz")
+    mean, deviation = _jet_scaling()
+    return data.Split(
+        (torch.from_numpy(stored["x"]) - mean) / deviation, torch.from_numpy(stored["y"]).long()
+    )
+
+
+def _jet_scores(logits, labels):
+    top = data.JETS.index("top")
+    return {
+        "accuracy": (logits.argmax(dim=1) == labels).float().mean().item(),
+        "AUC for top": roc_auc_score((labels == top).cpu(), logits.softmax(dim=1)[:, top].cpu()),
+    }
+
+
+@lesson.trained_model(
+    attempt="tagger",
+    held_out=_jets_kept_back,
+    score=_jet_scores,
+    floors={"accuracy": 0.69, "AUC for top": 0.95},
+    hints=[
+        "Build the layers as in `build_mlp`: 15 → 40 → 20 → 10 → 5 logits, after each hidden one ReLU and dropout.",
+        "`torch.optim.Adam(net.parameters())`, and ReduceLROnPlateau with factor 0.1 and patience 2.",
+        "Hand both to `train.fit` with `epochs=100` and `patience=10`, with batches of 128, shuffled.",
+    ],
+)
+def jet_tagger(train_jets, valid_jets):
+    """Return a network from standardised features (N, 15) to logits (N, 5), trained.
+
+    The split `train_jets` is for training, the split `valid_jets` for deciding when to stop.
+    """
+    torch.manual_seed(0)
+    layers = []
+    for inputs, outputs in itertools.pairwise([15, 40, 20, 10]):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(0.25)]
+    net = nn.Sequential(*layers, nn.Linear(10, 5)).to(train_jets.x.device)
+    optimizer = torch.optim.Adam(net.parameters())
+    train.fit(
+        net,
+        train_jets.batches(128, shuffle=True),
+        valid_jets.batches(1000),
+        epochs=100,
+        optimizer=optimizer,
+        scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=2),
+        patience=10,
+    )
+    return net
+
+
+@jet_tagger.symptom(
+    "It names one kind for nearly every jet. Are its units dead, by a learning rate that is too high, or was another "
+    "model trained than the one returned?"
+)
+def _(model, jets):
+    return model(jets.x).argmax(dim=1).bincount(minlength=5).max() > 0.9 * len(jets)
+
+
+@jet_tagger.symptom(
+    "It does better on the raw features than on the standardised ones: it was trained on `jets.train`, not on "
+    "`scaled['train']`."
+)
+def _(model, jets):
+    mean, deviation = (part.to(jets.x.device) for part in _jet_scaling())
+    raw = model(jets.x * deviation + mean).argmax(dim=1) == jets.y
+    return raw.float().mean() > (model(jets.x).argmax(dim=1) == jets.y).float().mean() + 0.05
+
+
+@jet_tagger.symptom(
+    "It gives W and Z jets the same name, though it knows the other kinds. That happens to some starts, when units "
+    "die: train again from another seed."
+)
+def _(model, jets):
+    names = model(jets.x[(jets.y == 2) | (jets.y == 3)]).argmax(dim=1).bincount(minlength=5)
+    return names[2:4].min() < 0.1 * names[2:4].max() and names[2:4].sum() > 0.5 * names.sum()
+
+
+@jet_tagger.symptom("It is one affine map: where is the bend, ReLU, between its layers?")
+def _(model, jets):
+    one, other = jets.x[:500], jets.x[500:1000]
+    affine = model(one) + model(other) - model(torch.zeros_like(one))
+    return torch.allclose(model(one + other), affine, rtol=1e-3, atol=1e-3)
+
+
+@jet_tagger.symptom(
+    "Its rows sum to one: there is a softmax at its end, and the cross-entropy applied a second one while it was "
+    "trained. End in logits."
+)
+def _(model, jets):
+    return torch.allclose(model(jets.x).sum(dim=1), torch.ones(len(jets), device=jets.x.device), atol=1e-3)
+
+
+@jet_tagger.symptom(
+    "It does hardly better than guessing. Did its own parameters go to the optimizer, and did `fit` run?"
+)
+def _(model, jets):
+    return (model(jets.x).argmax(dim=1) == jets.y).float().mean() < 0.35

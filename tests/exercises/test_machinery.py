@@ -1,0 +1,551 @@
+"""Whatever arrives gets a verdict, and the verdict says what is the matter."""
+
+import re
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from coursekit.exercises import attempts, lesson03
+from coursekit.exercises.compare import difference, remark, same, show, size
+from coursekit.exercises.core import Lesson, normal
+from coursekit.exercises.questions import Question
+from coursekit.exercises.verdicts import ExerciseError, Report, Verdict
+from coursekit.lessons import REPOSITORY
+
+
+@pytest.fixture
+def lesson():
+    return Lesson("Lesson 0")
+
+
+@pytest.fixture
+def double(lesson):
+    """An exercise: twice a vector."""
+
+    @lesson.exercise(
+        cases=[(normal(3),), (normal(2),), (normal(4, dtype=torch.float64),)], hints=["One.", "Two."]
+    )
+    def double(x):
+        """Return 2 x."""
+        return 2 * x
+
+    @double.mistake("Twice, not squared.")
+    def _(x):
+        return x**2
+
+    @double.mistake("One number for all: keep the shape.")
+    def _(x):
+        return 2 * x.reshape(7)
+
+    return double
+
+
+# What arrives ------------------------------------------------------------------------------------------------
+
+
+def test_right_answer_is_correct(double):
+    verdict = double(lambda x: x + x)
+    assert verdict.status == double.status == "correct"
+    assert verdict.message == "Right on all 3 test inputs."
+
+
+@pytest.mark.parametrize("blank", [None, ..., lambda x: None])
+def test_blank_is_not_attempted(double, blank):
+    assert double(blank).status == "not attempted"
+    assert double.tries == 0
+
+
+def test_stub_with_a_docstring_is_not_attempted(double):
+    def stub(x):
+        """Return 2 x."""
+        ...
+
+    assert double(stub).status == "not attempted"
+
+
+def test_nothing_is_told_how_to_call(double):
+    assert double().status == "not attempted"
+    assert "`ex.double(double)`" in double().message
+
+
+def test_forgotten_return_is_wrong_not_blank(double):
+    def forgotten(x):
+        2 * x
+
+    verdict = double(forgotten)
+    assert verdict.status == "wrong"
+    assert "is a `return` missing?" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("attempt", "status", "words"),
+    [
+        (3, "wrong", "this arrived: 3. Pass the function itself"),
+        (torch.ones(2), "wrong", "this arrived: tensor([1., 1.])"),
+        (int, "wrong", "the class `int` arrived"),
+        (
+            lambda: 3,
+            "raised",
+            "takes 0 positional arguments but 1 was given\nThe check calls it as `double(x)`",
+        ),
+        (lambda x: "two", "wrong", "A value of type str came back where a tensor of shape (2,) is asked"),
+        (lambda x: (2 * x).numpy(), "wrong", "A NumPy array came back"),
+        (lambda x: (2 * x).tolist(), "wrong", "A value of type list came back"),
+        (lambda x: (2 * x).to("meta"), "wrong", "on the device meta, the input on cpu"),
+        (lambda x: (2 * x).unsqueeze(0), "wrong", "The shape is (1, 2), expected is (2,)"),
+        (lambda x: 2j * x, "wrong", "complex"),
+        (lambda x: 1 / 0, "raised", "ZeroDivisionError: division by zero"),
+        (lambda x: exit(), "raised", "SystemExit"),
+        (lambda x: x**2, "wrong", "Twice, not squared."),
+        (lambda x: 2 * x.reshape(7), "raised", "One number for all: keep the shape."),
+        (lambda x: 2 * x + 0.5, "wrong", "2 of 2 numbers differ, most at [0]: "),
+    ],
+)
+def test_what_is_wrong_is_named(double, attempt, status, words):
+    verdict = double(attempt)
+    assert verdict.status == status
+    assert words in verdict.message, verdict
+
+
+def test_arguments_by_name_or_too_many_are_told_how_to_call(double):
+    assert "Call it as `ex.double(double)`" in double(abs, abs).message
+    assert "Call it as `ex.double(double)`" in double(attempt=abs).message
+
+
+def test_gradient_mask_and_integer_types_are_accepted(double):
+    weight = torch.tensor(2.0, requires_grad=True)
+    assert double(lambda x: x * weight).status == "correct"
+
+
+def test_other_precision_is_correct_with_a_remark(double):
+    verdict = double(lambda x: 2 * x.float())
+    assert verdict.status == "correct"
+    assert "the result is float32, where float64 would fit" in verdict.message
+
+
+def test_smallest_failing_input_is_shown_with_both_sides(double):
+    shown = dict(double(lambda x: 3 * x).shown)
+    assert shown["input"] == f"x = {normal(2)}"
+    assert shown["yours"] == str(3 * normal(2))
+    assert shown["expected"] == str(2 * normal(2))
+
+
+def test_who_changes_an_argument_is_told(double):
+    def in_place(x):
+        x *= 2
+        return x
+
+    assert "`x` is no longer what it was" in double(in_place).message
+
+
+def test_who_deletes_from_an_argument_is_told(lesson):
+    @lesson.exercise(cases=[([1, 2], {"a": 1})], hints=[])
+    def count(items, names):
+        return len(items)
+
+    def emptying(items, names):
+        number = len(items)
+        items.clear()
+        names.clear()
+        return number
+
+    assert "`items` is no longer what it was" in count(emptying).message
+
+
+def test_printing_is_kept_apart(double, capsys):
+    def chatty(x):
+        print("x is", x.shape)
+        return 3 * x
+
+    verdict = double(chatty)
+    assert dict(verdict.shown)["printed"] == "x is torch.Size([2])"
+    assert capsys.readouterr().out == ""
+
+
+def test_traceback_holds_the_learners_lines_alone(double):
+    def helper(x):
+        return torch.stack([x, torch.zeros(99)])
+
+    def attempt(x):
+        return helper(x)
+
+    lines = dict(double(attempt).shown)["your line"].splitlines()
+    assert [line.split(": ", 1)[1] for line in lines] == [
+        "return helper(x)",
+        "return torch.stack([x, torch.zeros(99)])",
+    ]
+
+
+@pytest.mark.parametrize("swallowing", [False, True])
+def test_endless_loop_is_stopped(double, monkeypatch, swallowing):
+    def endless(x):
+        while True:
+            try:
+                time.sleep(0.01)
+            except:  # noqa: E722
+                if not swallowing:
+                    raise
+                swallowed.append(1)
+                if len(swallowed) > 3:
+                    raise
+
+    swallowed = []
+    monkeypatch.setattr(attempts, "TIME_LIMIT_S", 0.3)
+    started = time.perf_counter()
+    verdict = double(endless)
+    assert verdict.status == "wrong"
+    assert "Is there a loop without end?" in verdict.message
+    assert "input" in dict(verdict.shown)
+    assert time.perf_counter() - started < 3
+
+
+def test_time_limit_leaves_no_timer_behind():
+    import signal
+
+    with attempts.time_limit(60):
+        pass
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_beside_the_main_thread_a_verdict_comes_without_a_timer(double):
+    verdicts = []
+    thread = threading.Thread(target=lambda: verdicts.append(double(lambda x: 2 * x)))
+    thread.start()
+    thread.join()
+    assert verdicts[0].status == "correct"
+
+
+def test_check_leaves_the_generators_as_they_were(double):
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    expected = torch.rand(1), np.random.rand()  # noqa: NPY002
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    double(lambda x: 2 * x + torch.rand(1) + np.random.rand())  # noqa: NPY002
+    assert (torch.rand(1), np.random.rand()) == expected  # noqa: NPY002
+
+
+def test_flaw_of_a_check_is_no_traceback(lesson):
+    @lesson.exercise(cases=[(1,)], hints=[])
+    def broken(x):
+        return object()
+
+    class Unequal:
+        def __eq__(self, other):
+            raise ValueError("do not compare me")
+
+    verdict = broken(lambda x: Unequal())
+    assert verdict.status == "wrong"
+    assert "the flaw is ours" in verdict.message
+
+
+# Several mistakes, several functions, classes ------------------------------------------------------------------
+
+
+def test_of_two_mistakes_one_is_told(lesson):
+    @lesson.exercise(cases=[(normal(2),), (normal(3),), (torch.tensor([1e30] * 4),)], hints=[])
+    def norm(x):
+        return x.double().norm().float()
+
+    @norm.mistake("The root is missing.")
+    def _(x):
+        return (x.double() ** 2).sum().float()
+
+    assert norm(lambda x: (x**2).sum() + 0 * x[0]).message == "The root is missing."
+
+
+def test_an_accidental_agreement_is_no_explanation(lesson):
+    @lesson.exercise(cases=[(number,) for number in range(6)], hints=[])
+    def add_three(x):
+        return x + 3
+
+    @add_three.mistake("Not times three.")
+    def _(x):
+        return 3 * x
+
+    assert add_three(lambda x: 0).message == "The number differs."  # agrees at x = 0 alone
+
+
+def test_functions_used_together_are_checked_together(lesson):
+    @lesson.exercise(cases=[(2,), (3,)], hints=[])
+    def encode(x):
+        return -x
+
+    @lesson.exercise(
+        cases=[(2,), (3,)], hints=[], together=(encode,), observe=lambda encode, decode, x: decode(encode(x))
+    )
+    def decode(code):
+        return -code
+
+    assert decode(lambda x: -x, lambda code: 0 - code).status == "correct"
+    assert decode(lambda x: -x, lambda code: code).status == "wrong"
+    assert "builds on `encode`, which is not right yet" in decode(abs, lambda code: -code).message
+    assert "builds on `encode`, which is not attempted yet" in decode(None, lambda code: -code).message
+    assert decode.usage == "ex.decode(encode, decode)"
+
+
+def test_class_is_blank_until_a_method_does_something():
+    class Empty(nn.Module):
+        """To do."""
+
+        def __init__(self, x):
+            super().__init__()
+
+        def forward(self, x): ...
+
+    assert attempts.is_blank(Empty)
+    assert not attempts.is_blank(lesson03.Standardise._solution)
+    assert lesson03.Standardise(Empty).status == "not attempted"
+
+
+def test_state_on_a_wrong_answer_is_not_lost_by_the_next(double):
+    double(lambda x: x)
+    double(lambda x: 2 * x)
+    double.hint()
+    assert (double.status, double.tries, double.hints_taken) == ("correct", 2, 1)
+
+
+# Help --------------------------------------------------------------------------------------------------------
+
+
+def test_hints_come_one_by_one_and_end_at_the_solution(double, capsys):
+    for expected in ("Hint 1 of 2: One.", "Hint 2 of 2: Two. (The last one", "Hint 2 of 2: Two."):
+        double.hint()
+        assert expected in capsys.readouterr().out
+    assert ("help", "ex.double.solution()") in double(lambda x: x).shown
+
+
+def test_solution_is_printed_without_decorators(double, capsys):
+    double.solution()
+    assert capsys.readouterr().out == 'def double(x):\n    """Return 2 x."""\n    return 2 * x\n'
+
+
+def test_or_solution_keeps_a_correct_answer_and_replaces_another_saying_so(double, capsys):
+    def own(x):
+        return x + x
+
+    assert double.or_solution(own) is own
+    assert double.tries == 0
+    assert capsys.readouterr().out == ""
+    assert double.or_solution(None)(torch.ones(2)).tolist() == [2, 2]
+    assert (
+        "double: not attempted. From here on the lesson uses the course's solution."
+        in capsys.readouterr().out
+    )
+
+
+def test_strict_mode_raises_what_is_not_correct(double, monkeypatch):
+    monkeypatch.setenv("COURSEKIT_STRICT", "1")
+    assert double(lambda x: 2 * x).status == "correct"
+    for attempt in (None, lambda x: x):
+        with pytest.raises(ExerciseError, match="double"):
+            double(attempt)
+
+
+def test_report_lists_what_was_tried(lesson, double):
+    lesson.quiz("quiz", hints=[], q=Question("a", "So."))
+    double(lambda x: x)
+    double.hint()
+    report = lesson.report()
+    assert report.rows == (("double", "wrong", 1, 1), ("quiz", "not attempted", 0, 0))
+    assert "Lesson 0: 0 of 2 correct" in repr(report)
+    assert "✗ wrong" in report._repr_html_()
+
+
+def test_unknown_exercise_lists_the_nearest():
+    with pytest.raises(AttributeError, match=r"no exercise 'sofmax'; did you mean softmax\?"):
+        lesson03.sofmax  # noqa: B018
+    with pytest.raises(AttributeError, match="there are count_parameters, relu_and_derivative"):
+        lesson03.zzz  # noqa: B018
+
+
+def test_completion_offers_the_exercises_alone():
+    assert set(dir(lesson03)) == {*lesson03.lesson.exercises, "report"}
+
+
+# Questions ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quiz(lesson):
+    return lesson.quiz(
+        "quiz",
+        hints=["Think."],
+        capital=Question("b", "It is.", {"a": "That is the river."}),
+        number=Question(11, "Eight and three.", {8: "Three are missing."}, tolerance=0.01),
+        shape=Question((2, 3), "Two rows.", {(3, 2): "Turned."}),
+    )
+
+
+def test_quiz_gives_a_reason_for_every_answer(quiz):
+    verdict = quiz(capital="B ", number=8, shape=[3, 2])
+    assert verdict.status == "wrong"
+    assert verdict.message.splitlines() == [
+        "✓ capital: It is.",
+        "✗ number: Three are missing.",
+        "✗ shape: Turned.",
+    ]
+
+
+def test_quiz_is_correct_when_all_is(quiz):
+    assert quiz(capital="b", number=torch.tensor(11.0), shape=torch.Size([2, 3])).status == "correct"
+
+
+def test_quiz_half_done_is_not_attempted_but_marked(quiz):
+    verdict = quiz(capital="b", number=..., shape=...)
+    assert verdict.status == "not attempted"
+    assert "✓ capital" in verdict.message
+    assert "○ number" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ({"capital": "z"}, "Give one of the letters a, b, in quotes"),
+        ({"capital": 2}, "Give one of the letters"),
+        ({"number": "11"}, "Give a number"),
+        ({"number": True}, "Give a number"),
+        ({"shape": 6}, "Give a shape in brackets"),
+        ({"capitol": "b"}, "no question 'capitol'; did you mean capital?"),
+    ],
+)
+def test_quiz_says_what_kind_of_answer_is_asked(quiz, answers, words):
+    verdict = quiz(**answers)
+    assert verdict.status == "wrong"
+    assert words in verdict.message
+
+
+def test_quiz_by_position_is_told_how(quiz):
+    assert "Answer by name: `ex.quiz(capital=..., number=..., shape=...)`" in quiz("b").message
+    assert quiz().status == "not attempted"
+
+
+def test_prediction_takes_one_answer(lesson):
+    guess = lesson.prediction("guess", Question((5, 3), "Rows first.", {(3, 5): "Turned."}), hints=["Rows."])
+    assert guess((5, 3)).message == "Rows first."
+    assert guess((3, 5)).message == "Turned."
+    assert guess(...).status == guess().status == "not attempted"
+    assert "brackets of its own" in guess(5, 3).message
+
+
+# Comparing ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("yours", "expected"),
+    [
+        (0.75, torch.tensor(0.75)),
+        (torch.tensor(0.75), 0.75),
+        (np.float32(0.5), 0.5),
+        (torch.tensor([True, False]), torch.tensor([1.0, 0.0])),
+        (torch.tensor([1.0, torch.nan]), torch.tensor([1.0, torch.nan])),
+        ([1, 2], (1, 2)),
+        (torch.Size([2, 3]), (2, 3)),
+        ({"a": 1.0}, {"a": 1}),
+        (torch.tensor([1.00005]), torch.tensor([1.0])),
+    ],
+)
+def test_equal_values_agree_whatever_their_type(yours, expected):
+    assert difference(yours, expected) is None
+
+
+@pytest.mark.parametrize(
+    ("yours", "expected"),
+    [
+        (torch.tensor([0.75]), 0.75),
+        (torch.tensor([1.0, torch.nan]), torch.tensor([1.0, 2.0])),
+        (torch.tensor([1.00005], dtype=torch.float64), torch.tensor([1.0], dtype=torch.float64)),
+        ((1, 2, 3), (1, 2)),
+        ("a", "b"),
+        (None, 1),
+    ],
+)
+def test_unequal_values_differ(yours, expected):
+    assert difference(yours, expected) is not None
+
+
+def test_difference_in_a_tuple_names_the_entry():
+    found = difference((torch.ones(2), torch.ones(2)), (torch.ones(2), torch.zeros(2)), ("first", "second"))
+    assert found.sentence == "second: 2 of 2 numbers differ, most at [0]: 1 for 0."
+
+
+def test_nan_is_the_largest_difference():
+    found = difference(torch.tensor([5.0, torch.nan]), torch.tensor([0.0, 0.0]))
+    assert "most at [1]: nan for 0" in found.sentence
+
+
+def test_remark_names_both_types():
+    assert remark(torch.ones(1).double(), torch.ones(1)).endswith(
+        "is float64, where float32 would fit the input."
+    )
+    assert remark(torch.ones(1).bool(), torch.ones(1)) == remark(1.0, torch.ones(1)) == ""
+
+
+def test_same_sees_every_change():
+    net = nn.Linear(2, 2)
+    other = nn.Linear(2, 2)
+    assert same([torch.ones(2), {"a": (net, 1)}], [torch.ones(2), {"a": (net, 1)}])
+    assert same(torch.tensor([torch.nan]), torch.tensor([torch.nan]))
+    for before, after in [
+        (torch.ones(2), torch.ones(3)),
+        (torch.ones(2), torch.ones(2).double()),
+        (net, other),
+        ([1, 2], [1]),
+        ({"a": 1}, {"b": 1}),
+        (1, 1.0),
+    ]:
+        assert not same(before, after)
+
+
+def test_large_and_broken_values_are_shown_in_short():
+    class Shy:
+        def __repr__(self):
+            raise RuntimeError
+
+    assert show(torch.zeros(100, 10)) == "float32 tensor (100, 10)"
+    assert show(torch.ones(1, requires_grad=True)) == "tensor([1.])"
+    assert show(Shy()).startswith("<Shy")
+    assert len(show("x" * 1000)) < 150
+    assert size([torch.ones(3), (1, 2)]) == 5
+
+
+# Looks -------------------------------------------------------------------------------------------------------
+
+
+def test_verdict_says_in_words_and_symbols_what_colour_says():
+    verdict = Verdict("softmax", "wrong", "Take `dim=1` & not <0>.\nSecond line.", (("yours", "1\n<2>"),))
+    html = verdict._repr_html_()
+    assert "✗ softmax · wrong" in html
+    assert "<code style='color:inherit;background:none'>dim=1</code> &amp; not &lt;0&gt;." in html
+    assert "&lt;2&gt;" in html
+    assert (
+        repr(verdict)
+        == "✗ softmax · wrong\n  Take `dim=1` & not <0>.\n  Second line.\n  yours  1\n         <2>"
+    )
+
+
+@pytest.mark.parametrize("thing", [Verdict("a", "correct", "b"), Report("L", (("a", "wrong", 1, 0),))])
+def test_colours_are_the_themes_own(thing):
+    html = thing._repr_html_()
+    assert "background:#" not in html
+    assert "<style" not in html
+    assert not [part for part in html.split("color:")[1:] if not part.startswith("inherit")]
+
+
+# The example of CONTRIBUTING.md --------------------------------------------------------------------------------
+
+
+def test_example_for_authors_holds_the_contract():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.+?)```", text, re.DOTALL)
+    example = next(block for block in blocks if "@lesson.exercise" in block)
+    scope = {"torch": torch}
+    exec(example, scope)
+    unit_vector = scope["unit_vector"]
+    assert unit_vector(lambda x: nn.functional.normalize(x, dim=0)).status == "correct"
+    for mistake in unit_vector.mistakes:
+        assert mistake.sentence in unit_vector(mistake.attempt).message

@@ -34,6 +34,7 @@ PACKAGE = Path(__file__).parent
 REPOSITORY = PACKAGE.parent
 _TOOLS = {"lessons.py", "solve.py"}  # no lesson imports these, so changing them makes no stored output stale
 _WIDGET = "application/vnd.jupyter.widget-view+json"
+_WIDGET_STATES = "application/vnd.jupyter.widget-state+json"
 _CELL_LIMIT_S = 600
 
 
@@ -264,12 +265,27 @@ def _figures(cell: NotebookNode) -> Iterator[str]:
 
 
 def _without_widgets(notebook: NotebookNode) -> NotebookNode:
-    """Drop what is left of progress bars: without their kernel, pages would show them stuck at 0 %."""
-    notebook.metadata.pop("widgets", None)
+    """Replace sliders by the figure they control, and drop progress bars: both are dead without their kernel."""
+    states = notebook.metadata.pop("widgets", {}).get(_WIDGET_STATES, {}).get("state", {})
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if _WIDGET not in output.get("data", {})]
+            cell.outputs = [still for output in cell.outputs for still in _stills(output, states)]
     return notebook
+
+
+def _stills(output: NotebookNode, states: dict) -> Iterator[NotebookNode]:
+    """Yield an output as it is, or in place of a widget the figures that it and its children show."""
+    view = output.get("data", {}).get(_WIDGET)
+    if view is None:
+        yield output
+        return
+    waiting = [view["model_id"]]
+    while waiting:
+        state = states.get(waiting.pop(), {}).get("state", {})
+        waiting += [child.removeprefix("IPY_MODEL_") for child in state.get("children", [])]
+        for shown in state.get("outputs", []):
+            if "image/png" in shown.get("data", {}):
+                yield nbformat.from_dict(shown)
 
 
 def _smaller(picture: str) -> str:

@@ -52,6 +52,20 @@ def test_progress_bars_leave_no_trace(tmp_path):
     assert "widgets" not in notebook.metadata
 
 
+def test_sliders_become_the_figure_they_control(tmp_path):
+    code = (
+        "import matplotlib.pyplot as plt\nfrom ipywidgets import interact\n"
+        "def draw(slope):\n    plt.plot([0, slope])\n    plt.show()\n"
+        "interact(draw, slope=(0.0, 2.0))"
+    )
+    run = lessons.execute(write(tmp_path / "a.ipynb", code))
+    assert run.error == ""
+    (figure,) = [output for output in run.notebook.cells[1].outputs if "image/png" in output.get("data", {})]
+    assert figure.output_type == "display_data"
+    assert "widget-view" not in str(run.notebook)
+    nbformat.validate(run.notebook)
+
+
 def test_course_writes_notebooks_pages_and_an_index_with_figures(tmp_path, capsys):
     write(tmp_path / "in" / "01_good.ipynb", FIGURE)
     write(tmp_path / "in" / "02_bad.ipynb", "1 / 0")

@@ -5,10 +5,12 @@ import dis
 import inspect
 import io
 import random
+import re
 import signal
 import sysconfig
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +28,32 @@ _LIBRARIES = (
     "<frozen",
     "<__array_function__",
 )
+
+# What the errors mean that everybody meets
+_ADVICE = {
+    "Boolean value of Tensor": (
+        "`if`, `and`, `or`, `max` ask one question about a whole tensor, but every number in it needs an answer. Use "
+        "`torch.where`, `clamp`, `&`, `|`, or a comparison such as `a > 0`."
+    ),
+    "shapes cannot be multiplied|inconsistent tensor size|size mismatch": (
+        "In a product the inner sizes have to be equal: (N, D) @ (D, M). Is a `.T` missing, are the factors in the "
+        "wrong order, or is one of them a variable of the notebook, not an argument?"
+    ),
+    "must match the size of tensor": (
+        "Two sizes meet, and neither is 1. After a reduction, `keepdim=True` keeps the axis, with size 1. A size "
+        "written as a number into the code is another cause."
+    ),
+    "same dtype|different dtypes|but got: (float|double)|but found (Float|Double)": (
+        "Two types of number meet. The check tries float32 and float64: make new tensors in the type of the input, "
+        "`dtype=x.dtype`."
+    ),
+    "return_types": "`max(dim=…)` gives two things, values and indices: take `.values`, or use `amax`.",
+    "requires grad": "A tensor that records its gradient does not become NumPy: `.detach()` first.",
+    "is not a Module subclass": (
+        "`nn.Sequential` takes layers, made by calling their classes as in `nn.ReLU()`, and a list of them with a "
+        "star: `nn.Sequential(*layers)`."
+    ),
+}
 
 
 class Stopped(BaseException):
@@ -70,9 +98,13 @@ def own_randomness() -> Iterator[None]:
 
 @contextlib.contextmanager
 def kept_apart() -> Iterator[io.StringIO]:
-    """Collect what the block prints, on standard output and standard error."""
+    """Collect what the block prints, on standard output and standard error; warnings are left out."""
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+    with (
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+        warnings.catch_warnings(action="ignore"),
+    ):
         yield printed
 
 
@@ -93,6 +125,11 @@ def is_blank(attempt: object) -> bool:
         step.opname in _IDLE and (step.argval is None or "CONST" not in step.opname)
         for step in dis.get_instructions(attempt)
     )
+
+
+def advice(error: BaseException) -> str:
+    """Return what an error usually means, "" if it is none of those that everybody meets."""
+    return next((meaning for words, meaning in _ADVICE.items() if re.search(words, str(error))), "")
 
 
 def learners_lines(error: BaseException) -> str:

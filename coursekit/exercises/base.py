@@ -16,7 +16,7 @@ class Exercise(abc.ABC):
     """One exercise: call it with an attempt to get a verdict. Subclasses say how to judge and how to solve."""
 
     def __init__(self, name: str, arguments: Iterable[str], hints: Iterable[str]) -> None:
-        self.name, self.arguments, self.hints = name, tuple(arguments), tuple(hints)
+        self.name, self.arguments, self.all_hints = name, tuple(arguments), tuple(hints)
         self.usage = f"ex.{name}({', '.join(self.arguments)})"
         self.status, self.tries, self.hints_taken = "not attempted", 0, 0
 
@@ -33,9 +33,9 @@ class Exercise(abc.ABC):
 
     def hint(self) -> None:
         """Print the next hint; each says more than the one before."""
-        self.hints_taken = min(self.hints_taken + 1, len(self.hints))
-        text = f"Hint {self.hints_taken} of {len(self.hints)}: {self.hints[self.hints_taken - 1]}"
-        if self.hints_taken == len(self.hints):
+        self.hints_taken = min(self.hints_taken + 1, len(self.all_hints))
+        text = f"Hint {self.hints_taken} of {len(self.all_hints)}: {self.all_hints[self.hints_taken - 1]}"
+        if self.hints_taken == len(self.all_hints):
             text += f" (The last one; ex.{self.name}.solution() shows a solution.)"
         print(textwrap.fill(text, 100))
 
@@ -77,15 +77,15 @@ class Exercise(abc.ABC):
             return self._wrong(f"{arrived} arrived. Call it as `{self.usage}`.")
         return None
 
-    def _correct(self, message: str, *shown: tuple[str, str]) -> Verdict:
-        return Verdict(self.name, "correct", message, shown)
+    def _correct(self, message: str, *shown: tuple[str, str], remarks: tuple[str, ...] = ()) -> Verdict:
+        return Verdict(self.name, "correct", "\n".join([message, *remarks]), shown, remarks)
 
     def _not_attempted(self, message: str = "") -> Verdict:
         default = f"Put your answer in place of the `...` and run the cell. `ex.{self.name}.hint()` helps."
         return Verdict(self.name, "not attempted", message or default)
 
     def _wrong(self, message: str, *shown: tuple[str, str], status: str = "wrong") -> Verdict:
-        help_left = "hint" if self.hints_taken < len(self.hints) else "solution"
+        help_left = "hint" if self.hints_taken < len(self.all_hints) else "solution"
         return Verdict(self.name, status, message, (*shown, ("help", f"ex.{self.name}.{help_left}()")))
 
     def _raised(self, error: BaseException, more: str, *shown: tuple[str, str]) -> Verdict:

@@ -29,6 +29,12 @@ class Difference:
     yours: str
     expected: str
 
+    def of(self, name: str) -> "Difference":
+        """Return the same for the entry `name` of a tuple or dict."""
+        return Difference(
+            f"{name}: {self.sentence}", labelled(name, self.yours), labelled(name, self.expected)
+        )
+
 
 def difference(yours: object, expected: object, names: tuple[str, ...] = ()) -> Difference | None:
     """Return how `yours` differs from `expected`, None where they agree.
@@ -42,7 +48,7 @@ def difference(yours: object, expected: object, names: tuple[str, ...] = ()) -> 
     if isinstance(expected, dict):
         for key, value in expected.items():
             if found := difference(yours[key], value):
-                return Difference(f"{key}: {found.sentence}", found.yours, found.expected)
+                return found.of(key)
         return None
     if isinstance(expected, Tensor | numbers.Number):
         return _difference_of_numbers(yours, expected)
@@ -51,7 +57,7 @@ def difference(yours: object, expected: object, names: tuple[str, ...] = ()) -> 
 
 def _difference_of_sequences(yours, expected, names) -> Difference | None:
     if not isinstance(yours, tuple | list):
-        return Difference(_kind(yours, f"{len(expected)} values"), show(yours), f"{len(expected)} values")
+        return Difference(_kind(yours, f"a tuple of {len(expected)}"), show(yours), show(expected))
     if len(yours) != len(expected):
         return Difference(
             f"{len(yours)} values came back where {len(expected)} are asked.", show(yours), show(expected)
@@ -59,7 +65,7 @@ def _difference_of_sequences(yours, expected, names) -> Difference | None:
     for number, (one, other) in enumerate(zip(yours, expected, strict=True)):
         name = names[number] if names else f"value {number + 1} of {len(expected)}"
         if found := difference(one, other):
-            return Difference(f"{name}: {found.sentence}", found.yours, found.expected)
+            return found.of(name)
     return None
 
 
@@ -70,6 +76,8 @@ def _difference_of_numbers(yours, expected) -> Difference | None:
     def differ(sentence: str) -> Difference:
         return Difference(sentence, show(yours), show(expected))
 
+    if isinstance(yours, np.ndarray) and yours.ndim == wanted.ndim == 0:
+        yours = yours.item()
     if isinstance(yours, numbers.Number) and not isinstance(yours, complex) and wanted.ndim == 0:
         given = torch.tensor(float(yours), dtype=torch.float64)
     elif isinstance(yours, Tensor):
@@ -87,7 +95,17 @@ def _difference_of_numbers(yours, expected) -> Difference | None:
     )
     given, wanted = given.to_dense().double(), wanted.double()
     off = ~torch.isclose(given, wanted, rtol=relative, atol=absolute, equal_nan=True)
-    return differ(_where(given, wanted, off)) if off.any() else None
+    if not off.any():
+        return None
+    if given.ndim == 0:
+        return differ(f"{_plain(yours)} where {_plain(expected)} is expected.")
+    return differ(_where(given, wanted, off))
+
+
+def _plain(number: object) -> object:
+    """Return a number without the word tensor around it."""
+    number = number.item() if isinstance(number, Tensor) else number
+    return f"{number:.6g}" if isinstance(number, float) else number
 
 
 def _kind(yours: object, asked: str) -> str:
@@ -99,12 +117,15 @@ def _kind(yours: object, asked: str) -> str:
 
 
 def _where(given: Tensor, wanted: Tensor, off: Tensor) -> str:
-    if given.ndim == 0:
-        return "The number differs."
     distance = (given - wanted).abs().where(off, torch.zeros(())).nan_to_num(nan=math.inf)
     index = [int(i) for i in np.unravel_index(int(distance.argmax()), given.shape)]
     value, target = given[tuple(index)].item(), wanted[tuple(index)].item()
-    return f"{int(off.sum())} of {off.numel()} numbers differ, most at {index}: {value:.6g} for {target:.6g}."
+    count = (
+        "The number differs"
+        if off.numel() == 1
+        else f"{int(off.sum())} of {off.numel()} numbers differ, most"
+    )
+    return f"{count} at {index}: {value:.6g} for {target:.6g}."
 
 
 def remark(yours: object, expected: object) -> str:
@@ -136,26 +157,30 @@ def _equal(before: Tensor, after: Tensor) -> bool:
 
 
 def size(value: object) -> int:
-    """Return how large an input is to the eye: the number of its elements."""
+    """Return how many numbers a value holds, all the way down."""
     if isinstance(value, Tensor):
         return value.numel()
+    if isinstance(value, dict):
+        return sum(map(size, value.values()))
     if isinstance(value, tuple | list):
         return sum(map(size, value))
     return 1
 
 
+def labelled(name: str, text: str, joint: str = ": ") -> str:
+    """Return text of several lines behind a name, its lines aligned."""
+    return f"{name}{joint}" + text.replace("\n", "\n" + " " * len(f"{name}{joint}"))
+
+
 def show(value: object) -> str:
-    """Return a value as text: small tensors in full, large ones by shape; never raises."""
-    try:
-        if isinstance(value, Tensor):
-            small = value.numel() <= _SHOWN_IN_FULL
-            return str(value.detach()) if small else f"{_name(value.dtype)} tensor {tuple(value.shape)}"
-        if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
-            inside = ", ".join(map(show, value))
-            return f"({inside})" if isinstance(value, tuple) else f"[{inside}]"
-        return _short.repr(value)
-    except Exception:  # an object of the learner's may fail to show itself
-        return f"<{type(value).__name__}>"
+    """Return a value as text: small tensors in full, large ones by shape, others in short."""
+    if isinstance(value, Tensor):
+        small = value.numel() <= _SHOWN_IN_FULL
+        return str(value.detach()) if small else f"{_name(value.dtype)} tensor {tuple(value.shape)}"
+    if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
+        inside = ", ".join(map(show, value))
+        return f"({inside})" if isinstance(value, tuple) else f"[{inside}]"
+    return _short.repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def _name(dtype: torch.dtype) -> str:

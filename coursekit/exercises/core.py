@@ -21,7 +21,7 @@ from coursekit.exercises.base import Exercise, nearest
 from coursekit.exercises.functions import CodeExercise
 from coursekit.exercises.models import ModelExercise
 from coursekit.exercises.questions import Prediction, Question, Quiz
-from coursekit.exercises.verdicts import Report
+from coursekit.exercises.verdicts import Report, UnknownExerciseError
 
 
 def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -92,8 +92,8 @@ class Lesson:
         return Report(self.title, tuple(rows))
 
     def unknown(self, name: str) -> None:
-        """Raise AttributeError for a name that no exercise has, with the nearest: a module's `__getattr__`."""
-        raise AttributeError(f"{self.title} has no exercise {name!r}{nearest(name, self.exercises)}")
+        """Raise an AttributeError for a name that no exercise has, with the nearest: a module's `__getattr__`."""
+        raise UnknownExerciseError(f"{self.title} has no exercise {name!r}{nearest(name, self.exercises)}")
 
     def names(self) -> list[str]:
         """Return what can be called: a module's `__dir__`, for completion."""

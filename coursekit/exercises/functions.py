@@ -9,7 +9,7 @@ from torch import nn
 
 from coursekit.exercises import attempts
 from coursekit.exercises.base import SolvedByCode
-from coursekit.exercises.compare import difference, remark, same, show, size
+from coursekit.exercises.compare import difference, labelled, remark, same, show, size
 from coursekit.exercises.verdicts import Verdict
 
 _PRINTED = 400  # characters of what an attempt printed
@@ -50,6 +50,7 @@ class CodeExercise(SolvedByCode):
         arguments = [*(exercise.name for exercise in together), solution.__name__]
         super().__init__(solution, arguments, hints)
         self.mistakes: list[Mistake] = []
+        self.remarks: list[tuple[str, Callable]] = []
         self._cases, self._together, self._returns = cases, together, returns
         self._observe = observe or (lambda attempt, *inputs: attempt(*inputs))
         self._inputs = list(inspect.signature(observe or solution).parameters)
@@ -70,25 +71,48 @@ class CodeExercise(SolvedByCode):
 
         return register
 
+    def remark(self, sentence: str) -> Callable[[Callable], Callable]:
+        """Decorate a test of an attempt: a correct one for which it holds is told `sentence` as well."""
+
+        def register(holds: Callable) -> Callable:
+            self.remarks.append((sentence, holds))
+            return holds
+
+        return register
+
     def or_solution(self, *given: object) -> object:
-        """Return the attempt, the last of those given, if it is correct; else the solution, and print so."""
-        if self._recorded(given, {}).status == "correct":
+        """Return the attempt, the last of those given, if it is correct; else the solution, and print so.
+
+        A correct attempt with a remark, on a type or on memory that later cells would suffer from, is replaced too.
+        """
+        if len(given) == 1:
+            given = (*(exercise._solution for exercise in self._together), *given)
+        verdict = self._recorded(given, {})
+        if verdict.status == "correct" and not verdict.remarks:
             return given[-1]
-        print(f"{self.name}: {self.status}. From here on the lesson uses the course's solution.")
+        reason = "\n".join([verdict.status, *verdict.remarks])
+        print(f"{self.name}: {reason}\nFrom here on the lesson uses the course's solution.")
         return self._solution
 
     def _judge(self, given: tuple, named: dict) -> Verdict:
         unfit = self._misuse(given, named) or self._unfit(given)
         if unfit:
             return unfit
-        return self._verdict(self._outcomes(given))
+        return self._verdict(given, self._outcomes(given))
 
     def _unfit(self, given: tuple) -> Verdict | None:
         """Return the verdict on what need not be run: blank, no code, or built on an exercise not yet right."""
         asked = "class" if inspect.isclass(self._solution) else "function"
+        names = [getattr(attempt, "__name__", "") for attempt in given]
+        if sorted(names) == sorted(self.arguments) and names != list(self.arguments):
+            return self._wrong(f"The order of the arguments is `{self.usage}`.")
         for attempt, name in zip(given, self.arguments, strict=True):
             if inspect.isclass(attempt) and asked == "function" and not issubclass(attempt, nn.Module):
                 return self._wrong(f"A function is asked, but the class `{attempt.__name__}` arrived.")
+            if attempt is None:
+                return self._not_attempted(
+                    f"`{name}` is None. Pass the {asked} itself, without calling it: `{self.usage}`."
+                )
             if attempts.is_blank(attempt):
                 first = f"It builds on `{name}`, which is not attempted yet."
                 return self._not_attempted("" if name == self.name else first)
@@ -130,55 +154,70 @@ class CodeExercise(SolvedByCode):
     def _outcomes_of(self, attempt: Callable) -> list[Outcome]:
         return self._outcomes((*(exercise._solution for exercise in self._together), attempt))
 
-    def _verdict(self, yours: list[Outcome]) -> Verdict:
+    def _verdict(self, given: tuple, yours: list[Outcome]) -> Verdict:
         if isinstance(yours[-1].error, attempts.Stopped):
-            return self._stopped(yours[-1].error, *self._shown(len(yours) - 1, yours[-1]))
+            return self._stopped(yours[-1].error, self._input(len(yours) - 1), *_printed(yours[-1]))
         expected = self._outcomes_of(self._solution)
         failing = [number for number, mine in enumerate(yours) if not mine.is_right(expected[number])]
         if not failing:
-            remarks = {remark(mine.value, right.value) for mine, right in zip(yours, expected, strict=True)}
-            message = " ".join([f"Right on all {len(yours)} test inputs.", *sorted(remarks - {""})])
-            return self._correct(message, *_printed(yours[0]))
-        shown = min(failing, key=lambda number: size(self._cases[number]))
-        return self._verdict_on(shown, yours, expected[shown])
+            remarks = [remark(mine.value, right.value) for mine, right in zip(yours, expected, strict=True)]
+            remarks += [sentence for sentence, holds in self.remarks if holds(given[-1])]
+            message = f"Right on all {len(yours)} test inputs."
+            return self._correct(
+                message, *_printed(yours[0]), remarks=tuple(dict.fromkeys(filter(None, remarks)))
+            )
+        sentence, telling = self._explained(failing, yours)
+        shown = min(telling, key=lambda number: size(self._cases[number]))
+        return self._verdict_on(given, yours[shown], expected[shown], sentence, self._input(shown))
 
-    def _verdict_on(self, shown: int, yours: list[Outcome], right: Outcome) -> Verdict:
-        mine = yours[shown]
-        given = self._shown(shown, mine)
+    def _verdict_on(
+        self, given: tuple, mine: Outcome, right: Outcome, sentence: str, shown: tuple
+    ) -> Verdict:
         if mine.error is not None:
-            sentence = self._mistake_made(shown, yours) or self._how_it_is_called(mine.error)
-            return self._raised(mine.error, sentence, *given)
-        found = difference(mine.value, right.value, self._returns)
-        if found:
-            sentence = self._mistake_made(shown, yours) or found.sentence
-            return self._wrong(sentence, *given, ("yours", found.yours), ("expected", found.expected))
-        return self._wrong(
-            f"The result is right, but `{mine.changed}` is no longer what it was, and the caller may still need it. "
-            "Write `a = a - b` in place of `a -= b`, or work on a copy.",
-            *given,
+            more = sentence or self._how_it_is_called(given, mine.error) or attempts.advice(mine.error)
+            return self._raised(mine.error, more, shown, *_printed(mine))
+        changed = (
+            f"`{mine.changed}` is no longer what it was, and the caller may still need it: work on a copy. For "
+            "tensors, `a = a - b` makes a new one where `a -= b` changes the old."
         )
+        found = difference(mine.value, right.value, self._returns)
+        if not found:
+            return self._wrong(f"The result is right, but {changed}", shown, *_printed(mine))
+        sentence = sentence or found.sentence
+        message = f"{sentence}\nBesides, {changed}" if mine.changed else sentence
+        sides = (
+            [("yours", found.yours), ("expected", found.expected)] if found.yours != found.expected else []
+        )
+        return self._wrong(message, shown, *sides, *_printed(mine))
 
-    def _mistake_made(self, shown: int, yours: list[Outcome]) -> str:
-        """Return the sentence of the known mistake that does the same most often, or "" where none explains it.
+    def _explained(self, failing: list[int], yours: list[Outcome]) -> tuple[str, list[int]]:
+        """Return the sentence of the known mistake that does the same most often, and where it fails in the same way.
 
-        It has to do the same on the input shown, and on half of all at least: who made two mistakes is told one.
+        It has to do the same on all inputs. Who made two mistakes should still be told one, so half of them will do if
+        what came out is no single number, which may agree by accident. Without such a mistake: "" and all of `failing`.
         """
-        agreements = {}
+        most, explanation = 0, ("", failing)
         for mistake in self.mistakes:
             theirs = self._outcomes_of(mistake.attempt)
             agree = [mine.agrees_with(wrong) for mine, wrong in zip(yours, theirs, strict=True)]
-            if agree[shown] and 2 * sum(agree) >= len(agree):
-                agreements[mistake.sentence] = sum(agree)
-        return max(agreements, key=agreements.get, default="")
+            alike = [number for number in failing if agree[number]]
+            by_accident = all(
+                yours[number].error is None and size(yours[number].value) < 3 for number in alike
+            )
+            if alike and sum(agree) > most and sum(agree) >= len(agree) * (1 if by_accident else 0.5):
+                most, explanation = sum(agree), (mistake.sentence, alike)
+        return explanation
 
-    def _how_it_is_called(self, error: BaseException) -> str:
+    def _how_it_is_called(self, given: tuple, error: BaseException) -> str:
+        if isinstance(given[-1], nn.Module):
+            return f"A network arrived. Pass `{self.name}` itself, without calling it: `{self.usage}`."
         if attempts.learners_lines(error):
             return ""
         return f"The check calls it as `{self.name}{inspect.signature(self._solution)}`."
 
-    def _shown(self, number: int, outcome: Outcome) -> list[tuple[str, str]]:
+    def _input(self, number: int) -> tuple[str, str]:
         pairs = zip(self._inputs, self._cases[number], strict=True)
-        return [("input", "\n".join(f"{name} = {show(value)}" for name, value in pairs)), *_printed(outcome)]
+        return ("input", "\n".join(labelled(name, show(value), " = ") for name, value in pairs))
 
 
 def _printed(outcome: Outcome) -> list[tuple[str, str]]:

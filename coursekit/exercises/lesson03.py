@@ -19,7 +19,7 @@ report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 
 
 @lesson.exercise(
-    cases=[([3, 2, 1],), ([2, 5],), ([784, 128, 10],), ([4, 3, 3, 2],)],
+    cases=[([3, 2, 1],), ([2, 5],), ([784, 128, 10],), ([4, 3, 3, 3, 2],)],
     hints=[
         "From 3 inputs to 2 units there are 3 · 2 lines in the drawing. Each of the 2 units adds a bias.",
         "Walk over neighbouring pairs: `for inputs, outputs in itertools.pairwise(widths)`. Each pair is a layer.",
@@ -40,6 +40,11 @@ def _(widths):
     return sum(inputs * outputs for inputs, outputs in itertools.pairwise(widths))
 
 
+@count_parameters.mistake("Only the first layer is counted: is the `return` inside the loop?")
+def _(widths):
+    return widths[0] * widths[1] + widths[1]
+
+
 @count_parameters.mistake(
     "The inputs have no bias: they are given, not computed. Only units after them add one."
 )
@@ -50,6 +55,12 @@ def _(widths):
 @count_parameters.mistake("A layer has a bias for each of its units, not one for the whole layer.")
 def _(widths):
     return sum(inputs * outputs + 1 for inputs, outputs in itertools.pairwise(widths))
+
+
+@count_parameters.mistake("Every output unit has a bias, not one for all of them.")
+def _(widths):
+    products = sum(inputs * outputs for inputs, outputs in itertools.pairwise(widths))
+    return products + sum(widths[1:-1]) + 1
 
 
 @count_parameters.mistake(
@@ -66,9 +77,20 @@ def _(widths):
     return sum(inputs * outputs + inputs for inputs, outputs in itertools.pairwise(widths))
 
 
+def _with_any_slope_at_0(relu_and_derivative, a):
+    """What the function gives, but at a = 0 every slope from 0 to 1 becomes 0."""
+    corner, result = a == 0, relu_and_derivative(a)
+    match result:
+        case [value, torch.Tensor() as slope] if slope.shape == a.shape:
+            return value, torch.where(corner & (slope >= 0) & (slope <= 1), 0, slope)
+    return result
+
+
 @lesson.exercise(
+    observe=_with_any_slope_at_0,
     cases=[
         (torch.tensor([-1.5, 2.0]),),
+        (torch.tensor([0.5, 0.0, -0.5]),),
         (normal(2, 3),),
         (torch.tensor([[1e4, -1e4, 1e-4, -1e-4]]),),
         (normal(3, 2, 4, seed=1, dtype=torch.float64),),
@@ -109,6 +131,16 @@ def _(a):
     return a.clamp(min=0), a.sign()
 
 
+@relu_and_derivative.mistake("The slope does not grow with a: it jumps from 0 to 1 where a passes 0.")
+def _(a):
+    return a.clamp(min=0), a.clamp(0, 1)
+
+
+@relu_and_derivative.mistake("a / a has no value at a = 0, it is nan there. Compare instead: `a > 0`.")
+def _(a):
+    return a.clamp(min=0), a.clamp(min=0) / a
+
+
 @relu_and_derivative.mistake(
     "ReLU does not bend the right half: for positive a it is a, with slope 1 for all of them."
 )
@@ -124,28 +156,28 @@ def _(a):
     return (a, torch.ones_like(a)) if a > 0 else (torch.zeros_like(a), torch.zeros_like(a))
 
 
-shape_of_logits = lesson.prediction(
-    "shape_of_logits",
+shape_of_output = lesson.prediction(
+    "shape_of_output",
     Question(
-        (128, 10),
-        "One row for each of the 128 digits, one column for each of the 10 classes.",
+        (64, 10),
+        "One row for each of the 64 digits, one column for each of the 10 classes.",
         {
-            (10, 128): "Those are the right numbers. A batch has its examples in rows, so N comes first.",
+            (10, 64): "Those are the right numbers. A batch has its examples in rows, so N comes first.",
             (
-                128,
+                64,
                 784,
             ): "That is the shape of the input once it is flattened. What does the last layer put out?",
-            (128, 128): "That is the hidden layer, 128 digits by 128 units. One more affine map follows.",
+            (64, 128): "That is the hidden layer, 64 digits by 128 units. One more affine map follows.",
             (
-                128,
+                64,
                 1,
                 28,
                 28,
             ): "That is the shape of the input. What does the last layer put out for each digit?",
-            (10,): "Ten numbers, yes, but for each of the 128 digits in the batch.",
+            (10,): "Ten numbers, yes, but for each of the 64 digits in the batch.",
         },
     ),
-    hints=["A batch holds N examples in rows.", "The last layer has 10 units, and the batch has 128 digits."],
+    hints=["A batch holds N examples in rows.", "The last layer has 10 units, and the batch has 64 digits."],
 )
 
 
@@ -203,6 +235,34 @@ def _(x, W1, b1, W2, b2):
     return h, h @ W2 + b2
 
 
+@forward.mistake(
+    "`reshape` and `view` keep the order of the numbers and mix up rows and columns. Transpose with `W.T`."
+)
+def _(x, W1, b1, W2, b2):
+    h = torch.tanh(x @ W1.reshape(W1.shape[::-1]) + b1)
+    return h, h @ W2.reshape(W2.shape[::-1]) + b2
+
+
+@forward.mistake("The biases are forgotten: add b1 before the bend, b2 after the second product.")
+def _(x, W1, b1, W2, b2):
+    h = torch.tanh(x @ W1.T)
+    return h, h @ W2.T
+
+
+@forward.mistake("Stop at the logits: a softmax has turned them into probabilities here.")
+def _(x, W1, b1, W2, b2):
+    h = torch.tanh(x @ W1.T + b1)
+    return h, torch.softmax(h @ W2.T + b2, dim=1)
+
+
+@forward.mistake(
+    "`W1 @ x` is right for a single vector. Here the examples are rows, so the product is `x @ W1.T`."
+)
+def _(x, W1, b1, W2, b2):
+    h = torch.tanh(W1 @ x + b1)
+    return h, W2 @ h + b2
+
+
 @forward.mistake("The second layer has a bias, too: add b2.")
 def _(x, W1, b1, W2, b2):
     h = torch.tanh(x @ W1.T + b1)
@@ -215,7 +275,7 @@ def _(x, W1, b1, W2, b2):
     return h, h @ W2.T + b2
 
 
-@forward.mistake("h is what leaves the bend; returned is what enters it.")
+@forward.mistake("As h you return what enters the bend. h is what leaves it, the tanh.")
 def _(x, W1, b1, W2, b2):
     a1 = x @ W1.T + b1
     return a1, torch.tanh(a1) @ W2.T + b2
@@ -235,6 +295,9 @@ def _(x, W1, b1, W2, b2):
         (normal(4, 5, seed=2, dtype=torch.float64),),
         (torch.tensor([[1000.0, 999.0, 998.0]]),),
         (torch.tensor([[1.0, 0.0], [500.0, 501.0]]),),
+        (torch.tensor([[0.0, 1000.0, 0.0, 0.0]]),),
+        (torch.tensor([[0.0, -1000.0, 0.0, 0.0]]),),
+        (torch.tensor([[120.0, 0.0]]),),
     ],
     hints=[
         "Exponentiate, then divide each row by its own sum. What happens to exp(1000)?",
@@ -243,7 +306,7 @@ def _(x, W1, b1, W2, b2):
     ],
 )
 def softmax(logits):
-    """Turn rows of logits (N, C), however large, into rows of probabilities (N, C)."""
+    """Turn rows of logits (N, C), also large ones, into rows of probabilities (N, C)."""
     exponentials = (logits - logits.max(dim=1, keepdim=True).values).exp()
     return exponentials / exponentials.sum(dim=1, keepdim=True)
 
@@ -283,6 +346,30 @@ def _(logits):
     return exponentials / exponentials.sum(dim=1, keepdim=True)
 
 
+@softmax.mistake(
+    "Subtracting the mean does not help when one logit is far above the others. Which number always does?"
+)
+def _(logits):
+    exponentials = (logits - logits.mean(dim=1, keepdim=True)).exp()
+    return exponentials / exponentials.sum(dim=1, keepdim=True)
+
+
+@softmax.mistake(
+    "With the smallest logit subtracted, all exponents are positive and can overflow. Take the largest."
+)
+def _(logits):
+    exponentials = (logits - logits.amin(dim=1, keepdim=True)).exp()
+    return exponentials / exponentials.sum(dim=1, keepdim=True)
+
+
+@softmax.mistake(
+    "With the first logit subtracted, the others can still be far above it. Subtract the largest."
+)
+def _(logits):
+    exponentials = (logits - logits[:, :1]).exp()
+    return exponentials / exponentials.sum(dim=1, keepdim=True)
+
+
 @softmax.mistake("The largest logit should get the largest probability: exponentiate a, not −a.")
 def _(logits):
     return torch.softmax(-logits, dim=1)
@@ -316,13 +403,13 @@ def _(logits):
         (torch.tensor([[1000.0, 0.0], [-1000.0, 0.0]]), torch.tensor([1, 0])),
     ],
     hints=[
-        "Never take the logarithm of a probability: ln p = z − ln Σ exp(z). `torch.logsumexp` computes the last term.",
         "You need the logarithm of the probability of the true class in every row; minus its mean is the loss.",
+        "Never take the logarithm of a probability: ln p = z − ln Σ exp(z). `torch.logsumexp` computes the last term.",
         "`log_p[torch.arange(len(labels)), labels]` takes from row n the column labels[n].",
     ],
 )
 def cross_entropy(logits, labels):
-    """Return the mean cross-entropy in nats of logits (N, C), however large, and labels (N,)."""
+    """Return the mean cross-entropy in nats of logits (N, C), also large ones, and labels (N,)."""
     log_p = logits - logits.logsumexp(dim=1, keepdim=True)
     return -log_p[torch.arange(len(labels)), labels].mean()
 
@@ -341,12 +428,31 @@ def _(logits, labels):
     return -log_p[torch.arange(len(labels)), labels].mean()
 
 
+def _patched(epsilon, patch):
+    """The loss with probabilities kept away from 0 by brute force."""
+    return lambda logits, labels: (
+        -patch(torch.softmax(logits, dim=1), epsilon).log()[range(len(labels)), labels].mean()
+    )
+
+
+for _epsilon, _patch in itertools.product((1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12), (torch.add, torch.clamp)):
+    cross_entropy.mistake(
+        "A small number that keeps p away from 0 hides the −inf and gives a wrong loss instead. Compute ln p in one "
+        "piece: z − ln Σ exp(z), with `torch.logsumexp` or `torch.log_softmax`."
+    )(_patched(_epsilon, _patch))
+
+
 @cross_entropy.mistake(
-    "A small number added to p hides the −inf and gives a wrong loss instead. Compute ln p in one piece: "
-    "z − ln Σ exp(z), with `torch.logsumexp` or `torch.log_softmax`."
+    "exp overflows for large logits: inf / inf is nan. Compute ln p in one piece: z − ln Σ exp(z)."
 )
 def _(logits, labels):
-    return -(torch.softmax(logits, dim=1) + 1e-9).log()[torch.arange(len(labels)), labels].mean()
+    p = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
+    return -p.log()[torch.arange(len(labels)), labels].mean()
+
+
+@cross_entropy.mistake("A softmax too many: `F.cross_entropy` applies its own. Give it the logits.")
+def _(logits, labels):
+    return F.cross_entropy(torch.softmax(logits, dim=1), labels)
 
 
 @cross_entropy.mistake(
@@ -413,7 +519,7 @@ untrained_loss = lesson.prediction(
             0.0: "It would pay 0 if it were certain and right every time. It knows nothing.",
             0.9: "That is how often it errs. The loss is minus the logarithm of the probability of the true class.",
         },
-        tolerance=0.02,
+        tolerance=0.006,
     ),
     hints=["Every class gets the probability 1/10.", "−ln(1/10) = ln 10. Python: `math.log(10)`."],
 )
@@ -514,6 +620,34 @@ def _(x, labels, h, logits, W2):
     return _backward(x, labels, h, logits, W2, slope=lambda h: 1 - h**2, target=0)
 
 
+@backward.mistake(
+    "`F.one_hot(labels)` makes as many columns as the largest label in this batch needs. Say how many there are: "
+    "`F.one_hot(labels, logits.shape[1])`."
+)
+def _(x, labels, h, logits, W2):
+    delta2 = (torch.softmax(logits, dim=1) - F.one_hot(labels)) / len(x)
+    delta1 = (delta2 @ W2) * (1 - h**2)
+    return delta1.T @ x, delta1.sum(dim=0), delta2.T @ h, delta2.sum(dim=0)
+
+
+@backward.mistake("The gradients come in the wrong order: dW1, db1, dW2, db2.")
+def _(x, labels, h, logits, W2):
+    dW1, db1, dW2, db2 = _backward(x, labels, h, logits, W2, slope=lambda h: 1 - h**2)
+    return dW2, db2, dW1, db1
+
+
+@backward.mistake("Not (1 − h)² but 1 − h²: the slope of tanh is 1 − tanh²(a).")
+def _(x, labels, h, logits, W2):
+    return _backward(x, labels, h, logits, W2, slope=lambda h: (1 - h) ** 2)
+
+
+@backward.mistake("There are not always ten classes: `F.one_hot(labels, logits.shape[1])`.")
+def _(x, labels, h, logits, W2):
+    delta2 = (torch.softmax(logits, dim=1) - F.one_hot(labels, 10)) / len(x)
+    delta1 = (delta2 @ W2) * (1 - h**2)
+    return delta1.T @ x, delta1.sum(dim=0), delta2.T @ h, delta2.sum(dim=0)
+
+
 @backward.mistake("The sign: δ₂ is P − Y, not Y − P. This gradient would make the loss grow.")
 def _(x, labels, h, logits, W2):
     gradients = _backward(x, labels, h, logits, W2, slope=lambda h: 1 - h**2)
@@ -524,6 +658,12 @@ def _(x, labels, h, logits, W2):
 def _(x, labels, h, logits, W2):
     dW1, db1, dW2, db2 = _backward(x, labels, h, logits, W2, slope=lambda h: 1 - h**2)
     return dW1.T, db1, dW2.T, db2
+
+
+@backward.mistake("The gradients of the biases lack the factor 1/N, those of the weights have it.")
+def _(x, labels, h, logits, W2):
+    dW1, db1, dW2, db2 = _backward(x, labels, h, logits, W2, slope=lambda h: 1 - h**2)
+    return dW1, db1 * len(x), dW2, db2 * len(x)
 
 
 @backward.mistake("A bias was added to every row, so its gradient is the sum of the rows of δ: `sum(dim=0)`.")
@@ -542,24 +682,48 @@ def _(x, labels, h, logits, W2):
 # Section 4: training -----------------------------------------------------------------------------------------
 
 
+_BENDS = {
+    "ReLU": F.relu, "nothing": lambda x: x, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "leaky ReLU": F.leaky_relu,
+    "ELU": F.elu, "GELU": F.gelu, "softplus": F.softplus, "SiLU": F.silu, "softmax": lambda x: x.softmax(dim=1),
+}  # fmt: skip
+
+
+def _between_layers(net, hidden, x):
+    """The bend with which affine maps by the net's own weights give its logits, if there is such a one."""
+    affine = []
+    for inputs, outputs in itertools.pairwise([784, *hidden, 10]):
+        weights = [part for part in net.parameters() if set(part.shape) == {inputs, outputs}]
+        biases = [part for part in net.parameters() if part.shape == (outputs,)]
+        if len(weights) != 1 or len(biases) != 1:
+            return "ReLU"  # layers of equal size cannot be told apart: the other cases say
+        weight = weights[0] if weights[0].shape == (outputs, inputs) else weights[0].T
+        affine.append((weight, biases[0]))
+    for name, bend in _BENDS.items():
+        value = F.linear(x.flatten(1), *affine[0])
+        for weight, bias in affine[1:]:
+            value = F.linear(bend(value), weight, bias)
+        if torch.allclose(value, net(x), rtol=1e-3, atol=1e-4 * float(net(x).std())):
+            return name
+    return "something else"
+
+
 def _facts_of_network(build_mlp, hidden):
     """What can be seen of a network from outside."""
     net = build_mlp(hidden)
     if not isinstance(net, nn.Module):
         return {"what comes back": type(net).__name__}
     net.eval()
-    first, second, blank = normal(5, 1, 28, 28), normal(5, 1, 28, 28, seed=1), torch.zeros(5, 1, 28, 28)
-    logits, wide = net(first), net(100 * normal(50, 1, 28, 28))
-    bends = not torch.allclose(net(first + second), logits + net(second) - net(blank), atol=1e-4)
+    pictures = normal(5, 1, 28, 28)
+    logits, wide = net(pictures), net(100 * normal(50, 1, 28, 28))
     return {
         "what comes back": "an nn.Module",
         "the shape of its answer to 5 pictures": logits.shape,
+        "the shape of its answer to 1 picture": net(pictures[:1]).shape,
         "the number of its parameters": sum(part.numel() for part in net.parameters()),
         "every row sums to one": torch.allclose(logits.sum(dim=1), torch.ones(5)),
         "every row's exponentials sum to one": torch.allclose(logits.exp().sum(dim=1), torch.ones(5)),
         "negative logits occur": bool((wide < 0).any()),
-        "logits beyond ±1 occur": bool((wide.abs() > 1).any()),
-        "there is a bend": bends,
+        "what stands between its layers": _between_layers(net, hidden, pictures),
     }
 
 
@@ -583,6 +747,11 @@ def build_mlp(hidden):
     return nn.Sequential(*layers, nn.Linear(hidden[-1], 10))
 
 
+class _Squeeze(nn.Module):
+    def forward(self, x):
+        return x.squeeze()
+
+
 def _build(hidden, *, bend=nn.ReLU, end=(), start=(nn.Flatten,)):
     """The network, with what can go wrong as arguments."""
     layers = [layer() for layer in start]
@@ -592,7 +761,7 @@ def _build(hidden, *, bend=nn.ReLU, end=(), start=(nn.Flatten,)):
 
 
 @build_mlp.mistake(
-    "A softmax at the end: `F.cross_entropy` applies its own, and two in a row keep the loss above 1.46. End in logits."
+    "There is a softmax at the end, and `F.cross_entropy` applies its own: two in a row learn badly. End in logits."
 )
 def _(hidden):
     return _build(hidden, end=[nn.Softmax(dim=1)])
@@ -618,6 +787,16 @@ def _(hidden):
 
 
 @build_mlp.mistake(
+    "A ReLU is missing between some of the layers. Without it, the two collapse to one affine map."
+)
+def _(hidden):
+    first, bend, *rest = list(_build(hidden))[1:]
+    return nn.Sequential(
+        nn.Flatten(), first, bend, *(layer for layer in rest if isinstance(layer, nn.Linear))
+    )
+
+
+@build_mlp.mistake(
     "A ReLU after the last layer cuts off negative logits, and a unit stuck at 0 no longer learns."
 )
 def _(hidden):
@@ -635,6 +814,39 @@ def _(hidden):
     for inputs, outputs in itertools.pairwise([784, *hidden]):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers)
+
+
+class _Hidden(nn.Module):
+    """A network whose layers stand in a plain list."""
+
+    def __init__(self, hidden):
+        super().__init__()
+        self.layers = list(_build(hidden))
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+@build_mlp.mistake("Every layer has biases, the default of `nn.Linear`: leave out `bias=False`.")
+def _(hidden):
+    layers = [nn.Flatten()]
+    for inputs, outputs in itertools.pairwise([784, *hidden]):
+        layers += [nn.Linear(inputs, outputs, bias=False), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(hidden[-1], 10, bias=False))
+
+
+@build_mlp.mistake(
+    "Layers in a plain list are hidden from the optimizer: use `nn.ModuleList` or `nn.Sequential`."
+)
+def _(hidden):
+    return _Hidden(hidden)
+
+
+@build_mlp.mistake("`squeeze()` removes the batch axis, too, when there is one picture. Take `nn.Flatten()`.")
+def _(hidden):
+    return nn.Sequential(*_build(hidden), _Squeeze())
 
 
 @build_mlp.mistake("A list of layers is no network yet: wrap it, `nn.Sequential(*layers)`.")
@@ -710,7 +922,7 @@ def _(model, optimizer, x, y):
 
 
 @train_step.mistake(
-    "Nothing moves: either the gradients are zeroed between `backward()` and `step()`, or `step()` is missing."
+    "Nothing moves. Is `backward()` or `step()` missing, or are the gradients zeroed between the two?"
 )
 def _(model, optimizer, x, y):
     model.train()
@@ -735,6 +947,28 @@ def _(model, optimizer, x, y):
 def _(model, optimizer, x, y):
     model.train()
     loss = F.cross_entropy(model(x), y, reduction="sum")
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@train_step.mistake(
+    "Returned is the mean, but the step was made with the sum: call `backward()` on the mean."
+)
+def _(model, optimizer, x, y):
+    model.train()
+    loss = F.cross_entropy(model(x), y, reduction="sum")
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item() / len(x)
+
+
+@train_step.mistake("`model.train()` comes after the forward pass, too late for it: call it first.")
+def _(model, optimizer, x, y):
+    loss = F.cross_entropy(model(x), y)
+    model.train()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -823,6 +1057,23 @@ def _(model, batches):
     return sum(rate * len(y) for rate, (_, y) in zip(_accuracies(model, batches), batches, strict=True))
 
 
+@accuracy.mistake(
+    "The last batch may be shorter than the first: add up `len(y)`, or `len(x)`, of all of them."
+)
+def _(model, batches):
+    right = [rate * len(y) for rate, (_, y) in zip(_accuracies(model, batches), batches, strict=True)]
+    return sum(right) / (len(batches) * len(batches[0][1]))
+
+
+@accuracy.mistake(
+    "Predictions (N, 1) and labels (N,) broadcast to N · N comparisons. Both should be (N,): no `keepdim`."
+)
+def _(model, batches):
+    model.eval()
+    right = sum((model(x).argmax(dim=1, keepdim=True) == y).sum().item() for x, y in batches)
+    return right / sum(len(y) for _, y in batches)
+
+
 @accuracy.mistake("Only the last batch counts here: keep what came before it.")
 def _(model, batches):
     return _accuracies(model, batches)[-1]
@@ -846,24 +1097,33 @@ def _(model, batches):
 
 def _facts_of_layer(Standardise, x_train, x):
     """What the layer gives, also after its state went through a file and its numbers became float64."""
-    layer, other = Standardise(x_train), Standardise(normal(*x_train.shape, seed=9))
+    layer = Standardise(x_train)
+    if not isinstance(layer, nn.Module):
+        return {"what comes back": "no nn.Module: the class should begin with `class Standardise(nn.Module)`"}
+    other = Standardise(normal(*x_train.shape, seed=9))
     other.load_state_dict(layer.state_dict())
+    given, result = x.clone(), layer(x)
     return {
-        "what it gives": layer(x),
+        "what comes back": "an nn.Module",
+        "what it gives": result,
+        "it leaves its input as it was": torch.equal(x, given),
         "what it gives for the first example alone": layer(x[:1]),
-        "numbers that training would change": sum(part.numel() for part in layer.parameters()),
+        "numbers that training would change": sum(
+            part.numel() for part in layer.parameters() if part.requires_grad
+        ),
         "what it gives when its state_dict is loaded into another one": other(x),
         "what it gives after layer.double()": layer.double()(x.double()),
     }
 
 
-_FEATURES = torch.tensor([[1.0, 10.0, 7.0], [2.0, 30.0, 7.0], [3.0, 80.0, 7.0]])  # the last one is constant
+# The third feature is constant, the last one nearly so
+_FEATURES = torch.tensor([[1.0, 10.0, 7.0, 0.1], [2.0, 30.0, 7.0, 0.11], [3.0, 80.0, 7.0, 0.12]])
 
 
 @lesson.exercise(
     observe=_facts_of_layer,
     cases=[
-        (_FEATURES, torch.tensor([[2.0, 30.0, 7.0], [3.0, 10.0, 8.0]])),
+        (_FEATURES, torch.tensor([[2.0, 30.0, 7.0, 0.1], [3.0, 10.0, 8.0, 0.2]])),
         (5 + 3 * normal(40, 4), normal(6, 4, seed=1)),
         (normal(30, 1, 4, 4), normal(5, 1, 4, 4, seed=1)),
     ],
@@ -888,6 +1148,18 @@ class Standardise(nn.Module):
 
     def forward(self, x):
         """Return x (N, ...), standardised."""
+        return (x - self.mean) / self.deviation
+
+
+class _Layer(nn.Module):
+    """The layer, with mean and deviation already computed."""
+
+    def __init__(self, mean, deviation):
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+
+    def forward(self, x):
         return (x - self.mean) / self.deviation
 
 
@@ -928,50 +1200,56 @@ class _(nn.Module):
 
 
 @Standardise.mistake("A feature that never varies has the deviation 0, and 0 / 0 is nan: `.clamp(min=0.1)`.")
-class _(nn.Module):
-    def __init__(self, x_train):
-        super().__init__()
-        self.register_buffer("mean", x_train.mean(dim=0))
-        self.register_buffer("deviation", x_train.std(dim=0))
-
-    def forward(self, x):
-        return (x - self.mean) / self.deviation
+def _(x_train):
+    return _Layer(x_train.mean(dim=0), x_train.std(dim=0))
 
 
 @Standardise.mistake("One mean for all features mixes their units. Each has its own: `x_train.mean(dim=0)`.")
-class _(nn.Module):
-    def __init__(self, x_train):
-        super().__init__()
-        self.register_buffer("mean", x_train.mean())
-        self.register_buffer("deviation", x_train.std().clamp(min=0.1))
-
-    def forward(self, x):
-        return (x - self.mean) / self.deviation
+def _(x_train):
+    return _Layer(x_train.mean(), x_train.std().clamp(min=0.1))
 
 
-@Standardise.mistake("Divided by the variance: divide by its square root, the standard deviation.")
+@Standardise.mistake("The deviation divides by N here; `std(dim=0)` divides by N − 1.")
+def _(x_train):
+    return _Layer(x_train.mean(dim=0), x_train.std(dim=0, correction=0).clamp(min=0.1))
+
+
+@Standardise.mistake("Deviations between 0 and 0.1 are to be raised to 0.1 as well: `.clamp(min=0.1)`.")
+def _(x_train):
+    return _Layer(x_train.mean(dim=0), torch.where(x_train.std(dim=0) == 0, 0.1, x_train.std(dim=0)))
+
+
+@Standardise.mistake(
+    "A division binds more tightly than a minus: write `(x - mean) / deviation`, with brackets."
+)
 class _(nn.Module):
     def __init__(self, x_train):
         super().__init__()
         self.register_buffer("mean", x_train.mean(dim=0))
-        self.register_buffer("deviation", x_train.std(dim=0).clamp(min=0.1) ** 2)
+        self.register_buffer("deviation", x_train.std(dim=0).clamp(min=0.1))
 
     def forward(self, x):
-        return (x - self.mean) / self.deviation
+        return x - self.mean / self.deviation
+
+
+@Standardise.mistake(
+    "0.1 was added to every deviation. Only those below 0.1 are to be raised: `.clamp(min=0.1)`."
+)
+def _(x_train):
+    return _Layer(x_train.mean(dim=0), x_train.std(dim=0) + 0.1)
+
+
+@Standardise.mistake("Divided by the variance: divide by its square root, the standard deviation.")
+def _(x_train):
+    return _Layer(x_train.mean(dim=0), x_train.std(dim=0).clamp(min=0.1) ** 2)
 
 
 @Standardise.mistake(
     "A small number added to the deviation changes every feature a little, and blows up the constant ones. "
     "`.clamp(min=0.1)` changes only deviations below 0.1."
 )
-class _(nn.Module):
-    def __init__(self, x_train):
-        super().__init__()
-        self.register_buffer("mean", x_train.mean(dim=0))
-        self.register_buffer("deviation", x_train.std(dim=0) + 1e-8)
-
-    def forward(self, x):
-        return (x - self.mean) / self.deviation
+def _(x_train):
+    return _Layer(x_train.mean(dim=0), x_train.std(dim=0) + 1e-8)
 
 
 # Section 5: looking at the result ----------------------------------------------------------------------------
@@ -983,6 +1261,7 @@ class _(nn.Module):
         (torch.tensor([2, 2, 2, 2, 0]), torch.tensor([1, 1, 1, 2, 0]), 3),
         (torch.tensor([0, 1, 0]), torch.tensor([0, 0, 0]), 4),
         (torch.arange(60) % 5, torch.arange(60) // 7 % 5, 5),
+        (torch.zeros(300, dtype=torch.long), torch.zeros(300, dtype=torch.long), 2),
     ],
     hints=[
         "Begin with `torch.zeros(classes, classes, dtype=torch.long)` and count the pairs, one after the other.",
@@ -990,7 +1269,7 @@ class _(nn.Module):
     ],
 )
 def confusion_matrix(labels, predictions, classes):
-    """Return counts (classes, classes): entry [i, j] says how often a true i was taken for a j.
+    """Return a tensor of counts (classes, classes): [i, j] says how often a true i was taken for a j.
 
     `labels` (N,) are the true classes, `predictions` (N,) the predicted ones, integers both.
     """
@@ -1004,8 +1283,8 @@ def _(labels, predictions, classes):
 
 
 @confusion_matrix.mistake(
-    "`counts[labels, predictions] += 1` adds 1 once for each different pair, however often it occurs. Count in a "
-    "loop, with `bincount`, or with `index_put_(..., accumulate=True)`."
+    "A pair that occurs several times is counted once. `counts[labels, predictions] += 1` does that, and so does "
+    "`= 1` in a loop: count with `+= 1` in a loop, or with `bincount`."
 )
 def _(labels, predictions, classes):
     counts = torch.zeros(classes, classes, dtype=torch.long)
@@ -1024,6 +1303,18 @@ def _(labels, predictions, classes):
 )
 def _(labels, predictions, classes):
     return confusion_matrix._solution(labels, predictions, int(max(labels.max(), predictions.max())) + 1)
+
+
+@confusion_matrix.mistake(
+    "`bincount` ends at the largest number it meets. `minlength=classes**2` keeps a place for every pair."
+)
+def _(labels, predictions, classes):
+    return (labels * classes + predictions).bincount().reshape(classes, classes)
+
+
+@confusion_matrix.mistake("uint8 counts to 255 and begins again at 0. Count in int64, `torch.long`.")
+def _(labels, predictions, classes):
+    return confusion_matrix._solution(labels, predictions, classes).to(torch.uint8)
 
 
 @confusion_matrix.mistake("Only the right answers are counted. The mistakes belong off the diagonal.")
@@ -1056,7 +1347,7 @@ quiz = lesson.quiz(
     ),
     softmax_twice=Question(
         "c",
-        "The second softmax sees numbers from 0 to 1 only; at best it gives e / (e + 9), which costs 1.46 nats.",
+        "The second softmax sees numbers from 0 to 1 only. At best it gives e / (e + 9), so the loss stays above 1.46.",
         {
             "a": "No error, and that is the trap: rows of probabilities are as good as logits to the loss.",
             "b": "Applied to probabilities, softmax gives other, flatter probabilities.",
@@ -1094,7 +1385,7 @@ quiz = lesson.quiz(
     ),
     two_points=Question(
         "d",
-        "The standard error of each is 0.0014, of the difference √2 times that, 0.0019: it is well within chance.",
+        "The standard error of each is 0.0014, of the difference √2 times that, 0.0019: 0.002 is well within chance.",
         {
             "a": "Each of the two scatters by 0.0014, so a difference of 0.002 can be luck.",
             "b": "More parameters say nothing about which one is better.",
@@ -1145,9 +1436,11 @@ def _jet_scores(logits, labels):
     score=_jet_scores,
     floors={"accuracy": 0.69, "AUC for top": 0.95},
     hints=[
-        "Build the layers as in `build_mlp`: 15 → 40 → 20 → 10 → 5 logits, after each hidden one ReLU and dropout.",
-        "`torch.optim.Adam(net.parameters())`, and ReduceLROnPlateau with factor 0.1 and patience 2.",
-        "Hand both to `train.fit` with `epochs=100` and `patience=10`, with batches of 128, shuffled.",
+        "Build the layers as in `build_mlp`: 15 → 40 → 20 → 10 → 5 logits, with dropout after the first two ReLUs.",
+        "`optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)`, and `scheduler = "
+        "torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=2)`.",
+        "`train.fit(net, train_jets.batches(128, shuffle=True), valid_jets.batches(1000), epochs=100, "
+        "optimizer=optimizer, scheduler=scheduler, patience=10)`, and do not forget to return the net.",
     ],
 )
 def jet_tagger(train_jets, valid_jets):
@@ -1157,10 +1450,11 @@ def jet_tagger(train_jets, valid_jets):
     """
     torch.manual_seed(0)
     layers = []
-    for inputs, outputs in itertools.pairwise([15, 40, 20, 10]):
+    for inputs, outputs in [(15, 40), (40, 20)]:
         layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(0.25)]
-    net = nn.Sequential(*layers, nn.Linear(10, 5)).to(train_jets.x.device)
-    optimizer = torch.optim.Adam(net.parameters())
+    layers += [nn.Linear(20, 10), nn.ReLU(), nn.Linear(10, 5)]
+    net = nn.Sequential(*layers).to(train_jets.x.device)
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     train.fit(
         net,
         train_jets.batches(128, shuffle=True),
@@ -1192,12 +1486,14 @@ def _(model, jets):
 
 
 @jet_tagger.symptom(
-    "It gives W and Z jets the same name, though it knows the other kinds. That happens to some starts, when units "
-    "die: train again from another seed."
+    "It hardly tells W from Z, though it knows the other kinds: units of a narrow layer have died. Take no dropout "
+    "after the layer of 10, or train again from another seed."
 )
 def _(model, jets):
-    names = model(jets.x[(jets.y == 2) | (jets.y == 3)]).argmax(dim=1).bincount(minlength=5)
-    return names[2:4].min() < 0.1 * names[2:4].max() and names[2:4].sum() > 0.5 * names.sum()
+    w_or_z = (jets.y == 2) | (jets.y == 3)
+    says_z = model(jets.x[w_or_z])[:, 2:4].argmax(dim=1)
+    others = (model(jets.x[~w_or_z]).argmax(dim=1) == jets.y[~w_or_z]).float().mean()
+    return (says_z == jets.y[w_or_z] - 2).float().mean() < 0.7 and others > 0.65
 
 
 @jet_tagger.symptom("It is one affine map: where is the bend, ReLU, between its layers?")

@@ -50,8 +50,10 @@ class ModelExercise(SolvedByCode):
 
     def _unfit(self, given: tuple) -> Verdict | None:
         (model,) = given
-        if attempts.is_blank(model):
-            return self._not_attempted()
+        if model is None or model is ...:
+            return self._not_attempted(
+                f"`{self.arguments[0]}` is None. Is `{self.name}` still empty, or its `return` missing?"
+            )
         if not isinstance(model, nn.Module):
             return self._wrong(
                 f"`{self.arguments[0]}` should be a trained network, an `nn.Module`, but this arrived: {show(model)}."

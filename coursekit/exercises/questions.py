@@ -29,7 +29,7 @@ class Question:
         for answer, reason in self.wrong.items():
             if self._matches(given, answer):
                 return False, reason
-        return False, f"{show(given)} is not it. {self._asked}"
+        return False, f"{show(given)} is not it. {self._asked(given)}".strip()
 
     def _matches(self, given: object, answer: object) -> bool:
         if isinstance(answer, str):
@@ -41,13 +41,14 @@ class Question:
         is_number = isinstance(given, numbers.Real) and not isinstance(given, bool)
         return is_number and math.isclose(given, answer, rel_tol=0, abs_tol=self.tolerance)
 
-    @property
-    def _asked(self) -> str:
+    def _asked(self, given: object) -> str:
+        """Return what kind of answer is asked, if it was not one of that kind."""
         if isinstance(self.answer, str):
             return f"Give one of the letters {', '.join(sorted([self.answer, *self.wrong]))}, in quotes."
         if isinstance(self.answer, tuple):
-            return "Give a shape in brackets, such as (5, 3)."
-        return "Give a number; write down what you count, term by term."
+            return "" if isinstance(given, tuple | list) else "Give a shape in brackets, such as (5, 3)."
+        is_number = isinstance(given, int | float | Tensor) and not isinstance(given, bool)
+        return "" if is_number else "Give a number, with a decimal point."
 
 
 class Quiz(Exercise):
@@ -78,10 +79,10 @@ class Quiz(Exercise):
             return self._wrong(f"Answer by name: `{self.usage}`.")
         for name in named:
             if name not in self.questions:
-                return self._wrong(f"There is no question {name!r}{nearest(name, self.questions)}.")
+                return self._wrong(f"There is no question {name!r}{nearest(name, self.questions)}")
         lines, right, tried = [], 0, 0
         for name, question in self.questions.items():
-            if named.get(name, ...) in (..., None):
+            if _is_open(named.get(name)):
                 lines.append(f"{SYMBOLS['not attempted']} {name}")
                 continue
             is_right, reason = question.mark(named[name])
@@ -92,7 +93,8 @@ class Quiz(Exercise):
         if not tried:
             return self._not_attempted()
         if right == tried:
-            return self._not_attempted("\n".join(["Right so far, some answers are open.", *lines]))
+            done = f"{right} of {len(lines)} answered, and right. It counts when all are."
+            return self._not_attempted("\n".join([done, *lines]))
         return self._wrong("\n".join(lines))
 
 
@@ -109,12 +111,23 @@ class Prediction(Quiz):
     def _judge(self, given: tuple, named: dict) -> Verdict:
         if named or len(given) > 1:
             return self._wrong(
-                f"Give one answer: `{self.usage}`. A shape takes brackets of its own: `((5, 3))`."
+                f"Give one answer: `{self.usage}`. A shape takes brackets of its own, `((5, 3))`, and a number a "
+                "decimal point."
             )
-        if not given or given[0] in (..., None):
+        if not given or _is_open(given[0]):
             return self._not_attempted("Write your guess in place of the `...`, then run the cell.")
         is_right, reason = self.questions[self.name].mark(given[0])
         return self._correct(reason) if is_right else self._wrong(reason)
+
+
+def _is_open(answer: object) -> bool:
+    """Return whether an answer is still `...`, or a shape of them."""
+    return answer is None or answer is ... or (isinstance(answer, tuple) and ... in answer)
+
+
+def _is_open(answer: object) -> bool:
+    """Return whether an answer is still `...`, or a shape of them."""
+    return answer is None or answer is ... or (isinstance(answer, tuple) and ... in answer)
 
 
 def _literal(answer: str | float | tuple[int, ...]) -> str:

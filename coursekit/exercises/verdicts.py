@@ -17,17 +17,26 @@ class ExerciseError(AssertionError):
     """Raised in strict mode by every verdict that is not "correct"."""
 
 
+class UnknownExerciseError(AttributeError):
+    """Raised for a name that no exercise has. A notebook shows its message, without frames of ours above it."""
+
+    def _render_traceback_(self) -> list[str]:  # asked for by IPython
+        return [f"AttributeError: {self}"]
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The answer to one attempt: a `status` of SYMBOLS, a `message` in which `code` is quoted, and what shows it.
 
-    `shown` holds pairs of a label ("input", "yours", "expected", "your line", …) and the text beside it.
+    `shown` holds pairs of a label ("input", "yours", "expected", "your line", …) and the text beside it. `remarks` are
+    those parts of the message of a correct answer that say what might be better.
     """
 
     exercise: str
     status: str
     message: str
     shown: tuple[tuple[str, str], ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         lines = [f"{SYMBOLS[self.status]} {self.exercise} · {self.status}"]

@@ -75,7 +75,7 @@ class Contract:
 
     def test_exercise_knows_three_mistakes_and_two_hints(self, exercise):
         assert len(set(exercise.sentences)) >= 3
-        assert len(set(exercise.hints)) >= 2
+        assert len(set(exercise.all_hints)) >= 2
 
     def test_code_has_two_right_answers_in_these_tests(self, code):
         assert len(self.right.get(code.name, [])) >= 2
@@ -132,6 +132,6 @@ class Contract:
         assert eval(quiz._solution_code()).status == "correct"
 
     def test_no_sentence_belittles_or_is_long(self, exercise):
-        for text in [*exercise.sentences, *exercise.hints]:
+        for text in [*exercise.sentences, *exercise.all_hints]:
             assert text[-1] in ".?)`", text
             assert len(text) <= 260, text

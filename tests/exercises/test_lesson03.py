@@ -286,7 +286,7 @@ class Raw(nn.Module):
 
 
 WITHOUT_Z = torch.diag(torch.tensor([1.0, 1.0, 1.0, 0.0, 1.0]))
-WITHOUT_Z[3, 2] = 1 - 1e-3
+WITHOUT_Z[3, 2] = 1  # the logit of Z is that of W, less a little
 
 
 @pytest.mark.parametrize(
@@ -302,8 +302,8 @@ WITHOUT_Z[3, 2] = 1 - 1e-3
         ),
         (Raw, "raw features"),
         (
-            lambda tagger: nn.Sequential(tagger, frozen(nn.Linear(5, 5), WITHOUT_Z, torch.zeros(5))),
-            "W and Z jets",
+            lambda tagger: nn.Sequential(tagger, frozen(nn.Linear(5, 5), WITHOUT_Z, -0.1 * torch.eye(5)[3])),
+            "hardly tells W from Z",
         ),
         (lambda tagger: frozen(nn.Linear(15, 5), torch.eye(5, 15), torch.zeros(5)), "one affine map"),
         (lambda tagger: nn.Sequential(nn.Linear(15, 5), nn.Softmax(dim=1)), "softmax at its end"),

@@ -41,13 +41,15 @@ _ADVICE = {
     ),
     "must match the size of tensor": (
         "Two sizes meet, and neither is 1. After a reduction, `keepdim=True` keeps the axis, with size 1. A size "
-        "written as a number into the code is another cause."
+        "written as a number into the code, or a sum begun with the wrong size, are other causes."
     ),
     "same dtype|different dtypes|but got: (float|double)|but found (Float|Double)": (
         "Two types of number meet. The check tries float32 and float64: make new tensors in the type of the input, "
         "`dtype=x.dtype`."
     ),
-    "return_types": "`max(dim=…)` gives two things, values and indices: take `.values`, or use `amax`.",
+    "must be Tensor, not (float|int)": "Torch's functions want tensors. For Python's own numbers there is `math`.",
+    r"return_types\.(max|min)": "`max(dim=…)` gives two things, values and indices: take `.values`, or use `amax`.",
+    "return_types": "This function gives several things at once: take the one you need by its place or name.",
     "requires grad": "A tensor that records its gradient does not become NumPy: `.detach()` first.",
     "is not a Module subclass": (
         "`nn.Sequential` takes layers, made by calling their classes as in `nn.ReLU()`, and a list of them with a "

@@ -46,6 +46,8 @@ def difference(yours: object, expected: object, names: tuple[str, ...] = ()) -> 
     if isinstance(expected, tuple | list):
         return _difference_of_sequences(yours, expected, names)
     if isinstance(expected, dict):
+        if not isinstance(yours, dict):
+            return Difference(_kind(yours, "another result"), show(yours), show(expected))
         for key, value in expected.items():
             if found := difference(yours[key], value):
                 return found.of(key)
@@ -56,6 +58,12 @@ def difference(yours: object, expected: object, names: tuple[str, ...] = ()) -> 
 
 
 def _difference_of_sequences(yours, expected, names) -> Difference | None:
+    if (
+        isinstance(yours, Tensor)
+        and yours.ndim == 1
+        and not any(isinstance(one, Tensor) and one.ndim for one in expected)
+    ):
+        yours = list(yours)  # numbers side by side in a tensor are as good
     if not isinstance(yours, tuple | list):
         return Difference(_kind(yours, f"a tuple of {len(expected)}"), show(yours), show(expected))
     if len(yours) != len(expected):
@@ -130,11 +138,15 @@ def _where(given: Tensor, wanted: Tensor, off: Tensor) -> str:
 
 def remark(yours: object, expected: object) -> str:
     """Return "" or a sentence on a type that is right in its numbers but will get in the way later."""
+    if isinstance(yours, tuple | list) and isinstance(expected, tuple | list):
+        return next(filter(None, map(remark, yours, expected)), "")
+    if isinstance(yours, dict) and isinstance(expected, dict):
+        return next(filter(None, map(remark, yours.values(), expected.values())), "")
     if not (isinstance(yours, Tensor) and isinstance(expected, Tensor)) or yours.dtype == expected.dtype:
         return ""
     if not yours.is_floating_point() and expected.is_floating_point():
         return ""  # a mask of True and False does for 1 and 0
-    return f"A remark: the result is {_name(yours.dtype)}, where {_name(expected.dtype)} would fit the input."
+    return f"A remark: the result is {_name(yours.dtype)}, {_name(expected.dtype)} would fit better."
 
 
 def same(before: object, after: object) -> bool:
@@ -157,14 +169,14 @@ def _equal(before: Tensor, after: Tensor) -> bool:
 
 
 def size(value: object) -> int:
-    """Return how many numbers a value holds, all the way down."""
+    """Return how many numbers a value holds, all the way down; of a text, its letters."""
     if isinstance(value, Tensor):
         return value.numel()
     if isinstance(value, dict):
         return sum(map(size, value.values()))
     if isinstance(value, tuple | list):
         return sum(map(size, value))
-    return 1
+    return len(value) if isinstance(value, str) else 1
 
 
 def labelled(name: str, text: str, joint: str = ": ") -> str:

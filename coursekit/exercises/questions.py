@@ -46,7 +46,10 @@ class Question:
         if isinstance(self.answer, str):
             return f"Give one of the letters {', '.join(sorted([self.answer, *self.wrong]))}, in quotes."
         if isinstance(self.answer, tuple):
-            return "" if isinstance(given, tuple | list) else "Give a shape in brackets, such as (5, 3)."
+            if isinstance(given, Tensor):
+                return "Give the shape, not the values."
+            asked = "Give a shape in brackets, such as (5, 3); a single axis takes a comma, (5,)."
+            return "" if isinstance(given, tuple | list) else asked
         is_number = isinstance(given, int | float | Tensor) and not isinstance(given, bool)
         return "" if is_number else "Give a number, with a decimal point."
 

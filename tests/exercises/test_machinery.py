@@ -156,7 +156,7 @@ def test_changed_argument_of_a_wrong_answer_is_told_besides(double):
 def test_other_precision_is_correct_with_a_remark(double):
     verdict = double(lambda x: 2 * x.float())
     assert verdict.status == "correct"
-    assert "the result is float32, where float64 would fit" in verdict.message
+    assert "the result is float32, float64 would fit better" in verdict.message
 
 
 def test_smallest_failing_input_is_shown_with_both_sides(double):
@@ -509,6 +509,7 @@ def test_quiz_half_done_is_not_attempted_but_marked(quiz):
         ({"shape": (7, 7)}, "(7, 7) is not it."),
         ({"number": True}, "Give a number"),
         ({"shape": 6}, "Give a shape in brackets"),
+        ({"shape": torch.ones(2)}, "Give the shape, not the values"),
         ({"capitol": "b"}, "no question 'capitol'; did you mean capital?"),
     ],
 )
@@ -544,6 +545,7 @@ def test_prediction_takes_one_answer(lesson):
         (torch.tensor([1.0, torch.nan]), torch.tensor([1.0, torch.nan])),
         ([1, 2], (1, 2)),
         (torch.Size([2, 3]), (2, 3)),
+        (torch.tensor([2.0, 3.0]), (torch.tensor(2.0), 3)),
         ({"a": 1.0}, {"a": 1}),
         (torch.tensor([1.00005]), torch.tensor([1.0])),
     ],
@@ -561,6 +563,8 @@ def test_equal_values_agree_whatever_their_type(yours, expected):
         ((1, 2, 3), (1, 2)),
         ("a", "b"),
         (None, 1),
+        (None, {"a": 1}),
+        (torch.tensor([2.0, 3.0]), (torch.ones(2), torch.ones(2))),
     ],
 )
 def test_unequal_values_differ(yours, expected):
@@ -590,9 +594,7 @@ def test_nan_is_the_largest_difference():
 
 
 def test_remark_names_both_types():
-    assert remark(torch.ones(1).double(), torch.ones(1)).endswith(
-        "is float64, where float32 would fit the input."
-    )
+    assert remark(torch.ones(1).double(), torch.ones(1)).endswith("is float64, float32 would fit better.")
     assert remark(torch.ones(1).bool(), torch.ones(1)) == remark(1.0, torch.ones(1)) == ""
 
 
@@ -621,7 +623,7 @@ def test_large_and_broken_values_are_shown_in_short():
     assert show(torch.ones(1, requires_grad=True)) == "tensor([1.])"
     assert show(Shy()).startswith("<Shy")
     assert len(show("x" * 1000)) < 150
-    assert size([torch.ones(3), (1, 2)]) == 5
+    assert size([torch.ones(3), (1, 2), {"a": "text"}]) == 9
 
 
 # Looks -------------------------------------------------------------------------------------------------------

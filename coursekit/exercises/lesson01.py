@@ -1,0 +1,797 @@
+"""The exercises of lesson 1, Linear algebra in a nutshell: solutions, classic mistakes, hints."""
+
+import math
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from coursekit.exercises.compare import show
+from coursekit.exercises.core import Lesson, normal
+from coursekit.exercises.questions import Question
+
+lesson = Lesson("Lesson 1")
+report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
+
+
+# Section 1: tensors ------------------------------------------------------------------------------------------
+
+
+shape_of_column_means = lesson.prediction(
+    "shape_of_column_means",
+    Question(
+        (28,),
+        "Axis 0 counts the rows. Averaging over it leaves one mean for each of the 28 columns.",
+        {
+            (28, 28): "That is the shape before. An average over an axis takes that axis away.",
+            (1, 28): "Close: an axis that is averaged over disappears, unless one asks for `keepdim=True`.",
+            (28, 1): "An axis that is averaged over disappears, unless one asks for `keepdim=True`.",
+            (1,): "That would be one mean of all 784 pixels. Here only axis 0 is averaged over.",
+            (): "That would be one mean of all 784 pixels. Here only axis 0 is averaged over.",
+        },
+    ),
+    hints=[
+        "A reduction takes away the axis it runs over.",
+        "The digit has the shape (28, 28). Strike out axis 0.",
+    ],
+)
+
+
+# Section 2: lengths and angles -------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([[3.0, 4.0]]), torch.tensor([4.0, 3.0])),
+        (normal(3, 4), normal(4, seed=1)),
+        (normal(3, 3, seed=2), normal(3, seed=3)),
+        (100 * normal(5, 6, seed=4, dtype=torch.float64), normal(6, seed=5, dtype=torch.float64)),
+        (torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([1.0, 0.0])),
+    ],
+    hints=[
+        "The dot products of all rows with y are `x @ y`, of shape (N,). Divide by both lengths.",
+        "`x.norm(dim=1)` has the shape (N,), `y.norm()` is one number.",
+        "For a vector of zeros 0 / 0 is nan. Raise the denominator to something tiny: `.clamp(min=1e-12)`.",
+    ],
+)
+def cosine_similarity(x, y):
+    """Return the cosine of the angle between every row of x (N, D) and the vector y (D,): shape (N,).
+
+    A row of zeros points nowhere; its similarity is 0.
+    """
+    return x @ y / (x.norm(dim=1) * y.norm()).clamp(min=1e-12)
+
+
+@cosine_similarity.mistake(
+    "These are the dot products. Divide by both lengths, or long vectors look similar."
+)
+def _(x, y):
+    return x @ y
+
+
+@cosine_similarity.mistake("Divide by the length of y as well: the cosine of an angle is never above 1.")
+def _(x, y):
+    return x @ y / x.norm(dim=1).clamp(min=1e-12)
+
+
+@cosine_similarity.mistake("Each row of x has a length of its own: divide by `x.norm(dim=1)` too.")
+def _(x, y):
+    return x @ y / y.norm()
+
+
+@cosine_similarity.mistake(
+    "For a row of zeros 0 / 0 gives nan. Keep the denominator away from 0 with `.clamp(min=…)`."
+)
+def _(x, y):
+    return x @ y / (x.norm(dim=1) * y.norm())
+
+
+@cosine_similarity.mistake(
+    "`x.norm()` is the length of the whole matrix. Every row has its own: `x.norm(dim=1)`."
+)
+def _(x, y):
+    return x @ y / (x.norm() * y.norm()).clamp(min=1e-12)
+
+
+@cosine_similarity.mistake("These are the squares of the lengths. The length is the root: `norm`.")
+def _(x, y):
+    return x @ y / ((x**2).sum(dim=1) * (y**2).sum()).clamp(min=1e-12)
+
+
+@cosine_similarity.mistake("This is the angle. Its cosine is asked, which is what the dot product gives.")
+def _(x, y):
+    return torch.acos((x @ y / (x.norm(dim=1) * y.norm()).clamp(min=1e-12)).clamp(-1, 1))
+
+
+@cosine_similarity.mistake("One minus the cosine is a distance. The cosine itself is asked.")
+def _(x, y):
+    return 1 - x @ y / (x.norm(dim=1) * y.norm()).clamp(min=1e-12)
+
+
+def _distances(pairwise_distances, x, y):
+    """What the function gives, but distances that may be rounding, of a vector to itself, become 0."""
+    found = pairwise_distances(x, y)
+    return torch.where(found < 0.1, 0, found) if isinstance(found, torch.Tensor) else found
+
+
+@lesson.exercise(
+    observe=_distances,
+    cases=[
+        (torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0.0, 0.0]])),
+        (normal(2, 3), normal(4, 3, seed=1)),
+        (normal(3, 3, seed=2), normal(3, 3, seed=3)),
+        (normal(5, 2, seed=4, dtype=torch.float64), normal(3, 2, seed=5, dtype=torch.float64)),
+        (normal(20, 784, seed=6), normal(20, 784, seed=6)),  # each to itself, too
+    ],
+    hints=[
+        "Give x one more axis: `x[:, None, :]` is (N, 1, D), and minus y (M, D) it broadcasts to (N, M, D).",
+        "Or without the large tensor: |x − y|² = |x|² + |y|² − 2 x·y, where all x·y at once are `x @ y.T`.",
+        "Rounding can make that square slightly negative, and its root nan: `.clamp(min=0).sqrt()`.",
+    ],
+)
+def pairwise_distances(x, y):
+    """Return the distance of every row of x (N, D) to every row of y (M, D), without a loop: shape (N, M)."""
+    squares = (x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - 2 * x @ y.T  # (N, 1) + (M,) - (N, M)
+    return squares.clamp(min=0).sqrt()
+
+
+@pairwise_distances.mistake("These are squared distances. Take the square root.")
+def _(x, y):
+    return ((x[:, None] - y) ** 2).sum(dim=2)
+
+
+@pairwise_distances.mistake("The matrix is transposed: rows belong to x, columns to y.")
+def _(x, y):
+    return torch.cdist(y, x)
+
+
+@pairwise_distances.mistake(
+    "The N rows of x meet the M rows of y one by one. Every one has to meet every other: x, or |x|², needs one more "
+    "axis, (N, 1, …) against (M, …)."
+)
+def _(x, y):
+    return (x - y).norm(dim=1)
+
+
+@pairwise_distances.mistake(
+    "The sum runs over the wrong axis: the D coordinates, the last axis, are to be summed."
+)
+def _(x, y):
+    return (x[:, None] - y).norm(dim=1)
+
+
+@pairwise_distances.mistake(
+    "This adds absolute differences, the city-block distance. Square them, add, take the root."
+)
+def _(x, y):
+    return (x[:, None] - y).abs().sum(dim=2)
+
+
+@pairwise_distances.mistake("In |x − y|² = |x|² + |y|² − 2 x·y the factor 2 is missing.")
+def _(x, y):
+    return ((x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - x @ y.T).clamp(min=0).sqrt()
+
+
+@pairwise_distances.mistake(
+    "Rounding made a square slightly negative, and its root is nan: put `.clamp(min=0)` before the root."
+)
+def _(x, y):
+    return ((x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - 2 * x @ y.T).sqrt()
+
+
+class _Watch(TorchFunctionMode):
+    """Count the calls of torch functions in the block, and the elements of the largest tensor they return."""
+
+    calls = elements = 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        self.calls += 1
+        if isinstance(result, torch.Tensor):
+            self.elements = max(self.elements, result.numel())
+        return result
+
+
+@pairwise_distances.remark(
+    "A remark: on the way you make a tensor of shape (N, M, D). For 1,000 digits against 55,000 that is 172 GB. "
+    "With |x|² + |y|² − 2 x·y nothing is larger than (N, M)."
+)
+def _(attempt):
+    with _Watch() as watch:
+        attempt(torch.ones(50, 30), torch.ones(40, 30))
+    return watch.elements >= 50 * 40 * 30
+
+
+@pairwise_distances.remark(
+    "A remark: there is a loop over the rows, a million turns for a million digits. Tensors do without."
+)
+def _(attempt):
+    with _Watch() as watch:
+        attempt(torch.ones(50, 30), torch.ones(40, 30))
+    return watch.calls >= 40
+
+
+# Section 3: maps ---------------------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([10.0, 1.0])),
+        (normal(2, 3), normal(3, seed=1)),
+        (normal(3, 2, seed=2), normal(2, seed=3)),
+        (normal(4, 4, seed=4, dtype=torch.float64), normal(4, seed=5, dtype=torch.float64)),
+    ],
+    hints=[
+        "Column j of A is `A[:, j]`. Multiply it by the number x[j] and add up.",
+        "Begin with `torch.zeros(len(A), dtype=A.dtype)`, and let j run over `range(A.shape[1])`.",
+    ],
+)
+def matvec_by_columns(A, x):
+    """Return the product of A (M, D) and x (D,), shape (M,), as the sum of A's columns weighted by x."""
+    total = torch.zeros(len(A), dtype=A.dtype)
+    for j in range(A.shape[1]):
+        total = total + x[j] * A[:, j]
+    return total
+
+
+@matvec_by_columns.mistake("These are the rows of A, weighted. `A[j]` is a row; a column is `A[:, j]`.")
+def _(A, x):
+    return sum(x[j] * A[j] for j in range(len(x)))
+
+
+@matvec_by_columns.mistake("These are the products still apart, one column for each j. Add them up.")
+def _(A, x):
+    return A * x
+
+
+@matvec_by_columns.mistake("The columns are added without their weights: multiply column j by x[j].")
+def _(A, x):
+    return A.sum(dim=1)
+
+
+@matvec_by_columns.mistake("The sum runs over the wrong axis: add the columns to each other, along `dim=1`.")
+def _(A, x):
+    return (A * x).sum(dim=0)
+
+
+@matvec_by_columns.mistake("The last column is missing: does the loop end too early?")
+def _(A, x):
+    return A[:, :-1] @ x[:-1]
+
+
+@lesson.exercise(
+    cases=[(math.pi / 2,), (0.0,), (math.pi / 6,), (-1.0,), (4.0,)],
+    hints=[
+        "The columns of a matrix are what becomes of (1, 0) and (0, 1). Where does a turn by the angle take them?",
+        "(1, 0) goes to (cos, sin), and (0, 1) to (−sin, cos).",
+    ],
+)
+def rotation(angle):
+    """Return the matrix (2, 2) that turns vectors in the plane by `angle` radians, counterclockwise."""
+    c, s = math.cos(angle), math.sin(angle)
+    return torch.tensor([[c, -s], [s, c]])
+
+
+@rotation.mistake("This turns clockwise: the minus belongs to the sine in the first row.")
+def _(angle):
+    return torch.tensor([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+
+
+@rotation.mistake("The angle comes in radians already. `math.cos` takes radians: no factor π/180.")
+def _(angle):
+    a = math.radians(angle)
+    return torch.tensor([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]])
+
+
+@rotation.mistake("The angle comes in radians, and `math.cos` takes radians: no factor 180/π.")
+def _(angle):
+    a = math.degrees(angle)
+    return torch.tensor([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]])
+
+
+@rotation.mistake("Sine and cosine are swapped. A turn by 0 should change nothing: cosines on the diagonal.")
+def _(angle):
+    return torch.tensor([[math.sin(angle), -math.cos(angle)], [math.cos(angle), math.sin(angle)]])
+
+
+@rotation.mistake("One of the sines needs a minus, or lengths are not kept: (0, 1) goes to (−sin, cos).")
+def _(angle):
+    return torch.tensor([[math.cos(angle), math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+
+
+@rotation.mistake(
+    "This also mirrors the plane. (0, 1) goes to (−sin, cos): the minus belongs to the first row."
+)
+def _(angle):
+    return torch.tensor([[math.cos(angle), math.sin(angle)], [math.sin(angle), -math.cos(angle)]])
+
+
+# Section 4: shapes -------------------------------------------------------------------------------------------
+
+
+quiz = lesson.quiz(
+    "quiz",
+    hints=[
+        "Write both shapes one above the other, aligned at the right. Axes of size 1, or missing, are stretched.",
+        "In a product the inner sizes have to be equal and disappear; in a reduction the axis `dim` disappears.",
+    ],
+    product=Question(
+        (64, 10),
+        "(64, 784) @ (784, 10): the inner 784 disappears.",
+        {
+            (784, 784): "The inner axes are summed over and disappear; the outer ones, 64 and 10, stay.",
+            (10, 64): "The order of the outer axes is that of the factors: 64, then 10.",
+            (64, 784, 10): "The inner 784 is summed over.",
+        },
+    ),
+    broadcast=Question(
+        (5, 3),
+        "(5, 1) and (3,): aligned at the right, 1 against 3 is stretched, and the 5 has no partner.",
+        {
+            (5, 1): "The axis of size 1 is stretched to the 3 of the other.",
+            (5,): "(5, 1) is no vector. Align at the right: 1 meets 3, and 5 meets nothing.",
+            (3, 5): "Align the shapes at the right: the 3 is the last axis.",
+            (5, 4): "Broadcasting stretches axes, it does not join them.",
+            (5, 1, 3): "Broadcasting aligns axes, it does not put them side by side: the 1 meets the 3.",
+        },
+    ),
+    reduction=Question(
+        (10, 28, 28),
+        "The channel axis, number 1, is gone.",
+        {
+            (10, 1, 28, 28): "That would be with `keepdim=True`.",
+            (1, 28, 28): "That is the mean over axis 0, the examples. Axis 1 are the channels.",
+            (3, 28, 28): "That is the mean over axis 0: axes count from 0, and axis 1 are the channels.",
+            (
+                10,
+                3,
+                28,
+            ): "That is a mean over an axis of the picture. Axes count from 0: axis 1 are the channels.",
+        },
+    ),
+    einsum=Question(
+        (8, 5),
+        "b and i stand behind the arrow: 8 and 5. The j, which does not, is summed over.",
+        {
+            (8, 5, 3): "What does not stand behind the arrow, the j, is summed over.",
+            (8, 8, 5): "b is the same axis in both factors, and stands behind the arrow once.",
+            (5,): "Behind the arrow stands b as well: one result for each of the 8 examples.",
+            (5, 8): "The order behind the arrow is b, then i.",
+            (8, 3): "Behind the arrow stand b and i; the 3 belongs to j.",
+        },
+    ),
+    impossible=Question(
+        "c",
+        "Aligned at the right, 4 meets 3, and neither of them is 1.",
+        {
+            "a": "(3,) meets the last 3, and the 4 has no partner: that works.",
+            "b": "(4, 1) has a 1 where the other has 3: that works.",
+            "d": "A number goes with every shape.",
+        },
+    ),
+)
+
+
+# Section 5: least squares ------------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 3.0, 5.0])),
+        (torch.tensor([0.0, 1.0, 2.0, 4.0]), torch.tensor([1.0, 0.0, 3.0, 2.0])),
+        (normal(20, dtype=torch.float64), normal(20, seed=1, dtype=torch.float64)),
+        (10 + normal(8, seed=2, dtype=torch.float64), -5 + normal(8, seed=3, dtype=torch.float64)),
+    ],
+    returns=("the slope", "the intercept"),
+    hints=[
+        "Put x and a column of ones side by side: `torch.stack([x, torch.ones_like(x)], dim=1)`.",
+        "`torch.linalg.lstsq(A, y.unsqueeze(1)).solution` has the shape (2, 1): slope, then intercept.",
+        "Without matrices: the slope is the covariance of x and y over the variance of x.",
+    ],
+)
+def fit_line(x, y):
+    """Return slope and intercept of the line that fits the points x (N,), y (N,) with least squares."""
+    slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
+    return slope, y.mean() - slope * x.mean()
+
+
+@fit_line.mistake(
+    "Slope and intercept are swapped: the order of the columns of the matrix is that of the answer."
+)
+def _(x, y):
+    slope, intercept = fit_line._solution(x, y)
+    return intercept, slope
+
+
+@fit_line.mistake(
+    "This line is forced through the origin: the matrix needs a column of ones for the intercept."
+)
+def _(x, y):
+    return (x * y).sum() / (x * x).sum(), torch.zeros((), dtype=x.dtype)
+
+
+@fit_line.mistake("This predicts x from y. The error to be small is that of y.")
+def _(x, y):
+    return fit_line._solution(y, x)
+
+
+@fit_line.mistake("This line goes through the first and the last point. All points should have a say.")
+def _(x, y):
+    slope = (y[-1] - y[0]) / (x[-1] - x[0])
+    return slope, y[0] - slope * x[0]
+
+
+@fit_line.mistake("The slope is right, the intercept is not the mean of y: it is the value at x = 0.")
+def _(x, y):
+    return fit_line._solution(x, y)[0], y.mean()
+
+
+@fit_line.mistake("This is the correlation coefficient. The slope is covariance over the variance of x.")
+def _(x, y):
+    slope = torch.corrcoef(torch.stack([x, y]))[0, 1]
+    return slope, y.mean() - slope * x.mean()
+
+
+# Section 6: principal components -----------------------------------------------------------------------------
+
+
+def _facts_of_pca(pca, x, k):
+    """Variances and the projection on the axes, which does not know their signs."""
+    found = pca(x, k)
+    match found:
+        case (torch.Tensor() as axes, torch.Tensor() as variances) if axes.ndim == 2:
+            return {
+                "what comes back": "axes and variances",
+                "the shape of the axes": tuple(axes.shape),
+                "the variances": variances,
+                "the axes, up to their signs": axes * axes.sum(dim=1, keepdim=True).sign(),
+            }
+        case (torch.Tensor(), torch.Tensor() as second) if second.ndim == 2:
+            return {"what comes back": "the variances first, then the axes"}
+        case None:
+            return {"what comes back": "None: is a `return` missing?"}
+    return {"what comes back": show(found)}
+
+
+_CLOUD = normal(40, 3) * torch.tensor([3.0, 1.0, 0.3]) + torch.tensor([5.0, -2.0, 1.0])
+
+
+@lesson.exercise(
+    observe=_facts_of_pca,
+    cases=[
+        (torch.tensor([[1.0, 1.0], [2.0, 2.1], [3.0, 2.9], [4.0, 4.2]]), 1),
+        (_CLOUD, 3),
+        (_CLOUD.double() @ normal(3, 3, seed=1, dtype=torch.float64), 2),
+        (
+            normal(30, 5, seed=2, dtype=torch.float64) * torch.tensor([5.0, 4.0, 3.0, 2.0, 1.0]).double() + 7,
+            3,
+        ),
+    ],
+    hints=[
+        "Subtract the mean of the rows, then make the covariance matrix, `centred.T @ centred / (N - 1)`, (D, D).",
+        "`torch.linalg.eigh` gives eigenvalues in ascending order, and eigenvectors as columns.",
+        "Turn both round, `.flip(0)` and `.flip(1)`, transpose the vectors, and take the first k.",
+    ],
+)
+def pca(x, k):
+    """Return the first k principal axes of x (N, D) as rows (k, D), and the variances along them (k,).
+
+    The largest variance comes first. Variances are divided by N − 1, the signs of the axes are free.
+    """
+    centred = x - x.mean(dim=0)
+    covariance = centred.T @ centred / (len(x) - 1)  # (D, D)
+    variances, vectors = torch.linalg.eigh(covariance)  # ascending; vectors in columns
+    return vectors.flip(1).T[:k], variances.flip(0)[:k]
+
+
+def _axes(x, k, *, centre=True, largest=True, rows=False, divide=1):
+    """Principal axes, with what can go wrong as arguments."""
+    centred = x - x.mean(dim=0) if centre else x
+    variances, vectors = torch.linalg.eigh(centred.T @ centred / (len(x) - divide))
+    if largest:
+        variances, vectors = variances.flip(0), vectors.flip(1)
+    return (vectors if rows else vectors.T)[:k], variances[:k]
+
+
+@pca.mistake(
+    "The data are not centred: subtract the mean of the rows first, or the first axis points at the mean."
+)
+def _(x, k):
+    return _axes(x, k, centre=False)
+
+
+@pca.mistake("These are the axes of the smallest variance: `eigh` sorts in ascending order, turn it round.")
+def _(x, k):
+    return _axes(x, k, largest=False)
+
+
+@pca.mistake(
+    "`eigh` gives the eigenvectors as columns. These are rows of that matrix: transpose it before taking k."
+)
+def _(x, k):
+    return _axes(x, k, rows=True)
+
+
+@pca.mistake("The axes should be rows, (k, D). They stand in columns here: transpose.")
+def _(x, k):
+    components, variances = _axes(x, k)
+    return components.T, variances
+
+
+@pca.mistake("The variances are divided by N. The customary estimate, scikit-learn's too, divides by N − 1.")
+def _(x, k):
+    return _axes(x, k, divide=0)
+
+
+@pca.mistake("These are singular values. Squared and divided by N − 1 they are the variances.")
+def _(x, k):
+    _, singular, vectors = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
+    return vectors[:k], singular[:k]
+
+
+@pca.mistake("These are standard deviations. The variance is their square.")
+def _(x, k):
+    components, variances = _axes(x, k)
+    return components, variances.sqrt()
+
+
+@pca.mistake("The variances come first. Return the axes, then the variances.")
+def _(x, k):
+    axes, variances = _axes(x, k)
+    return variances, axes
+
+
+@pca.mistake("The k axes are the right ones, but in ascending order: the largest variance should come first.")
+def _(x, k):
+    axes, variances = _axes(x, k)
+    return axes.flip(0), variances.flip(0)
+
+
+@pca.mistake("S² is a sum over the examples. Divided by N − 1 it is the variance.")
+def _(x, k):
+    axes, variances = _axes(x, k)
+    return axes, variances * (len(x) - 1)
+
+
+@pca.mistake("These are shares of the variance. The variances themselves are asked.")
+def _(x, k):
+    axes, variances = _axes(x, k)
+    return axes, variances / x.var(dim=0).sum()
+
+
+@pca.mistake("One mean of all numbers was subtracted. Every column has its own: `x.mean(dim=0)`.")
+def _(x, k):
+    return _axes(x - x.mean(), k, centre=False)
+
+
+@pca.mistake(
+    "The columns were divided by their deviations. That gives other axes; here only the mean is subtracted."
+)
+def _(x, k):
+    return _axes((x - x.mean(dim=0)) / x.std(dim=0), k)
+
+
+@pca.mistake("All axes came back. The first k are asked.")
+def _(x, k):
+    return _axes(x, x.shape[1])
+
+
+@pca.mistake(
+    "The mean of every row was subtracted. The mean over the examples is meant, one for each column."
+)
+def _(x, k):
+    return _axes(x - x.mean(dim=1, keepdim=True), k)
+
+
+# Section 7: probability --------------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([1.0, 3.0]),),
+        (torch.tensor([2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]),),
+        (5 + 2 * normal(100, dtype=torch.float64),),
+        (normal(1000, seed=1, dtype=torch.float64),),
+    ],
+    hints=[
+        "How much a mean of N numbers scatters: less than one number, by a factor √N.",
+        "`x.std() / len(x) ** 0.5`",
+    ],
+)
+def standard_error(x):
+    """Return the standard error of the mean of the numbers x (N,), estimated from them.
+
+    The standard deviation is that of `x.std()`, which divides by N − 1.
+    """
+    return x.std() / math.sqrt(len(x))
+
+
+@standard_error.mistake("σ/N falls too fast: the error of a mean falls with the root of N.")
+def _(x):
+    return x.std() / len(x)
+
+
+@standard_error.mistake(
+    "That is how much a single number scatters. A mean of N of them scatters less, by √N."
+)
+def _(x):
+    return x.std()
+
+
+@standard_error.mistake("The variance belongs under a root: the standard error is σ/√N.")
+def _(x):
+    return x.var() / math.sqrt(len(x))
+
+
+@standard_error.mistake("This is the variance of the mean. Its square root is the standard error.")
+def _(x):
+    return x.var() / len(x)
+
+
+@standard_error.mistake(
+    "The deviation divides by N here. Estimated from a sample it divides by N − 1, as `x.std()` does."
+)
+def _(x):
+    return x.std(correction=0) / math.sqrt(len(x))
+
+
+@standard_error.mistake("`x.std()` has divided by N − 1 already. The mean of N numbers scatters by σ/√N.")
+def _(x):
+    return x.std() / math.sqrt(len(x) - 1)
+
+
+@standard_error.mistake("σ√N grows with N. More numbers make the mean more certain: divide.")
+def _(x):
+    return x.std() * math.sqrt(len(x))
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([0.0]), 0.0, 1.0),
+        (torch.tensor([1.0, 3.0]), 2.0, 0.5),
+        (normal(6, dtype=torch.float64), 0.3, 2.0),
+        (torch.tensor([100.0, -100.0]), 0.0, 1.0),
+    ],
+    hints=[
+        "The density is exp(−(x − μ)² / 2σ²) / (σ√(2π)). Take minus its logarithm on paper first.",
+        "Three terms: (x − μ)² / 2σ², ln σ, ½ ln 2π. The last one is `0.5 * math.log(2 * math.pi)`.",
+        "The exponential never has to be computed; for x = 100 it would be 0, and its logarithm −inf.",
+    ],
+)
+def gaussian_nll(x, mu, sigma):
+    """Return the mean of −ln p(x) over the numbers x (N,), for a Gaussian of mean mu and deviation sigma."""
+    return ((x - mu) ** 2 / (2 * sigma**2)).mean() + math.log(sigma) + 0.5 * math.log(2 * math.pi)
+
+
+def _nll(x, mu, sigma, *, square=1.0, log=1.0, constant=1.0):
+    """The three terms with their weights."""
+    spread = ((x - mu) ** 2 / (2 * sigma**2)).mean()
+    return square * spread + log * math.log(sigma) + constant * 0.5 * math.log(2 * math.pi)
+
+
+@gaussian_nll.mistake("ln σ is missing: without it a wide Gaussian costs nothing.")
+def _(x, mu, sigma):
+    return _nll(x, mu, sigma, log=0)
+
+
+@gaussian_nll.mistake(
+    "The constant ½ ln 2π is missing. It does not matter for the minimum, but for the number."
+)
+def _(x, mu, sigma):
+    return _nll(x, mu, sigma, constant=0)
+
+
+@gaussian_nll.mistake("σ was taken for the variance. Divide the square by 2σ².")
+def _(x, mu, sigma):
+    return _nll(x, mu, math.sqrt(sigma))
+
+
+@gaussian_nll.mistake("The factor ½ at the square is missing: (x − μ)² / 2σ².")
+def _(x, mu, sigma):
+    return _nll(x, mu, sigma, square=2)
+
+
+@gaussian_nll.mistake("`/ 2 * sigma**2` divides by 2 and multiplies by σ². Use brackets: `/ (2 * sigma**2)`.")
+def _(x, mu, sigma):
+    return ((x - mu) ** 2 / 2 * sigma**2).mean() + math.log(sigma) + 0.5 * math.log(2 * math.pi)
+
+
+@gaussian_nll.mistake("The constant is ½ ln 2π, not ln 2π: it comes from a root.")
+def _(x, mu, sigma):
+    return _nll(x, mu, sigma, constant=2)
+
+
+@gaussian_nll.mistake("The sign: minus the logarithm is asked, which is small where the data are likely.")
+def _(x, mu, sigma):
+    return -_nll(x, mu, sigma)
+
+
+@gaussian_nll.mistake(
+    "Far from μ the density underflows to 0 and its logarithm is −inf. Take the logarithm on paper."
+)
+def _(x, mu, sigma):
+    density = torch.exp(-((x - mu) ** 2) / (2 * sigma**2)) / (sigma * math.sqrt(2 * math.pi))
+    return -density.log().mean()
+
+
+@gaussian_nll.mistake("That is the sum. Take the mean over the numbers.")
+def _(x, mu, sigma):
+    return len(x) * _nll(x, mu, sigma)
+
+
+@gaussian_nll.mistake("There is one value for each x. Take their mean.")
+def _(x, mu, sigma):
+    return (x - mu) ** 2 / (2 * sigma**2) + math.log(sigma) + 0.5 * math.log(2 * math.pi)
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75])),
+        (torch.tensor([0.2, 0.3, 0.5]), torch.tensor([0.6, 0.3, 0.1])),
+        (
+            torch.softmax(normal(6, dtype=torch.float64), 0),
+            torch.softmax(normal(6, seed=1, dtype=torch.float64), 0),
+        ),
+        (torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5])),
+        (torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.0])),
+    ],
+    hints=[
+        "It is the mean of ln p − ln q, taken with the probabilities p: Σ p ln(p/q).",
+        "A term with p = 0 counts 0, but 0 · ln 0 is nan for the computer. `torch.where(p > 0, …, 0)` helps.",
+        "`torch.xlogy(p, x)` is p ln x, and 0 where p is 0.",
+    ],
+)
+def kl_divergence(p, q):
+    """Return the Kullback–Leibler divergence KL(p‖q) in nats of two distributions p (C,) and q (C,).
+
+    Terms with p = 0 count nothing. Where q is 0 and p is not, the divergence is infinite.
+    """
+    return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum()
+
+
+@kl_divergence.mistake("The arguments are swapped: KL(p‖q) averages with p, and it is not symmetric.")
+def _(p, q):
+    return (torch.xlogy(q, q) - torch.xlogy(q, p)).sum()
+
+
+@kl_divergence.mistake(
+    "0 · ln 0 is nan for the computer. Such a term counts 0: `torch.xlogy`, or `torch.where(p > 0, …)`."
+)
+def _(p, q):
+    return (p * (p / q).log()).sum()
+
+
+@kl_divergence.mistake("The sign: Σ p ln(p/q) is never negative.")
+def _(p, q):
+    return (torch.xlogy(p, q) - torch.xlogy(p, p)).sum()
+
+
+@kl_divergence.mistake("That is the cross-entropy −Σ p ln q. Subtract the entropy of p.")
+def _(p, q):
+    return -torch.xlogy(p, q).sum()
+
+
+@kl_divergence.mistake("These are the terms. Add them up.")
+def _(p, q):
+    return torch.xlogy(p, p) - torch.xlogy(p, q)
+
+
+@kl_divergence.mistake("The mean over the classes divides by C. The sum is asked.")
+def _(p, q):
+    return (torch.xlogy(p, p) - torch.xlogy(p, q)).mean()
+
+
+@kl_divergence.mistake("The logarithm to base 2 gives bits. Nats are asked: the natural logarithm.")
+def _(p, q):
+    return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum() / math.log(2)
+
+
+@kl_divergence.mistake("The logarithms are averaged without weights: multiply each by its p.")
+def _(p, q):
+    return (p.log() - q.log()).sum()
+
+
+@kl_divergence.mistake(
+    "A small number in the logarithm makes an infinite divergence finite. Treat p = 0 apart instead."
+)
+def _(p, q):
+    return (p * ((p + 1e-12) / (q + 1e-12)).log()).sum()

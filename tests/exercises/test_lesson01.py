@@ -1,0 +1,131 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.decomposition import PCA
+
+from coursekit.exercises import lesson01 as ex
+from tests.exercises.contract import Contract
+
+
+def cosine_in_a_loop(x, y):
+    result = []
+    for row in x:
+        lengths = row.norm() * y.norm()
+        result.append((row @ y / lengths).item() if lengths > 0 else 0.0)
+    return torch.tensor(result, dtype=x.dtype)
+
+
+def distances_by_einsum(x, y):
+    difference = x.unsqueeze(1) - y.unsqueeze(0)
+    return torch.einsum("nmd,nmd->nm", difference, difference) ** 0.5
+
+
+def matvec_in_place(A, x):
+    total = torch.zeros_like(A[:, 0])
+    for weight, column in zip(x, A.T, strict=True):
+        total += weight * column
+    return total
+
+
+def rotation_from_columns(angle):
+    first = torch.tensor([torch.cos(torch.tensor(angle)), torch.sin(torch.tensor(angle))])
+    second = torch.stack([-first[1], first[0]])
+    return torch.column_stack([first, second])
+
+
+def line_by_lstsq(x, y):
+    A = torch.stack([x, torch.ones_like(x)], dim=1)
+    slope, intercept = torch.linalg.lstsq(A, y[:, None]).solution[:, 0]
+    return slope.item(), intercept.item()
+
+
+def line_by_normal_equations(x, y):
+    A = torch.stack([torch.ones_like(x), x], dim=1)
+    intercept, slope = torch.linalg.solve(A.T @ A, A.T @ y)
+    return [slope, intercept]
+
+
+def pca_by_svd(x, k):
+    _, singular, rows = torch.linalg.svd(x - x.mean(0, keepdim=True), full_matrices=False)
+    return rows[:k], (singular**2 / (x.shape[0] - 1))[:k]
+
+
+def pca_by_scikit_learn(x, k):
+    fitted = PCA(k).fit(x.numpy())
+    return torch.from_numpy(fitted.components_), torch.from_numpy(fitted.explained_variance_)
+
+
+def kl_in_a_loop(p, q):
+    total = 0.0
+    for one, other in zip(p.tolist(), q.tolist(), strict=True):
+        if one > 0:
+            total += math.inf if other == 0 else one * math.log(one / other)
+    return total
+
+
+class TestLesson01(Contract):
+    lesson = ex
+    right = {  # noqa: RUF012
+        "cosine_similarity": [cosine_in_a_loop, lambda x, y: F.cosine_similarity(x, y[None], dim=1)],
+        "pairwise_distances": [
+            torch.cdist,
+            distances_by_einsum,
+            lambda x, y: (x[:, None] - y[None]).pow(2).sum(-1).sqrt(),
+        ],
+        "matvec_by_columns": [matvec_in_place, lambda A, x: (A * x).sum(dim=1), torch.mv],
+        "rotation": [
+            rotation_from_columns,
+            lambda a: torch.linalg.matrix_exp(a * torch.tensor([[0.0, -1.0], [1.0, 0.0]])),
+        ],
+        "fit_line": [line_by_lstsq, line_by_normal_equations],
+        "pca": [pca_by_svd, pca_by_scikit_learn],
+        "standard_error": [
+            lambda x: (x.var() / x.numel()).sqrt(),
+            lambda x: (((x - x.mean()) ** 2).sum() / (len(x) - 1) / len(x)).item() ** 0.5,
+        ],
+        "gaussian_nll": [
+            lambda x, mu, sigma: -torch.distributions.Normal(mu, sigma).log_prob(x).mean(),
+            lambda x, mu, sigma: (
+                sum(
+                    (v - mu) ** 2 / sigma**2 / 2 + math.log(sigma * math.sqrt(2 * math.pi))
+                    for v in x.tolist()
+                )
+                / len(x)
+            ),
+        ],
+        "kl_divergence": [
+            kl_in_a_loop,
+            lambda p, q: torch.where(p > 0, p * (p / q).log(), 0).sum(),
+            lambda p, q: F.kl_div(q.log(), p, reduction="sum"),
+        ],
+    }
+    equivalent = {}  # noqa: RUF012
+
+
+def test_large_detour_of_pairwise_distances_is_remarked():
+    small = ex.pairwise_distances(torch.cdist)
+    large = ex.pairwise_distances(lambda x, y: (x[:, None] - y).norm(dim=2))
+    assert small.status == large.status == "correct"
+    assert "172 GB" not in small.message
+    assert "172 GB" in large.message
+    assert round(1000 * 55_000 * 784 * 4 / 1e9) == 172
+
+
+def test_solutions_agree_with_the_libraries():
+    from scipy import stats
+
+    x = torch.randn(50, 4, dtype=torch.float64)
+    components, variances = ex.pca._solution(x, 4)
+    fitted = PCA().fit(x.numpy())
+    torch.testing.assert_close(variances, torch.from_numpy(fitted.explained_variance_))
+    torch.testing.assert_close(components.abs(), torch.from_numpy(fitted.components_).abs())
+    assert ex.standard_error._solution(x[:, 0]).item() == pytest.approx(stats.sem(x[:, 0].numpy()))
+    p, q = torch.softmax(x[:2], dim=1)
+    assert ex.kl_divergence._solution(p, q).item() == pytest.approx(stats.entropy(p.numpy(), q.numpy()))
+    expected = -stats.norm(0.3, 2).logpdf(x[:, 0].numpy()).mean()
+    assert ex.gaussian_nll._solution(x[:, 0], 0.3, 2.0).item() == pytest.approx(expected)
+    line = stats.linregress(x[:, 0].numpy(), x[:, 1].numpy())
+    slope, intercept = ex.fit_line._solution(x[:, 0], x[:, 1])
+    assert (slope.item(), intercept.item()) == pytest.approx((line.slope, line.intercept))

@@ -1,0 +1,1172 @@
+"""The exercises of lesson 2, Gradient descent: solutions, classic mistakes, hints."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from coursekit.exercises.core import Lesson, normal
+from coursekit.exercises.questions import Question
+
+lesson = Lesson("Lesson 2")
+report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
+
+
+@dataclass(frozen=True, repr=False)
+class _Formula:
+    """A function that shows itself by its formula in messages."""
+
+    text: str
+    function: Callable
+
+    def __call__(self, x):
+        return self.function(x)
+
+    def __repr__(self):
+        return self.text
+
+
+# Section 1: the derivative -----------------------------------------------------------------------------------
+
+_TINY_STEP = "steps far smaller than h"
+
+
+def _estimate(finite_difference, f, x, h):
+    """The estimate, unless f was asked only at points much nearer to x than h."""
+    asked = []
+
+    def recorded(point):
+        asked.append(abs(float(point) - x))
+        return f(point)
+
+    estimate = finite_difference(recorded, x, h)
+    return _TINY_STEP if asked and max(asked) < h / 100 else estimate
+
+
+@lesson.exercise(
+    observe=_estimate,
+    cases=[
+        (_Formula("x³", lambda x: x**3), 2.0, 0.1),
+        (_Formula("3x² − x", lambda x: 3 * x**2 - x), -1.0, 0.25),
+        (_Formula("sin x", math.sin), 1.0, 0.5),
+        (_Formula("exp x", math.exp), 0.0, 1e-3),
+    ],
+    hints=[
+        "Ask f twice: once a step h to the right of x, once a step h to the left.",
+        "The two points are 2h apart, so the slope of the line through them is (f(x + h) − f(x − h)) / (2h).",
+    ],
+)
+def finite_difference(f, x, h):
+    """Return the central difference of the function f at the number x, with the step h."""
+    return (f(x + h) - f(x - h)) / (2 * h)
+
+
+@finite_difference.mistake(
+    "This is one-sided: it looks from x to x + h only, and errs by about h f″/2. Ask on both sides: x + h and x − h."
+)
+def _(f, x, h):
+    return (f(x + h) - f(x)) / h
+
+
+@finite_difference.mistake("This is one-sided, from x − h to x. Ask on both sides: x + h and x − h.")
+def _(f, x, h):
+    return (f(x) - f(x - h)) / h
+
+
+@finite_difference.mistake("The two points are 2h apart, but the difference is divided by h only.")
+def _(f, x, h):
+    return (f(x + h) - f(x - h)) / h
+
+
+@finite_difference.mistake("In Python `a / 2 * h` is (a / 2) · h. Put brackets around the `2 * h`.")
+def _(f, x, h):
+    return (f(x + h) - f(x - h)) / 2 * h
+
+
+@finite_difference.mistake(
+    "This is not the step h that was given: use h as it is. (A far smaller one is no better: f(x + h) and f(x − h) "
+    "then agree in most of their digits, and the difference is made of rounding.)"
+)
+def _(f, x, h):
+    return (f(x + 1e-12) - f(x - 1e-12)) / 2e-12
+
+
+@finite_difference.mistake("The sign: the value on the right minus the value on the left.")
+def _(f, x, h):
+    return (f(x - h) - f(x + h)) / (2 * h)
+
+
+@finite_difference.mistake(
+    "That goes h/2 to either side. It is a central difference too, but of half the step: go h to either side."
+)
+def _(f, x, h):
+    return (f(x + h / 2) - f(x - h / 2)) / h
+
+
+@finite_difference.mistake("This is the difference of the two values. Divide it by their distance, 2h.")
+def _(f, x, h):
+    return f(x + h) - f(x - h)
+
+
+halve_the_step = lesson.prediction(
+    "halve_the_step",
+    Question(
+        4.0,
+        "The error of the central difference goes with h², so half the step leaves a quarter of it.",
+        {
+            2: "That is the one-sided difference, whose error goes with h. In the central one the terms with h cancel.",
+            8: "That would take an error that goes with h³. The first term that does not cancel goes with h².",
+            16: "That would take an error that goes with h⁴. The first term that does not cancel goes with h².",
+            0.25: "What is left is 0.25 of the error, so it falls by a factor of …?",
+            1: "It does fall: the first term that does not cancel goes with h².",
+        },
+    ),
+    hints=[
+        "Write f(x + h) and f(x − h) as Taylor series up to h³ and subtract them. Which terms cancel?",
+        "What is left besides f′ is h² f‴/6. Put h/2 in place of h.",
+    ],
+)
+
+
+# Section 2: gradients ----------------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([[1.0], [2.0]]), torch.tensor([3.0]), torch.tensor([1.0, 1.0])),
+        (normal(3, 3), normal(3, seed=1), normal(3, seed=2)),
+        (normal(5, 2, seed=3), normal(2, seed=4), normal(5, seed=5)),
+        (
+            normal(6, 4, dtype=torch.float64),
+            normal(4, seed=1, dtype=torch.float64),
+            normal(6, seed=2, dtype=torch.float64),
+        ),
+        (normal(4, 4, seed=6, dtype=torch.float64), torch.zeros(4).double(), normal(4, seed=7).double()),
+    ],
+    hints=[
+        "Call the residual r = Wθ − y, of shape (N,). The loss is r·r. What is its derivative by r?",
+        "By the chain rule 2r is multiplied by the Jacobian of r, which is W. The result must have the shape of θ.",
+        "`W.T @ r` has the shape (D,). What is still missing is a factor.",
+    ],
+)
+def least_squares_gradient(W, theta, y):
+    """Return the gradient (D,) of the squared error ‖Wθ − y‖² with respect to θ.
+
+    Shapes: W (N, D), theta (D,), y (N,). The squared error is a sum, not a mean.
+    """
+    return 2 * W.T @ (W @ theta - y)
+
+
+@least_squares_gradient.mistake("The factor 2 is missing: the derivative of r² is 2r.")
+def _(W, theta, y):
+    return W.T @ (W @ theta - y)
+
+
+@least_squares_gradient.mistake(
+    "The transposition is lost: the residual has a number for each of the N rows, the gradient one for each of the D "
+    "columns. `W.T @ residual` goes from one to the other."
+)
+def _(W, theta, y):
+    return 2 * W @ (W @ theta - y)
+
+
+@least_squares_gradient.mistake("The sign: the residual is Wθ − y, prediction minus measurement.")
+def _(W, theta, y):
+    return 2 * W.T @ (y - W @ theta)
+
+
+@least_squares_gradient.mistake("Divided by N: that is the gradient of the mean. Here the errors are summed.")
+def _(W, theta, y):
+    return 2 * W.T @ (W @ theta - y) / len(y)
+
+
+@least_squares_gradient.mistake(
+    "That is the loss itself, one number. Its gradient has a number for each entry of θ."
+)
+def _(W, theta, y):
+    return (W @ theta - y).square().sum()
+
+
+@least_squares_gradient.mistake("y is missing: the residual is Wθ − y.")
+def _(W, theta, y):
+    return 2 * W.T @ (W @ theta)
+
+
+@least_squares_gradient.mistake(
+    "That is twice the residual. By the chain rule it is still multiplied by Wᵀ, from the left."
+)
+def _(W, theta, y):
+    return 2 * (W @ theta - y)
+
+
+# Section 3: descent ------------------------------------------------------------------------------------------
+
+
+three_steps = lesson.prediction(
+    "three_steps",
+    Question(
+        -2697,
+        "4 → 4 − 37 = −33 → −33 + 333 = 300 → 300 − 2997 = −2697. Every step lands nine times as far from 0.3.",
+        {
+            -33: "That is where the first step ends. Two more.",
+            300: "That is where the second step ends. One more.",
+            2697: "The size is right. The step from 300 goes 2997 to the left.",
+            24276: "That is the fourth step. Three are asked.",
+            0.3: "There it would be, were the learning rate 0.1. With 1 it jumps over the minimum, further each time.",
+            -2697.3: "That is the distance from the minimum. The position is 0.3 more.",
+            2.9973: "That is where three steps with α = 0.01 end.",
+            41: "That step went up the slope: subtract the derivative, 37, from 4.",
+        },
+        tolerance=0.01,
+    ),
+    hints=[
+        "The derivative is 10β − 3. At β = 4 it is 37.",
+        "With α = 1 the new β is β − (10β − 3) = 3 − 9β. Do that three times.",
+    ],
+)
+
+
+def _positions(descend, gradient, start, lr, steps):
+    """The path as one tensor, so that lists of numbers and of tensors will do; the lesson needs a list, though."""
+    path = descend(gradient, start, lr, steps)
+    if isinstance(path, torch.Tensor) and path.ndim > torch.as_tensor(start).ndim:
+        return "one tensor, no list"
+    if isinstance(path, list | tuple) and path:
+        return torch.stack([torch.as_tensor(point, dtype=torch.float64).detach() for point in path])
+    return path
+
+
+_PARABOLA = _Formula("10β − 3", lambda beta: 10 * beta - 3)
+_BOWL = _Formula("(x, 4y)", lambda point: point * torch.tensor([1.0, 4.0], dtype=point.dtype))
+
+
+@lesson.exercise(
+    observe=_positions,
+    cases=[
+        (_PARABOLA, 4.0, 0.01, 3),
+        (_PARABOLA, 4.0, 1.0, 1),
+        (_PARABOLA, -2.0, 0.05, 0),
+        (_BOWL, torch.tensor([2.0, 1.0], dtype=torch.float64), 0.1, 2),
+        (_BOWL, torch.tensor([-1.0, 3.0], dtype=torch.float64), 0.3, 5),
+        (_Formula("cos x", torch.cos), torch.tensor([0.5], dtype=torch.float64), 0.4, 4),
+    ],
+    hints=[
+        "Begin with `path = [start]`. In a loop over `range(steps)` append one more position.",
+        "The next position is the last one minus lr times the gradient there: `path[-1] - lr * gradient(path[-1])`.",
+    ],
+)
+def descend(gradient, start, lr, steps):
+    """Return the path of gradient descent, a list of steps + 1 positions, the first being `start`.
+
+    `gradient` is a function: position -> gradient. A position is a number or a tensor.
+    """
+    path = [start]
+    for _ in range(steps):
+        path.append(path[-1] - lr * gradient(path[-1]))
+    return path
+
+
+def _walk(gradient, start, lr, steps):
+    path = [start]
+    for _ in range(steps):
+        path.append(path[-1] - lr * gradient(path[-1]))
+    return path
+
+
+@descend.mistake("The sign: the gradient points uphill, so subtract it.")
+def _(gradient, start, lr, steps):
+    return _walk(gradient, start, -lr, steps)
+
+
+@descend.mistake("One position short: `steps` steps visit steps + 1 positions. Did the last step get lost?")
+def _(gradient, start, lr, steps):
+    return _walk(gradient, start, lr, steps)[:-1]
+
+
+@descend.mistake("The start is missing: it is the first position of the path.")
+def _(gradient, start, lr, steps):
+    return _walk(gradient, start, lr, steps)[1:]
+
+
+@descend.mistake("One step too many: the path has steps + 1 positions, the start being one of them.")
+def _(gradient, start, lr, steps):
+    return _walk(gradient, start, lr, steps + 1)
+
+
+@descend.mistake(
+    "All steps use the gradient at the start. Compute it anew at every position: the slope changes on the way."
+)
+def _(gradient, start, lr, steps):
+    first = gradient(start)
+    return [start - step * lr * first for step in range(steps + 1)]
+
+
+@descend.mistake(
+    "One tensor came back. A list of positions is asked: return it as it is, without `torch.stack`."
+)
+def _(gradient, start, lr, steps):
+    return torch.stack([torch.as_tensor(point) for point in _walk(gradient, start, lr, steps)])
+
+
+@descend.mistake("That is where the path ends. The whole path is asked: a list of all its positions.")
+def _(gradient, start, lr, steps):
+    return _walk(gradient, start, lr, steps)[-1]
+
+
+@descend.mistake("The learning rate is not used: a step is lr times the gradient.")
+def _(gradient, start, lr, steps):
+    return _walk(gradient, start, 1, steps)
+
+
+@descend.mistake(
+    "`theta -= …` changes the tensor in place, so every entry of the path, and the caller's start, is the same tensor. "
+    "Write `theta = theta - …`."
+)
+def _(gradient, start, lr, steps):
+    theta, path = start, [start]
+    for _ in range(steps):
+        theta -= lr * gradient(theta)
+        path.append(theta)
+    return path
+
+
+@descend.mistake(
+    "The length of the gradient is thrown away, only its direction is used. A step is lr times the gradient, long "
+    "where the slope is steep."
+)
+def _(gradient, start, lr, steps):
+    def direction(point):
+        slope = torch.as_tensor(gradient(point))
+        return slope / slope.norm()
+
+    return _walk(direction, start, lr, steps)
+
+
+# Section 4: valleys and optimizers ---------------------------------------------------------------------------
+
+
+_FULL = normal(4, 4, dtype=torch.float64)
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([[10.0]]),),
+        (torch.tensor([[2.0, 1.0], [1.0, 2.0]]),),
+        (torch.tensor([[1.0, 0.0], [0.0, 100.0]]),),
+        (torch.tensor([[5.0, -2.0], [-2.0, 2.0]], dtype=torch.float64),),
+        (_FULL @ _FULL.T + torch.eye(4),),
+    ],
+    hints=[
+        "On a parabola the limit is 2/f″. Which of the curvatures of a bowl is the first to break it?",
+        "The curvatures along the axes of the bowl are the eigenvalues of its Hessian: `torch.linalg.eigvalsh(H)`.",
+    ],
+)
+def largest_learning_rate(H):
+    """Return the learning rate below which gradient descent on ½ θᵀHθ converges from every start.
+
+    `H` (D, D) is symmetric with positive eigenvalues.
+    """
+    return 2 / torch.linalg.eigvalsh(H).max()
+
+
+@largest_learning_rate.mistake(
+    "That is half of it: with 1/λ the steepest direction is done in one step, but up to 2/λ it still converges."
+)
+def _(H):
+    return 1 / torch.linalg.eigvalsh(H).max()
+
+
+@largest_learning_rate.mistake(
+    "That is the limit of the flattest direction. The steepest one, with the largest eigenvalue, breaks first."
+)
+def _(H):
+    return 2 / torch.linalg.eigvalsh(H).min()
+
+
+@largest_learning_rate.mistake(
+    "The diagonal holds the curvatures along the coordinate axes. A tilted bowl is steeper in between: take the "
+    "largest eigenvalue."
+)
+def _(H):
+    return 2 / H.diagonal().max()
+
+
+@largest_learning_rate.mistake(
+    "The trace is the sum of all eigenvalues. Only the largest sets the limit; this is safe, but too small."
+)
+def _(H):
+    return 2 / H.trace()
+
+
+@largest_learning_rate.mistake(
+    "`H.norm()` adds up the squares of all entries, so it is at least the largest eigenvalue. Take that eigenvalue."
+)
+def _(H):
+    return 2 / H.norm()
+
+
+@largest_learning_rate.mistake(
+    "2/(λmin + λmax) is the fastest learning rate. The descent converges further up, below 2/λmax."
+)
+def _(H):
+    values = torch.linalg.eigvalsh(H)
+    return 2 / (values.min() + values.max())
+
+
+@largest_learning_rate.mistake(
+    "The sums of the rows give a bound on the eigenvalues, so this is safe, but not the limit. Take the largest "
+    "eigenvalue."
+)
+def _(H):
+    return 2 / H.abs().sum(dim=1).max()
+
+
+@largest_learning_rate.mistake(
+    "`eigvals` is for any matrix and returns complex numbers, which have no order. For a symmetric matrix "
+    "`torch.linalg.eigvalsh` returns real ones."
+)
+def _(H):
+    return 2 / torch.linalg.eigvals(H).max()
+
+
+@largest_learning_rate.mistake("That is the largest curvature itself. The limit is 2 divided by it.")
+def _(H):
+    return torch.linalg.eigvalsh(H).max()
+
+
+def _numbers(*values, dtype=torch.float64):
+    return torch.tensor(values, dtype=dtype)
+
+
+@lesson.exercise(
+    cases=[
+        (_numbers(1.0), _numbers(0.5), _numbers(2.0), 0.1, 0.9),
+        (_numbers(1.0, -2.0), _numbers(0.0, 0.0), _numbers(3.0, 1.0), 0.5, 0.9),
+        (normal(3), normal(3, seed=1), normal(3, seed=2), 0.01, 0.5),
+        (normal(2, 3).double(), normal(2, 3, seed=1).double(), normal(2, 3, seed=2).double(), 0.2, 0.99),
+    ],
+    returns=("theta", "v"),
+    hints=[
+        "Two lines, in this order: first the velocity, then the position.",
+        "The velocity keeps the share mu of itself and loses lr times the gradient: `v = mu * v - lr * g`.",
+    ],
+)
+def momentum_step(theta, v, g, lr, mu):
+    """Return position and velocity (theta, v) after one step of gradient descent with momentum.
+
+    `g` is the gradient at theta; theta, v and g have one shape. `mu` is the momentum.
+    """
+    v = mu * v - lr * g
+    return theta + v, v
+
+
+@momentum_step.mistake(
+    "The old velocity was used to move. Compute the new one first, then move with it: v ← μv − αg, then θ ← θ + v."
+)
+def _(theta, v, g, lr, mu):
+    return theta + v, mu * v - lr * g
+
+
+@momentum_step.mistake("The sign of the gradient: the velocity gains −αg, downhill.")
+def _(theta, v, g, lr, mu):
+    v = mu * v + lr * g
+    return theta + v, v
+
+
+@momentum_step.mistake(
+    "That v is PyTorch's, v ← μv + g, with the learning rate applied in the move. The position agrees; here the "
+    "velocity is asked: v ← μv − αg."
+)
+def _(theta, v, g, lr, mu):
+    # PyTorch's buffer is −v/α
+    buffer = mu * (-v / lr) + g
+    return theta - lr * buffer, buffer
+
+
+@momentum_step.mistake(
+    "That is v ← μv + g with the velocity given taken for PyTorch's. Here v ← μv − αg: the learning rate sits in v."
+)
+def _(theta, v, g, lr, mu):
+    v = mu * v + g
+    return theta - lr * v, v
+
+
+@momentum_step.mistake(
+    "The gradient is multiplied by 1 − μ, which makes v an average. Momentum adds −αg in full."
+)
+def _(theta, v, g, lr, mu):
+    v = mu * v - (1 - mu) * lr * g
+    return theta + v, v
+
+
+@momentum_step.mistake("Position first, then velocity: return `theta, v`.")
+def _(theta, v, g, lr, mu):
+    v = mu * v - lr * g
+    return v, theta + v
+
+
+@momentum_step.mistake("The velocity is not slowed down: multiply the old one by mu.")
+def _(theta, v, g, lr, mu):
+    v = v - lr * g
+    return theta + v, v
+
+
+@momentum_step.mistake("The learning rate comes in twice: v holds it already, so the move is θ + v.")
+def _(theta, v, g, lr, mu):
+    v = mu * v - lr * g
+    return theta + lr * v, v
+
+
+@momentum_step.mistake(
+    "The gradient comes in twice. That is Nesterov's step, θ + μv − αg; plain momentum moves by v."
+)
+def _(theta, v, g, lr, mu):
+    v = mu * v - lr * g
+    return theta + mu * v - lr * g, v
+
+
+@lesson.exercise(
+    cases=[
+        (_numbers(1.0), _numbers(4.0), _numbers(-2.0), 0.1, 0.9, 1e-8),
+        (_numbers(1.0, -2.0), _numbers(0.0, 1.0), _numbers(3.0, 1.0), 0.5, 0.9, 0.1),
+        (normal(3), normal(3, seed=1) ** 2, normal(3, seed=2), 0.01, 0.5, 1e-3),
+        (
+            normal(2, 3).double(),
+            normal(2, 3, seed=1).double() ** 2,
+            normal(2, 3, seed=2).double(),
+            0.2,
+            0.99,
+            0.5,
+        ),
+    ],
+    returns=("theta", "v"),
+    hints=[
+        "First the running mean of the squares, then the move, which divides by the root of the *new* mean.",
+        "`v = beta * v + (1 - beta) * g**2`, and the move is `lr * g / (v.sqrt() + eps)`, against the gradient.",
+    ],
+)
+def rmsprop_step(theta, v, g, lr, beta, eps):
+    """Return position and mean square (theta, v) after one step of RMSProp.
+
+    theta, v and the gradient g are tensors of one shape; lr, beta and eps are numbers.
+    """
+    v = beta * v + (1 - beta) * g**2
+    return theta - lr * g / (v.sqrt() + eps), v
+
+
+def _rmsprop(theta, v, g, lr, beta, eps, *, sign=-1, root=torch.sqrt):
+    v = beta * v + (1 - beta) * g**2
+    return theta + sign * lr * g / (root(v) + eps), v
+
+
+@rmsprop_step.mistake("The root is missing: divide by √v, which has the size of a gradient, not by v.")
+def _(theta, v, g, lr, beta, eps):
+    return _rmsprop(theta, v, g, lr, beta, eps, root=lambda v: v)
+
+
+@rmsprop_step.mistake(
+    "The move divides by the old mean. Update v first, and divide by the root of the new one."
+)
+def _(theta, v, g, lr, beta, eps):
+    return theta - lr * g / (v.sqrt() + eps), beta * v + (1 - beta) * g**2
+
+
+@rmsprop_step.mistake("ε stands outside the root: √v + ε.")
+def _(theta, v, g, lr, beta, eps):
+    v = beta * v + (1 - beta) * g**2
+    return theta - lr * g / (v + eps).sqrt(), v
+
+
+@rmsprop_step.mistake("Downhill is against the gradient: subtract the move.")
+def _(theta, v, g, lr, beta, eps):
+    return _rmsprop(theta, v, g, lr, beta, eps, sign=1)
+
+
+@rmsprop_step.mistake("The mean is one of squares: g², not g.")
+def _(theta, v, g, lr, beta, eps):
+    v = beta * v + (1 - beta) * g
+    return theta - lr * g / (v.abs().sqrt() + eps), v
+
+
+@rmsprop_step.mistake("The weights of the mean are swapped: β for what was there, 1 − β for what is new.")
+def _(theta, v, g, lr, beta, eps):
+    return _rmsprop(theta, v, g, lr, 1 - beta, eps)
+
+
+@rmsprop_step.mistake("A mean needs both weights, β and 1 − β. Without the second the squares pile up.")
+def _(theta, v, g, lr, beta, eps):
+    v = beta * v + g**2
+    return theta - lr * g / (v.sqrt() + eps), v
+
+
+@rmsprop_step.mistake("The order: first theta, then v.")
+def _(theta, v, g, lr, beta, eps):
+    return _rmsprop(theta, v, g, lr, beta, eps)[::-1]
+
+
+@rmsprop_step.mistake("Without ε the move is 0 / 0 where all gradients have been 0: add it to the root.")
+def _(theta, v, g, lr, beta, eps):
+    return _rmsprop(theta, v, g, lr, beta, 0)
+
+
+@lesson.exercise(
+    cases=[
+        (_numbers(1.0), _numbers(0.0), _numbers(0.0), _numbers(4.0), 1, 0.1, 0.9, 0.999, 1e-8),
+        (_numbers(1.0), _numbers(0.5), _numbers(0.2), _numbers(-2.0), 3, 0.1, 0.9, 0.999, 1e-8),
+        (
+            _numbers(2.0, 0.0),
+            _numbers(0.3, 0.1),
+            _numbers(0.2, 0.5),
+            _numbers(1.0, -3.0),
+            2,
+            0.1,
+            0.8,
+            0.9,
+            0.1,
+        ),
+        (normal(3), normal(3, seed=1), normal(3, seed=2) ** 2, normal(3, seed=3), 5, 0.2, 0.9, 0.99, 1e-3),
+        (
+            normal(2, 2).double(),
+            normal(2, 2, seed=1).double(),
+            normal(2, 2, seed=2).double() ** 2,
+            normal(2, 2, seed=3).double(),
+            10,
+            0.05,
+            0.7,
+            0.95,
+            0.5,
+        ),
+    ],
+    returns=("theta", "m", "v"),
+    hints=[
+        "Four lines: m, v, the two corrected ones, the move. The corrected ones are for the move only.",
+        "m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ). In Python: `m / (1 - beta1**t)`.",
+        "The move is `theta - lr * m_hat / (v_hat.sqrt() + eps)`. Return theta, m and v, without hats.",
+    ],
+)
+def adam_step(theta, m, v, g, t, lr, beta1, beta2, eps):
+    """Return (theta, m, v) after step number t of Adam; t counts from 1.
+
+    `m` and `v` are the running means of the gradient and of its square, as they were before the
+    step; `g` is the gradient at theta. All four tensors have one shape.
+    """
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+    return theta - lr * m_hat / (v_hat.sqrt() + eps), m, v
+
+
+def _adam(theta, m, v, g, t, lr, beta1, beta2, eps, *, move=None, correct=(1, 1), later=0):
+    """Adam, with what can go wrong as arguments."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    m_hat = m / (1 - beta1 ** (t + later)) if correct[0] else m
+    v_hat = v / (1 - beta2 ** (t + later)) if correct[1] else v
+    by = move(m_hat, v_hat, eps) if move else m_hat / (v_hat.sqrt() + eps)
+    return theta - lr * by, m, v
+
+
+@adam_step.mistake(
+    "The bias correction is missing: m and v start at 0, so early on they are too small. Divide them by 1 − β₁ᵗ and "
+    "1 − β₂ᵗ for the move."
+)
+def _(*state):
+    return _adam(*state, correct=(0, 0))
+
+
+@adam_step.mistake("m is corrected, v is not: divide v by 1 − β₂ᵗ as well.")
+def _(*state):
+    return _adam(*state, correct=(1, 0))
+
+
+@adam_step.mistake("v is corrected, m is not: divide m by 1 − β₁ᵗ as well.")
+def _(*state):
+    return _adam(*state, correct=(0, 1))
+
+
+@adam_step.mistake("ε stands outside of the root: √v̂ + ε, not √(v̂ + ε).")
+def _(*state):
+    return _adam(*state, move=lambda m, v, eps: m / (v + eps).sqrt())
+
+
+@adam_step.mistake("The root is missing: divide by √v̂ + ε, so that the gradient's unit cancels.")
+def _(*state):
+    return _adam(*state, move=lambda m, v, eps: m / (v + eps))
+
+
+@adam_step.mistake(
+    "t counts from 1, so use it as it is. With t − 1 the first correction divides by 1 − β⁰ = 0."
+)
+def _(*state):
+    return _adam(*state, later=-1)
+
+
+@adam_step.mistake("t counts from 1 already: with t + 1 the correction is too weak.")
+def _(*state):
+    return _adam(*state, later=1)
+
+
+@adam_step.mistake(
+    "m̂ and v̂ came back. They are for the move only; the next step goes on from m and v, or they would be corrected "
+    "twice."
+)
+def _(theta, m, v, g, t, lr, beta1, beta2, eps):
+    theta, m, v = _adam(theta, m, v, g, t, lr, beta1, beta2, eps)
+    return theta, m / (1 - beta1**t), v / (1 - beta2**t)
+
+
+@adam_step.mistake("The sign: subtract the step, as always in a descent.")
+def _(*state):
+    return _adam(*state, move=lambda m, v, eps: -m / (v.sqrt() + eps))
+
+
+@adam_step.mistake("Move by the mean m̂ of the gradients, not by the latest gradient alone.")
+def _(theta, m, v, g, *rest):
+    return _adam(theta, m, v, g, *rest, move=lambda m, v, eps: g / (v.sqrt() + eps))
+
+
+@adam_step.mistake("v is the running mean of g squared, not of g.")
+def _(theta, m, v, g, t, lr, beta1, beta2, eps):
+    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g
+    return theta - lr * m / (1 - beta1**t) / ((v / (1 - beta2**t)).sqrt() + eps), m, v
+
+
+@adam_step.mistake("The two betas are swapped: beta1 belongs to m, beta2 to v.")
+def _(theta, m, v, g, t, lr, beta1, beta2, eps):
+    return _adam(theta, m, v, g, t, lr, beta2, beta1, eps)
+
+
+@adam_step.mistake(
+    "A running mean weighs the new value with 1 − β: m ← β₁m + (1 − β₁)g. Without that factor it is a growing sum."
+)
+def _(theta, m, v, g, t, lr, beta1, beta2, eps):
+    m, v = beta1 * m + g, beta2 * v + g**2
+    return theta - lr * m / (1 - beta1**t) / ((v / (1 - beta2**t)).sqrt() + eps), m, v
+
+
+@adam_step.mistake(
+    "The correction divides by 1 − βᵗ, with t as a power. You divide by 1 − β, which is right for t = 1 only."
+)
+def _(theta, m, v, g, t, *rest):
+    return _adam(theta, m, v, g, 1, *rest)
+
+
+# Section 6: stochastic gradients -----------------------------------------------------------------------------
+
+
+noise_of_larger_batch = lesson.prediction(
+    "noise_of_larger_batch",
+    Question(
+        4.0,
+        "16 times the examples, √16 = 4 times less noise.",
+        {
+            16: "That is how many times more it costs. The mean of B independent numbers scatters with 1/√B.",
+            2: "That would be 4 times the examples. Here it is 64/4 = 16 times as many.",
+            8: "That is √64. What counts is the ratio of the two sizes: 64/4.",
+            256: "Averaging does not pay that well: the mean of B independent numbers scatters with 1/√B.",
+            0.25: "What is left is 0.25 of the noise, so it falls by a factor of …?",
+            60: "Not the difference of the two sizes counts, but their ratio: 16.",
+        },
+    ),
+    hints=[
+        "The standard error of a mean of B independent numbers is σ/√B: lesson 1.",
+        "Divide σ/√4 by σ/√64.",
+    ],
+)
+
+
+def _two_epochs(minibatches, x, y, size):
+    """What can be seen of two epochs of batches; the first column of x says the place of an example."""
+    places = x[:, 0].tolist()
+    epochs = [minibatches(x, y, size) for _ in range(2)]
+    if epochs[0] is None:
+        return {"what comes back": "None: `yield` each batch, or return a list of them"}
+    epochs = [list(batches) for batches in epochs]
+    if not all(isinstance(one, tuple | list) and len(one) == 2 for one in epochs[0]):
+        return {
+            "what comes back": "no pairs: `yield x[rows], y[rows]` hands out one batch and goes on with the loop"
+        }
+    orders = [[place for one, _ in batches for place in one[:, 0].tolist()] for batches in epochs]
+    jumps = [one[:, 0].diff().abs() for one, _ in epochs[0] if len(one) > 1]
+    return {
+        "what comes back": "pairs (x, y)",
+        "the sizes of the batches": tuple(sorted((len(one) for one, _ in epochs[0]), reverse=True)),
+        "every example comes once an epoch": sorted(orders[0]) == sorted(places),
+        "inputs keep their labels": all(bool((one[:, 0] * 10 == label).all()) for one, label in epochs[0]),
+        "the order is that in which they are stored": orders[0] == places,
+        # at random, two members of a batch are N/3 apart on average
+        "a batch holds examples stored close to each other": len(x) > 100
+        and bool(torch.cat(jumps).mean() < len(x) / 6),
+        "the second epoch repeats the order of the first": orders[0] == orders[1],
+    }
+
+
+def _examples(count):
+    """Inputs that say their place, labels ten times as large."""
+    place = torch.arange(count)
+    return torch.stack([place, -place], dim=1).float(), place * 10
+
+
+@lesson.exercise(
+    observe=_two_epochs,
+    cases=[
+        (*_examples(10), 4),
+        (*_examples(12), 3),
+        (*_examples(11), 11),
+        (*_examples(25), 10),
+        (*_examples(9), 1),
+        (*_examples(304), 10),
+    ],
+    hints=[
+        "`order = torch.randperm(len(x))` is a shuffled list of all places, new at every call.",
+        "`order.split(size)` cuts it into pieces of `size`, the last one shorter. Each picks the rows of a batch.",
+        "A function with `yield x[rows], y[rows]` in a loop hands out one batch after the other; a list will do, too.",
+    ],
+)
+def minibatches(x, y, size):
+    """Yield one epoch of batches (x, y) of `size` examples, in a new random order at every call.
+
+    Every example comes once. The last batch is shorter if N is no multiple of `size`.
+    """
+    for rows in torch.randperm(len(x)).split(size):
+        yield x[rows], y[rows]
+
+
+def _cut(x, y, size, order, *, whole=False):
+    pieces = [rows for rows in order.split(size) if not whole or len(rows) == size]
+    return [(x[rows], y[rows]) for rows in pieces]
+
+
+@minibatches.mistake(
+    "The last, shorter batch is dropped: its examples are missing from the epoch. `order.split(size)` keeps it."
+)
+def _(x, y, size):
+    return _cut(x, y, size, torch.randperm(len(x)), whole=True)
+
+
+@minibatches.mistake(
+    "The examples come in the order in which they are stored. Shuffle: data are often sorted, and a batch should be a "
+    "fair sample."
+)
+def _(x, y, size):
+    return _cut(x, y, size, torch.arange(len(x)))
+
+
+@minibatches.mistake(
+    "Every epoch has the same order: is a seed set inside the function? Draw a new permutation at every call."
+)
+def _(x, y, size):
+    return _cut(x, y, size, torch.randperm(len(x), generator=torch.Generator().manual_seed(1)))
+
+
+@minibatches.mistake(
+    "Inputs and labels are shuffled apart, so an input gets the label of another. Draw one permutation for both."
+)
+def _(x, y, size):
+    x, y = x[torch.randperm(len(x))], y[torch.randperm(len(y))]
+    return _cut(x, y, size, torch.arange(len(x)))
+
+
+@minibatches.mistake(
+    "Some examples come twice, others not at all: `randint` draws with replacement. `torch.randperm` takes each once."
+)
+def _(x, y, size):
+    return _cut(x, y, size, torch.arange(len(x)) // 2)
+
+
+@minibatches.mistake(
+    "Only the order of the batches changes, each holds the same neighbours. Shuffle the examples, then cut."
+)
+def _(x, y, size):
+    batches = _cut(x, y, size, torch.arange(len(x)))
+    return [batches[place] for place in torch.randperm(len(batches))]
+
+
+@minibatches.mistake("`chunk` takes the number of batches. For their size use `split`.")
+def _(x, y, size):
+    return [(x[rows], y[rows]) for rows in torch.randperm(len(x)).chunk(size)]
+
+
+@minibatches.mistake("This is one batch only. An epoch has as many as it takes to see every example once.")
+def _(x, y, size):
+    rows = torch.randperm(len(x))[:size]
+    return [(x[rows], y[rows])]
+
+
+# Section 7: one neuron ---------------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([[1.0], [3.0]]), torch.tensor([1.0, 0.0]), torch.tensor([0.5]), torch.tensor(0.1)),
+        (normal(2, 2), torch.tensor([1.0, 0.0]), normal(2, seed=1), torch.tensor(-0.5)),
+        (normal(6, 3), torch.arange(6) % 2 * 1.0, normal(3, seed=1), torch.tensor(0.3)),
+        (
+            normal(8, 2, dtype=torch.float64),
+            (torch.arange(8) % 3 == 0).double(),
+            normal(2, seed=1, dtype=torch.float64),
+            torch.tensor(0.7, dtype=torch.float64),
+        ),
+    ],
+    returns=("dw", "db"),
+    hints=[
+        "Write the chain of section 7 down: a = x·w + b, p = σ(a), loss. Sigmoid and logarithm together give p − y.",
+        "With `delta = (torch.sigmoid(x @ w + b) - y) / len(x)`, of shape (N,), both gradients are one line each.",
+        "Every weight meets its column of x: `x.T @ delta`. The bias meets a 1 in every row.",
+    ],
+)
+def logistic_gradient(x, y, w, b):
+    """Return the gradients dw (D,) and db () of the mean binary cross-entropy of one neuron.
+
+    Shapes: x (N, D), y (N,) of zeros and ones, w (D,), b (). The neuron says p = σ(x·w + b).
+    """
+    delta = (torch.sigmoid(x @ w + b) - y) / len(x)  # (N,)
+    return x.T @ delta, delta.sum()
+
+
+def _logistic(x, y, w, b, *, delta):
+    difference = delta(torch.sigmoid(x @ w + b)) / len(x)
+    return x.T @ difference, difference.sum()
+
+
+@logistic_gradient.mistake("This is the sum over the examples. The loss is their mean: divide by `len(x)`.")
+def _(x, y, w, b):
+    dw, db = _logistic(x, y, w, b, delta=lambda p: p - y)
+    return dw * len(x), db * len(x)
+
+
+@logistic_gradient.mistake("The sign: it is p − y, prediction minus label. y − p makes the loss grow.")
+def _(x, y, w, b):
+    return _logistic(x, y, w, b, delta=lambda p: y - p)
+
+
+@logistic_gradient.mistake(
+    "The slope of the sigmoid, p(1 − p), is in it once too often: the derivative of the cross-entropy cancels it. "
+    "Only p − y is left."
+)
+def _(x, y, w, b):
+    return _logistic(x, y, w, b, delta=lambda p: (p - y) * p * (1 - p))
+
+
+@logistic_gradient.mistake("The sigmoid is missing: p = σ(a) is compared with y, not a itself.")
+def _(x, y, w, b):
+    delta = (x @ w + b - y) / len(x)
+    return x.T @ delta, delta.sum()
+
+
+@logistic_gradient.mistake("The bias is left out of a = x·w + b.")
+def _(x, y, w, b):
+    return _logistic(x, y, w, torch.zeros_like(b), delta=lambda p: p - y)
+
+
+@logistic_gradient.mistake(
+    "db is divided by N twice: `delta` holds the 1/N, so its sum is asked, not its mean."
+)
+def _(x, y, w, b):
+    dw, db = _logistic(x, y, w, b, delta=lambda p: p - y)
+    return dw, db / len(x)
+
+
+@logistic_gradient.mistake("db is still a sum over the examples: take the mean, as for dw.")
+def _(x, y, w, b):
+    dw, db = _logistic(x, y, w, b, delta=lambda p: p - y)
+    return dw, db * len(x)
+
+
+@logistic_gradient.mistake("The order: first dw, then db.")
+def _(x, y, w, b):
+    return _logistic(x, y, w, b, delta=lambda p: p - y)[::-1]
+
+
+@logistic_gradient.mistake(
+    "The labels are missing: the gradient pulls p towards y, so it starts from their difference, p − y."
+)
+def _(x, y, w, b):
+    return _logistic(x, y, w, b, delta=lambda p: p)
+
+
+# Section 9: clipping -----------------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases=[
+        ([torch.tensor([3.0, 4.0])], 1.0),
+        ([torch.tensor([0.3, -0.4])], 1.0),
+        ([torch.zeros(3)], 1.0),
+        ([torch.tensor([2.0, 0.0]), torch.tensor([[0.0], [-1.5]])], 2.0),
+        ([normal(3, 4), normal(3, seed=1)], 0.5),
+        ([20 * normal(5, 2, dtype=torch.float64), 20 * normal(2, seed=1, dtype=torch.float64)], 3.0),
+    ],
+    hints=[
+        "All tensors together are one long vector. Its length is the root of the sum of all squares.",
+        "Multiply every tensor by the same number: limit / norm if the norm is above the limit, else 1.",
+        "`min(1, limit / norm)` is that number, with a norm of 0 looked after.",
+    ],
+)
+def clip_by_norm(gradients, limit):
+    """Return a list of the gradients, all scaled by one factor so that their joint norm is at most `limit`.
+
+    `gradients` is a list of tensors. The joint norm is that of all their numbers as one vector;
+    where it is at most `limit`, they come back unchanged.
+    """
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    factor = limit / norm if norm > limit else 1.0
+    return [gradient * factor for gradient in gradients]
+
+
+def _joint_norm(gradients):
+    return torch.cat([gradient.flatten() for gradient in gradients]).norm()
+
+
+@clip_by_norm.mistake(
+    "This clips number by number, which turns the gradient into another direction. Scale all of them by one factor."
+)
+def _(gradients, limit):
+    return [gradient.clamp(-limit, limit) for gradient in gradients]
+
+
+@clip_by_norm.mistake("Small gradients are scaled up to the limit. Only those that are too long are touched.")
+def _(gradients, limit):
+    norm = _joint_norm(gradients)
+    return [gradient * limit / norm if norm > 0 else gradient for gradient in gradients]
+
+
+@clip_by_norm.mistake(
+    "Short gradients are scaled up, and zeros become nan. Scale only where the norm is above the limit."
+)
+def _(gradients, limit):
+    norm = _joint_norm(gradients)
+    return [gradient * limit / norm for gradient in gradients]
+
+
+@clip_by_norm.mistake(
+    "Here the tensors count one by one. The norm is that of all their numbers together, and one factor scales them all."
+)
+def _(gradients, limit):
+    return [
+        gradient * (limit / gradient.norm()).clamp(max=1) if gradient.any() else gradient
+        for gradient in gradients
+    ]
+
+
+@clip_by_norm.mistake("Divided by the norm, the result has length 1. It should have the length `limit`.")
+def _(gradients, limit):
+    norm = _joint_norm(gradients)
+    return [gradient / norm if norm > limit else gradient for gradient in gradients]
+
+
+@clip_by_norm.mistake(
+    "The joint norm is the root of the sum of squares. The sum of the tensors' norms is larger."
+)
+def _(gradients, limit):
+    norm = sum(gradient.norm() for gradient in gradients)
+    return [gradient * limit / norm if norm > limit else gradient for gradient in gradients]
+
+
+@clip_by_norm.mistake("The root is missing: the norm is the root of the sum of all squares.")
+def _(gradients, limit):
+    norm = _joint_norm(gradients) ** 2
+    return [gradient * limit / norm if norm > limit else gradient for gradient in gradients]
+
+
+@clip_by_norm.mistake(
+    "This norm adds up absolute values. The length of a vector is the root of the sum of its squares."
+)
+def _(gradients, limit):
+    norm = sum(gradient.abs().sum() for gradient in gradients)
+    return [gradient * limit / norm if norm > limit else gradient for gradient in gradients]
+
+
+# The quiz ----------------------------------------------------------------------------------------------------
+
+
+quiz = lesson.quiz(
+    "quiz",
+    hints=[
+        "Every answer stands in the lesson: sections 3, 4, 4, 5, 6, 7, 8 and 9.",
+        "Work the numbers out on paper, with the formulas of those sections.",
+    ],
+    limit=Question(
+        0.25,
+        "2/f″ = 2/8. At 0.25 itself it swings for ever between two points.",
+        {
+            0.125: "1/f″ lands in the minimum at once. It still converges up to twice that.",
+            4: "That is f″/2. The limit is 2/f″: the stronger the curvature, the smaller the step.",
+            16: "That is 2f″. The limit is 2/f″: the stronger the curvature, the smaller the step.",
+            8: "That is the curvature. The limit is 2/f″.",
+        },
+        tolerance=1e-6,
+    ),
+    rising_loss=Question(
+        "b",
+        "Each step lands further up the other side than it started. A smaller learning rate ends that.",
+        {
+            "a": "Longer is worse: the distance grows by the same factor in every step.",
+            "c": "Momentum lengthens the steps. They are too long already.",
+            "d": "The direction is not the trouble: the steps are too long, from any start.",
+        },
+    ),
+    first_adam_step=Question(
+        0.001,
+        "m̂ = g and √v̂ = |g|, so the first step is α long, whatever the gradient.",
+        {
+            0.5: "That is plain gradient descent, α · 500. Adam divides by √v̂, which is 500 here.",
+            500: "Adam divides the gradient by √v̂, which is 500 here.",
+            -0.001: "Against the gradient, yes. Asked is how far it moves: the distance, without its sign.",
+            0.0001: "That would be m without its bias correction. With m̂ = g it is 0.001.",
+            1: "g/√v̂ is 1, yes. It is still multiplied by α.",
+        },
+        tolerance=1e-6,
+    ),
+    which_point=Question(
+        "c",
+        "Up in one direction, down in another: a saddle.",
+        {
+            "a": "A minimum curves upwards in every direction: both eigenvalues would be positive.",
+            "b": "A maximum curves downwards in every direction: both eigenvalues would be negative.",
+            "d": "On a plateau all eigenvalues are close to 0.",
+        },
+    ),
+    iterations=Question(
+        469,
+        "60,000/128 = 468.75: 468 whole batches, and a short one.",
+        {
+            468: "These are the whole batches. The 96 examples left over make one more, shorter.",
+            468.75: "There is no three quarters of a step: the last batch is shorter, but it is a batch.",
+            60000: "That would be batches of one example.",
+            128: "That is the number of examples in a batch. How many batches does it take to see all examples?",
+        },
+    ),
+    xor=Question(
+        "a",
+        "Its boundary is a straight line, and no line has (0,0) and (1,1) on one side, (0,1) and (1,0) on the other.",
+        {
+            "b": "Its loss has one valley only, and the descent gets to the bottom. The bottom is too high.",
+            "c": "Neither more examples nor more steps help: the four points are all there are.",
+            "d": "The sigmoid is not to blame: any bend that rises has a straight boundary.",
+        },
+    ),
+    grid=Question(
+        1_000_000,
+        "10 · 10 · 10 · 10 · 10 · 10. One more weight, and it takes ten times as long.",
+        {
+            60: "That is 10 · 6: one weight at a time. A grid tries every combination, 10⁶.",
+            600: "Every value of one weight is combined with every value of the others: 10 · 10 · 10 and so on.",
+            100000: "That is five weights.",
+        },
+    ),
+    clipped=Question(
+        0.6,
+        "The norm is 5, so both components are divided by 5: (0.6, 0.8) points where (3, 4) does.",
+        {
+            1: "That is clipping by value. By norm, the direction stays: both are divided by 5.",
+            3: "The norm is 5, above the limit, so it is scaled.",
+            0.75: "That divides by 4, the larger component. The norm is √(9 + 16) = 5.",
+            0.43: "That divides by 3 + 4. The norm is √(9 + 16) = 5.",
+            0.12: "That divides by 25, the square of the norm.",
+            0.8: "That is the second component.",
+        },
+        tolerance=0.005,
+    ),
+)

@@ -1,0 +1,233 @@
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from coursekit.exercises import lesson02 as ex
+from tests.exercises.contract import Contract
+
+# Right answers, each written in another way ------------------------------------------------------------------
+
+
+def difference_in_steps(f, x, h):
+    right, left = f(x + h), f(x - h)
+    return torch.tensor((right - left) / h / 2, dtype=torch.float64)
+
+
+def mean_of_both_sides(f, x, h):
+    middle = f(x)
+    return ((f(x + h) - middle) / h + (middle - f(x - h)) / h) / 2
+
+
+def least_squares_by_autograd(W, theta, y):
+    theta = theta.clone().requires_grad_()
+    return torch.autograd.grad(((W @ theta - y) ** 2).sum(), theta)[0]
+
+
+def least_squares_in_a_loop(W, theta, y):
+    total = torch.zeros_like(theta)
+    for row, measured in zip(W, y, strict=True):
+        total = total + 2 * (row @ theta - measured) * row
+    return total
+
+
+def descend_in_a_loop(gradient, start, lr, steps):
+    theta, path = start, [start]
+    for _ in range(steps):
+        theta = theta - lr * gradient(theta)
+        path.append(theta)
+    return tuple(path)
+
+
+def descend_by_recursion(gradient, start, lr, steps):
+    if steps == 0:
+        return [start]
+    return [start, *descend_by_recursion(gradient, start - lr * gradient(start), lr, steps - 1)]
+
+
+def descend_on_a_copy(gradient, start, lr, steps):
+    theta = torch.as_tensor(start, dtype=torch.float64).clone()
+    path = [theta.clone()]
+    for _ in range(steps):
+        theta -= lr * gradient(theta)
+        path.append(theta.clone())
+    return path
+
+
+def momentum_by_pytorch(theta, v, g, lr, mu):
+    parameter = theta.clone()
+    optimizer = torch.optim.SGD([parameter], lr=lr, momentum=mu)
+    optimizer.state[parameter]["momentum_buffer"] = -v / lr
+    parameter.grad = g.clone()
+    optimizer.step()
+    return parameter, -lr * optimizer.state[parameter]["momentum_buffer"]
+
+
+def adam_as_pytorch_orders_it(theta, m, v, g, t, lr, beta1, beta2, eps):
+    m = torch.lerp(m, g, 1 - beta1)
+    v = v * beta2 + g * g * (1 - beta2)
+    denominator = v.sqrt() / (1 - beta2**t) ** 0.5 + eps
+    return [theta - lr / (1 - beta1**t) * m / denominator, m, v]
+
+
+def adam_by_pytorch(theta, m, v, g, t, lr, beta1, beta2, eps):
+    parameter = theta.clone()
+    optimizer = torch.optim.Adam([parameter], lr=lr, betas=(beta1, beta2), eps=eps)
+    state = {"step": torch.tensor(t - 1.0), "exp_avg": m.clone(), "exp_avg_sq": v.clone()}
+    optimizer.state[parameter] = state
+    parameter.grad = g.clone()
+    optimizer.step()
+    return parameter, state["exp_avg"], state["exp_avg_sq"]
+
+
+def batches_as_a_list(x, y, size):
+    order = torch.randperm(len(x))
+    return [(x[order[i : i + size]], y[order[i : i + size]]) for i in range(0, len(x), size)]
+
+
+def batches_by_dataloader(x, y, size):
+    pairs = torch.utils.data.TensorDataset(x, y)
+    return torch.utils.data.DataLoader(pairs, batch_size=size, shuffle=True)
+
+
+def batches_short_one_first(x, y, size):
+    order = torch.rand(len(x)).argsort()
+    short = len(x) % size
+    pieces = [order[:short]] if short else []
+    return [(x[rows], y[rows]) for rows in [*pieces, *order[short:].split(size)]]
+
+
+def logistic_by_autograd(x, y, w, b):
+    w, b = w.clone().requires_grad_(), b.clone().requires_grad_()
+    return torch.autograd.grad(F.binary_cross_entropy_with_logits(x @ w + b, y), (w, b))
+
+
+def logistic_in_a_loop(x, y, w, b):
+    dw, db = torch.zeros_like(w), 0.0
+    for row, label in zip(x, y, strict=True):
+        p = 1 / (1 + torch.exp(-(row @ w + b)))
+        dw, db = dw + (p - label) * row, db + (p - label)
+    return [dw / len(x), db / len(x)]
+
+
+def clip_by_pytorch(gradients, limit):
+    parameters = [torch.zeros_like(gradient) for gradient in gradients]
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient.clone()
+    nn.utils.clip_grad_norm_(parameters, limit)
+    return [parameter.grad for parameter in parameters]
+
+
+def clip_with_a_small_number(gradients, limit):
+    norm = sum((gradient**2).sum() for gradient in gradients) ** 0.5
+    return [gradient * min(1.0, limit / (norm.item() + 1e-9)) for gradient in gradients]
+
+
+def rmsprop_by_pytorch(theta, v, g, lr, beta, eps):
+    parameter = theta.clone().requires_grad_()
+    optimizer = torch.optim.RMSprop([parameter], lr=lr, alpha=beta, eps=eps)
+    parameter.grad = torch.zeros_like(g)
+    optimizer.step()  # makes the state
+    optimizer.state[parameter]["square_avg"] = v.clone()
+    parameter.data = theta.clone()
+    parameter.grad = g.clone()
+    optimizer.step()
+    return parameter.detach(), optimizer.state[parameter]["square_avg"]
+
+
+def rmsprop_with_rsqrt(theta, v, g, lr, beta, eps):
+    new = torch.lerp(g.square(), v, beta)
+    return [theta.sub(lr * g.div(new.pow(0.5).add(eps))), new]
+
+
+class TestLesson02(Contract):
+    lesson = ex
+    right = {  # noqa: RUF012
+        "finite_difference": [difference_in_steps, mean_of_both_sides],
+        "least_squares_gradient": [least_squares_by_autograd, least_squares_in_a_loop],
+        "descend": [descend_in_a_loop, descend_by_recursion, descend_on_a_copy],
+        "largest_learning_rate": [
+            lambda H: 2 / torch.linalg.eigvals(H).real.max(),
+            lambda H: 2 / torch.linalg.matrix_norm(H, ord=2).item(),
+            lambda H: 2 / torch.linalg.eigh(H).eigenvalues[-1],
+        ],
+        "momentum_step": [
+            momentum_by_pytorch,
+            lambda theta, v, g, lr, mu: [theta + mu * v - lr * g, mu * v - lr * g],
+        ],
+        "rmsprop_step": [rmsprop_by_pytorch, rmsprop_with_rsqrt],
+        "adam_step": [adam_as_pytorch_orders_it, adam_by_pytorch],
+        "minibatches": [batches_as_a_list, batches_by_dataloader, batches_short_one_first],
+        "logistic_gradient": [logistic_by_autograd, logistic_in_a_loop],
+        "clip_by_norm": [clip_by_pytorch, clip_with_a_small_number],
+    }
+    equivalent = {}  # noqa: RUF012
+
+
+def test_every_step_far_smaller_than_asked_is_told_so():
+    for own in (1e-5, 1e-8, 1e-14):
+        verdict = ex.finite_difference(lambda f, x, h, own=own: (f(x + own) - f(x - own)) / (2 * own))
+        assert "made of rounding" in verdict.message, verdict
+
+
+def test_largest_learning_rate_separates_convergence_from_divergence():
+    H = torch.tensor([[5.0, -2.0], [-2.0, 2.0]], dtype=torch.float64)
+    limit = ex.largest_learning_rate._solution(H)
+    start = torch.tensor([1.0, 1.0], dtype=torch.float64)
+    below = ex.descend._solution(lambda theta: H @ theta, start, 0.99 * limit, 2000)[-1]
+    above = ex.descend._solution(lambda theta: H @ theta, start, 1.01 * limit, 2000)[-1]
+    assert below.norm() < 1e-6
+    assert above.norm() > 1e6
+
+
+def test_steps_agree_with_pytorch_over_fifty_steps():
+    for rule in ("momentum", "adam"):
+        theta, theirs = torch.ones(3).double(), torch.ones(3).double().requires_grad_()
+        first, second = torch.zeros(3).double(), torch.zeros(3).double()
+        optimizer = {
+            "momentum": lambda p=theirs: torch.optim.SGD([p], lr=0.01, momentum=0.9),
+            "adam": lambda p=theirs: torch.optim.Adam([p], lr=0.01),
+        }[rule]()
+        for t in range(1, 51):
+            g = 4 * theta**3
+            if rule == "momentum":
+                theta, first = ex.momentum_step._solution(theta, first, g, 0.01, 0.9)
+            else:
+                theta, first, second = ex.adam_step._solution(
+                    theta, first, second, g, t, 0.01, 0.9, 0.999, 1e-8
+                )
+            optimizer.zero_grad()
+            (theirs**4).sum().backward()
+            optimizer.step()
+            torch.testing.assert_close(theta, theirs.detach(), rtol=0, atol=1e-9)
+
+
+def test_gradients_agree_with_autograd():
+    x, w = torch.randn(7, 3).double(), torch.randn(3).double()
+    y, b = (torch.arange(7) % 2).double(), torch.tensor(0.3).double()
+    for mine, right in zip(
+        ex.logistic_gradient._solution(x, y, w, b), logistic_by_autograd(x, y, w, b), strict=True
+    ):
+        torch.testing.assert_close(mine, right)
+    torch.testing.assert_close(
+        ex.least_squares_gradient._solution(x, w, y), least_squares_by_autograd(x, w, y)
+    )
+    minimum = torch.linalg.pinv(x) @ y
+    assert ex.least_squares_gradient._solution(x, minimum, y).abs().max() < 1e-12
+
+
+def test_answers_of_predictions_and_quiz_are_computed():
+    path = ex.descend._solution(lambda beta: 10 * beta - 3, 4.0, 1.0, 3)
+    assert path == [4.0, -33.0, 300.0, -2697.0]
+    assert ex.three_steps.questions["three_steps"].answer == path[-1]
+    errors = [abs(ex.finite_difference._solution(torch.sin, torch.tensor(1.0).double(), h) - 0.5403023058681398)
+              for h in (0.1, 0.05)]  # fmt: skip
+    assert abs(errors[0] / errors[1] - ex.halve_the_step.questions["halve_the_step"].answer) < 0.01
+    answers = {name: question.answer for name, question in ex.quiz.questions.items()}
+    assert answers["limit"] == ex.largest_learning_rate._solution(torch.tensor([[8.0]]))
+    one = torch.ones(1).double()
+    stepped, *_ = ex.adam_step._solution(one, 0 * one, 0 * one, 500 * one, 1, 0.001, 0.9, 0.999, 1e-8)
+    assert abs(1 - stepped - answers["first_adam_step"]) < 1e-9
+    batches = ex.minibatches._solution(torch.zeros(60_000, 1), torch.zeros(60_000), 128)
+    assert len(list(batches)) == answers["iterations"]
+    (clipped,) = ex.clip_by_norm._solution([torch.tensor([3.0, 4.0])], 1.0)
+    assert abs(clipped[0] - answers["clipped"]) < 1e-6

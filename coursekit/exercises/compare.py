@@ -58,14 +58,12 @@ def difference(yours: object, expected: object, names: tuple[str, ...] = ()) -> 
 
 
 def _difference_of_sequences(yours, expected, names) -> Difference | None:
-    if (
-        isinstance(yours, Tensor)
-        and yours.ndim == 1
-        and not any(isinstance(one, Tensor) and one.ndim for one in expected)
-    ):
+    only_numbers = not any(getattr(one, "ndim", 0) for one in expected)
+    if only_numbers and isinstance(yours, Tensor) and yours.ndim == 1:
         yours = list(yours)  # numbers side by side in a tensor are as good
     if not isinstance(yours, tuple | list):
-        return Difference(_kind(yours, f"a tuple of {len(expected)}"), show(yours), show(expected))
+        asked = f"a {type(expected).__name__} of {len(expected)}"
+        return Difference(_kind(yours, asked), show(yours), show(expected))
     if len(yours) != len(expected):
         return Difference(
             f"{len(yours)} values came back where {len(expected)} are asked.", show(yours), show(expected)

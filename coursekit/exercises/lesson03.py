@@ -886,27 +886,54 @@ def train_step(model, optimizer, x, y):
     return loss.item()
 
 
+def _step(model, optimizer, x, y, *, mode=True, zero=True, reduction="mean", squash=lambda logits: logits):
+    """The step, with what can go wrong as arguments."""
+    model.train(mode)
+    loss = F.cross_entropy(squash(model(x)), y, reduction=reduction)
+    if zero:
+        optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
 @train_step.mistake(
     "The gradients of earlier batches pile up: call `optimizer.zero_grad()` before `loss.backward()`."
 )
 def _(model, optimizer, x, y):
-    model.train()
-    loss = F.cross_entropy(model(x), y)
-    loss.backward()
-    optimizer.step()
-    return loss.item()
+    return _step(model, optimizer, x, y, zero=False)
 
 
 @train_step.mistake(
     "The model is still in eval mode: call `model.train()` first, dropout and batch norm depend on it."
 )
 def _(model, optimizer, x, y):
-    model.eval()
-    loss = F.cross_entropy(model(x), y)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.item()
+    return _step(model, optimizer, x, y, mode=False)
+
+
+@train_step.mistake("The model gives logits, and `F.cross_entropy` takes logits: no softmax in between.")
+def _(model, optimizer, x, y):
+    return _step(model, optimizer, x, y, squash=lambda logits: logits.softmax(dim=1))
+
+
+@train_step.mistake("The loss is summed over the batch, so the steps grow with it. Take the mean.")
+def _(model, optimizer, x, y):
+    return _step(model, optimizer, x, y, reduction="sum")
+
+
+@train_step.mistake(
+    "Returned is the mean, but the step was made with the sum: call `backward()` on the mean."
+)
+def _(model, optimizer, x, y):
+    return _step(model, optimizer, x, y, reduction="sum") / len(x)
+
+
+@train_step.mistake("`model.train()` comes after the forward pass, too late for it: call it first.")
+def _(model, optimizer, x, y):
+    mode = model.training
+    loss = _step(model, optimizer, x, y, mode=mode)
+    model.train()
+    return loss
 
 
 @train_step.mistake(
@@ -926,61 +953,12 @@ def _(model, optimizer, x, y):
 )
 def _(model, optimizer, x, y):
     model.train()
-    loss = F.cross_entropy(model(x), y)
-    loss.backward()
-    optimizer.zero_grad()
-    optimizer.step()
-    return loss.item()
-
-
-@train_step.mistake("The model gives logits, and `F.cross_entropy` takes logits: no softmax in between.")
-def _(model, optimizer, x, y):
-    model.train()
-    loss = F.cross_entropy(model(x).softmax(dim=1), y)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.item()
-
-
-@train_step.mistake("The loss is summed over the batch, so the steps grow with it. Take the mean.")
-def _(model, optimizer, x, y):
-    model.train()
-    loss = F.cross_entropy(model(x), y, reduction="sum")
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.item()
-
-
-@train_step.mistake(
-    "Returned is the mean, but the step was made with the sum: call `backward()` on the mean."
-)
-def _(model, optimizer, x, y):
-    model.train()
-    loss = F.cross_entropy(model(x), y, reduction="sum")
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.item() / len(x)
-
-
-@train_step.mistake("`model.train()` comes after the forward pass, too late for it: call it first.")
-def _(model, optimizer, x, y):
-    loss = F.cross_entropy(model(x), y)
-    model.train()
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.item()
+    return F.cross_entropy(model(x), y).item()
 
 
 @train_step.mistake("Return the loss that the step was made with; this one is computed again after the step.")
 def _(model, optimizer, x, y):
-    model.train()
-    optimizer.zero_grad()
-    F.cross_entropy(model(x), y).backward()
-    optimizer.step()
+    _step(model, optimizer, x, y)
     return F.cross_entropy(model(x), y).item()
 
 

@@ -311,7 +311,9 @@ def softmax(logits):
     return exponentials / exponentials.sum(dim=1, keepdim=True)
 
 
-@softmax.mistake("exp(1000) overflows to inf, and inf / inf is nan. Subtract each row's maximum first.")
+@softmax.mistake(
+    "exp of a large logit overflows to inf, and inf / inf is nan. Subtract each row's maximum first."
+)
 def _(logits):
     return logits.exp() / logits.exp().sum(dim=1, keepdim=True)
 
@@ -335,6 +337,14 @@ def _(logits):
 def _(logits):
     exponentials = (logits - logits.max(dim=1, keepdim=True).values).exp()
     return exponentials / exponentials.sum(dim=1)
+
+
+@softmax.mistake(
+    "A sum over `dim=1` has the shape (N,), which divides columns or fails: `keepdim=True`. And exp overflows for "
+    "large logits: subtract each row's maximum first."
+)
+def _(logits):
+    return logits.exp() / logits.exp().sum(dim=1)
 
 
 @softmax.mistake(

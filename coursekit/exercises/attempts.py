@@ -114,19 +114,24 @@ def is_blank(attempt: object) -> bool:
     """Return whether nothing has been written yet: None, `...`, or code that does nothing.
 
     So an untouched `...` differs from a forgotten `return`, whose code does something. Of a class, the methods
-    other than `__init__` count.
+    other than `__init__` count, those of its bases included.
     """
     if attempt is None or attempt is ...:
         return True
     if inspect.isclass(attempt):
-        methods = [item for name, item in vars(attempt).items() if inspect.isfunction(item)]
-        return all(is_blank(method) for method in methods if method.__name__ != "__init__")
+        own = [base for base in attempt.__mro__ if not base.__module__.startswith(("builtins", "torch"))]
+        methods = {name: item for base in reversed(own) for name, item in vars(base).items()}
+        return all(is_blank(method) for name, method in methods.items() if _is_written(name, method))
     if not inspect.isfunction(attempt):
         return False
     return all(
         step.opname in _IDLE and (step.argval is None or "CONST" not in step.opname)
         for step in dis.get_instructions(attempt)
     )
+
+
+def _is_written(name: str, item: object) -> bool:
+    return inspect.isfunction(item) and name != "__init__"
 
 
 def advice(error: BaseException) -> str:

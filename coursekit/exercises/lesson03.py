@@ -1155,24 +1155,18 @@ class _Layer(nn.Module):
     "A plain attribute is no part of the layer's state: it is not saved, and `.to(device)` leaves it behind. Use "
     "`self.register_buffer('mean', ...)`."
 )
-class _(nn.Module):
+class _(_Layer):
     def __init__(self, x_train):
-        super().__init__()
+        nn.Module.__init__(self)
         self.mean, self.deviation = x_train.mean(dim=0), x_train.std(dim=0).clamp(min=0.1)
-
-    def forward(self, x):
-        return (x - self.mean) / self.deviation
 
 
 @Standardise.mistake("A parameter is changed by training, and these two should stay. Use `register_buffer`.")
-class _(nn.Module):
+class _(_Layer):
     def __init__(self, x_train):
-        super().__init__()
+        nn.Module.__init__(self)
         self.mean = nn.Parameter(x_train.mean(dim=0))
         self.deviation = nn.Parameter(x_train.std(dim=0).clamp(min=0.1))
-
-    def forward(self, x):
-        return (x - self.mean) / self.deviation
 
 
 @Standardise.mistake(

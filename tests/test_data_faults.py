@@ -65,7 +65,7 @@ def status(code):
 
 def stall(handler, contents):
     send(handler, contents[:100], length=len(contents))
-    time.sleep(3 * data._NO_ANSWER_AFTER_S)
+    time.sleep(4 * ENOUGH_S)
 
 
 def reset(handler, contents):

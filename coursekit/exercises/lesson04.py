@@ -1,0 +1,1355 @@
+"""The exercises of lesson 4, Convolutional networks: solutions, classic mistakes, hints."""
+
+import itertools
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from coursekit import data, train
+from coursekit.exercises.core import Lesson, normal
+from coursekit.exercises.questions import Question
+
+lesson = Lesson("Lesson 4")
+report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
+
+
+# Section 1: what a dense layer costs ---------------------------------------------------------------------------
+
+
+dense_edge_weights = lesson.prediction(
+    "dense_edge_weights",
+    Question(
+        8.0,
+        "280 · 320 inputs times 280 · 319 outputs: 8.0 thousand million weights, to take differences of neighbours.",
+        {
+            8_003_072_000: "The number is right. In thousand millions it is 8.0.",
+            8000: "That is in millions. In thousand millions it is a thousandth of that.",
+            0.0: "Well above zero. There are 89,600 inputs and 89,320 outputs, and a weight for every pair.",
+            16.0: "One weight for every pair of input and output, not two.",
+            2.0: "Two weights would do, but a dense layer has one for every pair of input and output.",
+            32.0: "That is their weight in gigabytes, at four bytes each.",
+        },
+        tolerance=0.05,
+    ),
+    hints=[
+        "How many numbers go in, and how many come out? Each output has a weight for every input.",
+        "280 · 320 inputs, 280 · 319 outputs: multiply, and divide by 10⁹.",
+    ],
+)
+
+
+# Section 2: one dimension --------------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 0.0, -1.0])),
+        (torch.tensor([1.0, 2.0]), torch.tensor([3.0, 5.0, 7.0, 11.0])),
+        (torch.tensor([2.0, -1.0, 4.0, 3.0]), torch.tensor([10.0])),
+        (normal(9), normal(4, seed=1)),
+        (normal(6, dtype=torch.float64), normal(3, seed=1, dtype=torch.float64)),
+    ],
+    hints=[
+        "Each number of the signal sends out a copy of the kernel, scaled by itself. The result is their sum.",
+        "Begin with N + K − 1 zeros. The copy of x[i] begins at place i.",
+        "Or the other way round: kernel[k] adds `kernel[k] * x` to the places from k to k + N.",
+    ],
+)
+def convolve_1d(x, kernel):
+    """Return the convolution of a signal x (N,) and a kernel (K,), flip included.
+
+    All N + K − 1 numbers y[i] = Σₖ kernel[k] · x[i − k] come back; outside of the signal, x counts as 0.
+    Either of the two may be the longer one.
+    """
+    y = x.new_zeros(len(x) + len(kernel) - 1)
+    for k, weight in enumerate(kernel):
+        y[k : k + len(x)] += weight * x
+    return y
+
+
+def _correlate(x, kernel):
+    """All N + K − 1 products of the kernel, unflipped, with the signal under it."""
+    return convolve_1d._solution(x, kernel.flip(0))
+
+
+@convolve_1d.mistake(
+    "That is the cross-correlation: the kernel slides along as it is. A convolution flips it first, so that an "
+    "impulse 1 in the signal gives back the kernel, not its mirror image."
+)
+def _(x, kernel):
+    return _correlate(x, kernel)
+
+
+def _cut(length):
+    """Convolution and correlation that keep `length(N, K)` numbers from the middle."""
+
+    def middle(y, N, K):
+        keep = length(N, K)
+        first = (len(y) - keep) // 2
+        return y[first : first + keep]
+
+    return (
+        lambda x, kernel: middle(convolve_1d._solution(x, kernel), len(x), len(kernel)),
+        lambda x, kernel: middle(_correlate(x, kernel), len(x), len(kernel)),
+    )
+
+
+_LENGTHS = {
+    "Only the places where the kernel lies on the signal entirely came back, {}. All N + K − 1 are asked: add K − 1 "
+    "zeros at either end first.": lambda N, K: max(N, K) - min(N, K) + 1,
+    "As many numbers as the signal has came back, {}. The kernel overhangs at both ends: the full convolution has "
+    "N + K − 1 numbers.": lambda N, K: N,
+}
+for _sentence, _length in _LENGTHS.items():
+    for _said, _attempt in zip(
+        ("the flip is right", "and the flip is missing as well"), _cut(_length), strict=True
+    ):
+        convolve_1d.mistake(_sentence.format(_said))(_attempt)
+
+
+@convolve_1d.mistake("The result has one number too many: N + K − 1, not N + K.")
+def _(x, kernel):
+    return F.pad(convolve_1d._solution(x, kernel), (0, 1))
+
+
+@convolve_1d.mistake("The last numbers wrapped around to the front. Outside of the signal x counts as 0.")
+def _(x, kernel):
+    return torch.fft.ifft(torch.fft.fft(x) * torch.fft.fft(kernel, n=len(x))).real
+
+
+@convolve_1d.mistake(
+    "The signal was flipped as well as the kernel, so the result is back to front. Flip one of them."
+)
+def _(x, kernel):
+    return convolve_1d._solution(x, kernel).flip(0)
+
+
+@convolve_1d.mistake("The copies overwrite each other. Where they overlap they add up: `+=` in place of `=`.")
+def _(x, kernel):
+    y = x.new_zeros(len(x) + len(kernel) - 1)
+    for k, weight in enumerate(kernel):
+        y[k : k + len(x)] = weight * x
+    return y
+
+
+@convolve_1d.mistake(
+    "A negative index counts from the end: `x[i - k]` with i < k is not an error but another number of the signal. "
+    "Leave those terms out."
+)
+def _(x, kernel):
+    y = x.new_zeros(len(x) + len(kernel) - 1)
+    for i, k in itertools.product(range(len(y)), range(len(kernel))):
+        if i - k < len(x):
+            y[i] += kernel[k] * x[i - k]
+    return y
+
+
+# Section 3: two dimensions -------------------------------------------------------------------------------------
+
+
+def _respond(kernel, picture):
+    return F.conv2d(picture[None, None], kernel[None, None])[0, 0]
+
+
+@lesson.exercise(
+    cases=[
+        (torch.arange(9.0).reshape(3, 3), torch.tensor([[1.0, 0.0], [0.0, -2.0]])),
+        (torch.tensor([[1.0, 2.0, 4.0, 8.0], [0.0, 1.0, 0.0, 1.0]]), torch.tensor([[1.0, 10.0, 100.0]])),
+        (normal(3, 5), normal(3, 5, seed=1)),
+        (normal(6, 4), normal(2, 3, seed=1)),
+        (normal(5, 7, dtype=torch.float64), normal(3, 2, seed=1, dtype=torch.float64)),
+    ],
+    hints=[
+        "The output at (i, j) is the sum over the window `picture[i : i + h, j : j + w]`, weighted by the kernel.",
+        "There are H − h + 1 places from above to below, and W − w + 1 from left to right.",
+        "Two loops will do: `result[i, j] = (window * kernel).sum()`.",
+    ],
+)
+def convolve_2d(picture, kernel):
+    """Return what a convolutional layer computes: the kernel (h, w), unflipped, slid over the picture (H, W).
+
+    The result has shape (H − h + 1, W − w + 1): the kernel lies on the picture entirely.
+    """
+    h, w = kernel.shape
+    windows = picture.unfold(0, h, 1).unfold(1, w, 1)  # (H − h + 1, W − w + 1, h, w)
+    return (windows * kernel).sum(dim=(2, 3))
+
+
+@convolve_2d.mistake(
+    "The kernel was flipped. That is the convolution of mathematics; libraries slide the kernel as it is."
+)
+def _(picture, kernel):
+    return _respond(kernel.flip(0, 1), picture)
+
+
+@convolve_2d.mistake(
+    "Zeros were added around the picture, so the result is as large as the picture. Here the kernel stays inside: "
+    "(H − h + 1, W − w + 1)."
+)
+def _(picture, kernel):
+    h, w = kernel.shape
+    return _respond(kernel, F.pad(picture, ((w - 1) // 2, w // 2, (h - 1) // 2, h // 2)))
+
+
+@convolve_2d.mistake(
+    "The last row and column are missing: there are H − h + 1 places from above to below, not H − h."
+)
+def _(picture, kernel):
+    return _respond(kernel, picture)[:-1, :-1]
+
+
+@convolve_2d.mistake("That is the mean over the window. The weighted sum is asked: `.sum()`.")
+def _(picture, kernel):
+    return _respond(kernel, picture) / kernel.numel()
+
+
+@convolve_2d.mistake(
+    "The kernel lies across: rows of the window meet columns of the kernel. Is it transposed?"
+)
+def _(picture, kernel):
+    return _respond(kernel.T, picture)
+
+
+@convolve_2d.mistake("`@` is the product of matrices. Here number meets number: `(window * kernel).sum()`.")
+def _(picture, kernel):
+    h, w = kernel.shape
+    return (picture.unfold(0, h, 1).unfold(1, w, 1) @ kernel).sum(dim=(2, 3))
+
+
+@convolve_2d.mistake("The result is transposed: i counts rows, j counts columns.")
+def _(picture, kernel):
+    return _respond(kernel, picture).T
+
+
+@convolve_2d.mistake(
+    "The windows do not overlap: the kernel moves on by its own size. It should move by one pixel."
+)
+def _(picture, kernel):
+    return F.conv2d(picture[None, None], kernel[None, None], stride=tuple(kernel.shape))[0, 0]
+
+
+@convolve_2d.mistake(
+    "There are axes of size 1 too many, those of examples and channels: take `[0, 0]` of the result."
+)
+def _(picture, kernel):
+    return F.conv2d(picture[None, None], kernel[None, None])
+
+
+class _Picture:
+    """A grey picture with a name, which is how messages show it."""
+
+    def __init__(self, name, rows):
+        self.name, self.rows = name, torch.tensor(rows)
+
+    def __repr__(self):
+        return self.name
+
+    def __eq__(self, other):
+        return self.name == other.name and torch.equal(self.rows, other.rows)
+
+    def __hash__(self):
+        return hash(self.name)
+
+
+_STEP = [[0.2, 0.2, 0.2, 0.2, 0.9, 0.9, 0.9, 0.9]] * 8
+_SCENES = [
+    _Picture("an evenly grey picture", [[0.5] * 8] * 8),
+    _Picture("a picture that is dark on the left, bright on the right", _STEP),
+    _Picture("a picture that is bright on the left, dark on the right", [row[::-1] for row in _STEP]),
+    _Picture("a picture that is dark above, bright below", torch.tensor(_STEP).T.tolist()),
+    _Picture("a picture that is bright above, dark below", torch.tensor(_STEP).T.flip(0).tolist()),
+]
+
+
+def _answer_of_kernel(edge_kernel, picture):
+    """What a kernel says to a picture, in words."""
+    kernel = edge_kernel()
+    if not isinstance(kernel, torch.Tensor):
+        return {"what comes back": type(kernel).__name__}
+    facts = {"what comes back": "a tensor", "its shape": tuple(kernel.shape), "its answer": ""}
+    if kernel.shape == (3, 3):
+        answer = _respond(kernel.detach().float(), picture.rows)
+        tiny = 1e-5
+        facts["its answer"] = {
+            (False, False): "0 everywhere",
+            (True, False): "positive at the edge, nowhere negative",
+            (False, True): "negative at the edge, nowhere positive",
+            (True, True): "positive in some places, negative in others",
+        }[bool((answer > tiny).any()), bool((answer < -tiny).any())]
+    return facts
+
+
+@lesson.exercise(
+    observe=_answer_of_kernel,
+    cases=[(scene,) for scene in _SCENES],
+    hints=[
+        "To the right minus to the left is positive where it gets brighter. Which three columns of numbers say so?",
+        "An evenly grey picture gives its grey times the sum of all nine numbers: that sum has to be 0.",
+        "Every row alike, so that what happens from above to below cancels: for instance −1, 0, 1.",
+    ],
+)
+def edge_kernel():
+    """Return a 3 × 3 kernel, a float tensor (3, 3), that finds edges between left and right.
+
+    Slid over a picture without a flip, it gives positive numbers where the picture gets brighter from
+    left to right, negative ones where it gets darker, and 0 where it is even, or changes from above
+    to below only.
+    """
+    return torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+
+
+@edge_kernel.mistake(
+    "It finds the other edges, between above and below. Differences along a row are asked: transpose it."
+)
+def _():
+    return edge_kernel._solution().T
+
+
+@edge_kernel.mistake(
+    "The sign is the other way round: without a flip, the right column has to be the positive one."
+)
+def _():
+    return -edge_kernel._solution()
+
+
+@edge_kernel.mistake(
+    "Its nine numbers do not sum to 0, so it answers even where nothing changes. Their sum is its answer to a "
+    "picture of ones."
+)
+def _():
+    return torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
+
+
+@edge_kernel.mistake(
+    "This is a second derivative: it answers edges of every direction, and each with both signs. Take a difference "
+    "between right and left."
+)
+def _():
+    return torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
+
+
+@edge_kernel.mistake(
+    "It takes twice the middle minus both sides, so an edge gets both signs. Take the right minus the left."
+)
+def _():
+    return torch.tensor([[-1.0, 2.0, -1.0]] * 3)
+
+
+@edge_kernel.mistake(
+    "It answers edges between above and below as well as those between left and right: the rows should be alike in "
+    "sign, with every row summing to 0."
+)
+def _():
+    return torch.tensor([[-2.0, -1.0, 0.0], [-1.0, 0.0, 1.0], [0.0, 1.0, 2.0]])
+
+
+@edge_kernel.mistake("A list of lists is no kernel yet: wrap it in `torch.tensor(...)`.")
+def _():
+    return edge_kernel._solution().tolist()
+
+
+@edge_kernel.mistake("A tensor (3, 3) is asked, without axes for channels.")
+def _():
+    return edge_kernel._solution()[None, None]
+
+
+@edge_kernel.mistake("One row is too few: the kernel is to be 3 × 3.")
+def _():
+    return torch.tensor([[-1.0, 0.0, 1.0]])
+
+
+# Section 4: shifts ---------------------------------------------------------------------------------------------
+
+
+class _Map(nn.Module):
+    """A function of pictures with a name, which is how messages show it."""
+
+    def __init__(self, name, function):
+        super().__init__()
+        self.name, self.function = name, function
+
+    def forward(self, x):
+        return self.function(x)
+
+    def __repr__(self):
+        return self.name
+
+
+def _wrapping(kernel):
+    """The convolution with one kernel (3, 3) that wraps around at the border."""
+    return lambda x: F.conv2d(
+        F.pad(x, (1, 1, 1, 1), mode="circular"), kernel.to(x.dtype)[None, None].expand(1, 1, 3, 3)
+    )
+
+
+_SLANTED = torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.5, 0.0], [-1.0, 0.0, 0.0]])
+_ROUND = torch.tensor([[0.1, 0.3, 0.1], [0.3, 0.7, 0.3], [0.1, 0.3, 0.1]])
+_MOVE = _Map("a shift by two pixels", lambda x: x.roll((2, 2), dims=(2, 3)))
+_TURN = _Map("a turn by 90 degrees", lambda x: x.rot90(dims=(2, 3)))
+_MIRROR = _Map("a mirror", lambda x: x.flip(3))
+_RAMP = torch.arange(36.0).reshape(1, 1, 6, 6)
+_LAYERS = {
+    name: _Map(name, function)
+    for name, function in {
+        "a ReLU": lambda x: x.relu(),
+        "a convolution": _wrapping(_SLANTED),
+        "a convolution with a round kernel": _wrapping(_ROUND),
+        "a weight for every place": lambda x: x * _RAMP.to(x.dtype),
+        "the mean over the picture": lambda x: x.mean(dim=(2, 3), keepdim=True),
+        "a layer that mixes the pixels": lambda x: (x.flatten(1) @ _MIX.to(x.dtype)).reshape(x.shape),
+        "a sort along the rows": lambda x: x.sort(dim=3).values,
+        "one hundredth of a weight for every place, added": lambda x: x + 0.0003 * _RAMP.to(x.dtype),
+    }.items()
+}
+_MIX = normal(36, 36, seed=3) / 6
+_CHESS = ((torch.arange(6)[:, None] + torch.arange(6)) % 2).float()[None, None]
+
+
+def _pair(layer, transform, **kwargs):
+    kwargs = {"seed": 0, **kwargs}
+    return _LAYERS[layer], transform, normal(2, 1, 6, 6, **kwargs)
+
+
+@lesson.exercise(
+    cases=[
+        _pair("a ReLU", _TURN),
+        _pair("a convolution", _MOVE),
+        _pair("a convolution", _TURN),
+        _pair("a convolution", _MIRROR),
+        _pair("a convolution with a round kernel", _TURN),
+        _pair("a convolution with a round kernel", _TURN, seed=5),
+        _pair("a convolution with a round kernel", _MOVE, dtype=torch.float64),
+        _pair("a weight for every place", _MOVE),
+        _pair("the mean over the picture", _MOVE),
+        _pair("a layer that mixes the pixels", _MOVE),
+        _pair("a sort along the rows", _TURN),
+        _pair("one hundredth of a weight for every place, added", _MOVE),
+        (_LAYERS["a ReLU"], _MOVE, _CHESS),
+        (_LAYERS["a sort along the rows"], _MOVE, normal(2, 1, 6, 6)),
+    ],
+    hints=[
+        "There are two ways from x to a result: transform first and then the layer, or the layer first.",
+        "Compare `layer(transform(x))` with `transform(layer(x))`, all numbers of them.",
+        "`torch.allclose(one, other, atol=1e-5)` forgives the rounding, which differs between the two ways.",
+    ],
+)
+def is_equivariant(layer, transform, x):
+    """Return True if on the pictures x (N, 1, H, W) it does not matter which comes first, layer or transform.
+
+    Both are functions from pictures to pictures. Differences up to 1e-5 are rounding and do not count.
+    """
+    return torch.allclose(layer(transform(x)), transform(layer(x)), rtol=0, atol=1e-5)
+
+
+@is_equivariant.mistake(
+    "This asks whether the transform leaves the result as it is: invariance. Equivariant means that the result is "
+    "transformed in the same way: compare with `transform(layer(x))`."
+)
+def _(layer, transform, x):
+    return torch.allclose(layer(transform(x)), layer(x), rtol=0, atol=1e-5)
+
+
+@is_equivariant.mistake(
+    "Two sums in another order round differently, so numbers that are equal on paper differ in the last digit. Use "
+    "`torch.allclose(…, atol=1e-5)`."
+)
+def _(layer, transform, x):
+    return torch.equal(layer(transform(x)), transform(layer(x)))
+
+
+@is_equivariant.mistake("The mean of all pixels says nothing about where they are. Compare every number.")
+def _(layer, transform, x):
+    return torch.allclose(layer(transform(x)).mean(), transform(layer(x)).mean(), rtol=0, atol=1e-5)
+
+
+@is_equivariant.mistake("The answer is the wrong way round: True where the two ways agree.")
+def _(layer, transform, x):
+    return not is_equivariant._solution(layer, transform, x)
+
+
+@is_equivariant.mistake(
+    "Both sides are the same way round, so the answer is always True. One of them has to begin with the layer."
+)
+def _(layer, transform, x):
+    return True
+
+
+@is_equivariant.mistake(
+    "Here the transform is compared with the picture itself; the layer plays no part. Both ways end with a result of "
+    "the layer."
+)
+def _(layer, transform, x):
+    return torch.allclose(transform(x), x, rtol=0, atol=1e-5)
+
+
+@is_equivariant.mistake(
+    "An answer for every pixel came back. One answer is asked: do all of them agree? `.all()`."
+)
+def _(layer, transform, x):
+    return torch.isclose(layer(transform(x)), transform(layer(x)), rtol=0, atol=1e-5)
+
+
+@is_equivariant.mistake(
+    "It is enough for one pixel to agree here. All of them have to: `.all()`, not `.any()`."
+)
+def _(layer, transform, x):
+    return torch.isclose(layer(transform(x)), transform(layer(x)), rtol=0, atol=1e-5).any()
+
+
+@is_equivariant.mistake(
+    "The tolerance is so wide that small but real differences pass. Rounding of float32 stays below 1e-5."
+)
+def _(layer, transform, x):
+    return torch.allclose(layer(transform(x)), transform(layer(x)), rtol=0, atol=0.1)
+
+
+_PAPER = torch.tensor([[3.0, 2, 0, 0], [0, 7, 1, 3], [5, 2, 3, 0], [0, 9, 2, 3]])[None, None]
+
+
+@lesson.exercise(
+    cases=[
+        (_PAPER, 2),
+        (-_PAPER - 1, 2),
+        (_PAPER, 3),
+        (normal(2, 3, 5, 7), 2),
+        (normal(2, 2, 7, 6, seed=1, dtype=torch.float64), 3),
+        (normal(1, 1, 2, 2, seed=2), 1),
+    ],
+    hints=[
+        "In both directions the side shrinks to `side // size`. What is left over at the right and below is dropped.",
+        "Two loops over the windows, `x[:, :, i * size : (i + 1) * size, j * size : (j + 1) * size].amax(dim=(2, 3))`.",
+        "Without a loop: cut off the rest, `unflatten` each side into (windows, size), and `amax` over both sizes.",
+    ],
+)
+def max_pool(x, size):
+    """Return the largest number of every window: x (N, C, H, W) -> (N, C, H // size, W // size).
+
+    The windows are size × size and do not overlap. What is left over at the right and at the bottom,
+    too little for a window, is dropped.
+    """
+    H, W = (side // size for side in x.shape[2:])
+    x = x[:, :, : H * size, : W * size]
+    return x.unflatten(3, (W, size)).unflatten(2, (H, size)).amax(dim=(3, 5))
+
+
+@max_pool.mistake("That is the mean of every window. The largest number is asked: `amax`.")
+def _(x, size):
+    return F.avg_pool2d(x, size)
+
+
+@max_pool.mistake("The windows overlap: they move on by one pixel. They should move on by their own size.")
+def _(x, size):
+    return F.max_pool2d(x, size, stride=1)
+
+
+@max_pool.mistake(
+    "The reshape took neighbours along a row, not windows: a window has pixels of several rows. Split height and "
+    "width apart: (…, H // size, size, W // size, size)."
+)
+def _(x, size):
+    N, C, H, W = x.shape
+    x = x[:, :, : H // size * size, : W // size * size]
+    return x.reshape(N, C, H // size, W // size, size * size).amax(dim=4)
+
+
+@max_pool.mistake(
+    "What is left over at the border made a window of its own. Drop it: `side // size` windows along each side."
+)
+def _(x, size):
+    return F.max_pool2d(x, size, ceil_mode=True)
+
+
+@max_pool.mistake(
+    "A side that is no multiple of `size` cannot be split evenly: cut off the rest first, with "
+    "`x[:, :, : H // size * size]`, and the same for W."
+)
+def _(x, size):
+    N, C, H, W = x.shape
+    return x.reshape(N, C, H // size, size, W // size, size).amax(dim=(3, 5))
+
+
+@max_pool.mistake("Channels are kept apart. Here the largest number of all channels came back.")
+def _(x, size):
+    return F.max_pool2d(x, size).amax(dim=1, keepdim=True).expand(-1, x.shape[1], -1, -1)
+
+
+@max_pool.mistake(
+    "0 took part in the comparison. Where all numbers are negative, the largest of them is asked, negative as it is."
+)
+def _(x, size):
+    return F.max_pool2d(x, size).clamp(min=0)
+
+
+@max_pool.mistake("That is the smallest number of every window.")
+def _(x, size):
+    return -F.max_pool2d(-x, size)
+
+
+@max_pool.mistake("One pixel of each window came back, whatever its neighbours say. Take the largest.")
+def _(x, size):
+    H, W = (side // size * size for side in x.shape[2:])
+    return x[:, :, :H:size, :W:size]
+
+
+@max_pool.mistake("The windows are always 2 × 2 here, whatever `size` says.")
+def _(x, size):
+    return F.max_pool2d(x, 2)
+
+
+# Section 5: shapes and counts ----------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases=[
+        (28, 5, 1, 0, 1),
+        (28, 3, 1, 1, 1),
+        (7, 3, 2, 0, 1),
+        (8, 3, 2, 0, 1),
+        (10, 4, 3, 2, 1),
+        (32, 5, 2, 2, 1),
+        (20, 3, 1, 0, 4),
+        (21, 5, 3, 1, 2),
+        (9, 2, 2, 0, 3),
+    ],
+    hints=[
+        "First without a stride: how many places has a kernel of size k along a side of n pixels?",
+        "Padding makes the side longer by 2p, dilation makes the kernel reach over d(k − 1) + 1 pixels.",
+        "With a stride every s-th place is kept, the first one always: `(room) // s + 1`.",
+    ],
+)
+def output_size(size, kernel, stride, padding, dilation):
+    """Return how many pixels a side has after a convolution, an integer.
+
+    `size` pixels go in, `padding` zeros are added at either end; the kernel has `kernel` numbers along the
+    side, `dilation` pixels from one to the next, and moves by `stride` pixels.
+    """
+    reach = dilation * (kernel - 1) + 1  # pixels from the kernel's first number to its last
+    return (size + 2 * padding - reach) // stride + 1
+
+
+def _size(size, kernel, stride, padding, dilation, *, ends=2, reach=None, plus=1, divide=math.floor):
+    """The size, with what can go wrong as arguments."""
+    reach = dilation * (kernel - 1) + 1 if reach is None else reach
+    return divide((size + ends * padding - reach) / stride) + plus
+
+
+@output_size.mistake("The padding is added at both ends: 2p.")
+def _(*sizes):
+    return _size(*sizes, ends=1)
+
+
+@output_size.mistake("The + 1 is missing: a kernel as large as the picture still has one place, not none.")
+def _(*sizes):
+    return _size(*sizes, plus=0)
+
+
+@output_size.mistake("The dilation is not used: it makes the kernel reach over d(k − 1) + 1 pixels.")
+def _(size, kernel, stride, padding, dilation):
+    return _size(size, kernel, stride, padding, 1)
+
+
+@output_size.mistake(
+    "A dilated kernel reaches over d(k − 1) + 1 pixels, not d · k: there are k − 1 gaps between k numbers."
+)
+def _(size, kernel, stride, padding, dilation):
+    return _size(size, kernel, stride, padding, dilation, reach=dilation * kernel)
+
+
+@output_size.mistake("Where the last step does not fit, there is no output: round down, with `//`, not up.")
+def _(*sizes):
+    return _size(*sizes, divide=math.ceil)
+
+
+@output_size.mistake("Half a pixel is none: divide with `//`, which rounds down.")
+def _(*sizes):
+    return _size(*sizes, divide=lambda number: number)
+
+
+@output_size.mistake("Where the last step does not fit, there is no output: `round` can round up. Use `//`.")
+def _(*sizes):
+    return _size(*sizes, divide=round)
+
+
+@output_size.mistake("The stride is not used: only every s-th place is kept.")
+def _(size, kernel, stride, padding, dilation):
+    return _size(size, kernel, 1, padding, dilation)
+
+
+@output_size.mistake(
+    "The 1 is added before the division. The first place is always there: divide, round down, then add 1."
+)
+def _(size, kernel, stride, padding, dilation):
+    return (size + 2 * padding - dilation * (kernel - 1)) // stride
+
+
+@output_size.mistake("The padding is not used: it makes the side longer by 2p.")
+def _(size, kernel, stride, padding, dilation):
+    return _size(size, kernel, stride, 0, dilation)
+
+
+@lesson.exercise(
+    cases=[(1, 6, 5), (6, 16, 5), (16, 32, 3), (3, 64, 7), (8, 4, 1), (2, 3, 4)],
+    hints=[
+        "Each output channel has a kernel of its own, and it reaches through all input channels.",
+        "The weights are a tensor (outputs, inputs, size, size). The biases are a vector (outputs,).",
+    ],
+)
+def count_conv_parameters(inputs, outputs, size):
+    """Return the number of parameters of a convolutional layer, biases included.
+
+    It maps `inputs` channels to `outputs` channels with square kernels of side `size`.
+    """
+    return outputs * (inputs * size * size + 1)
+
+
+@count_conv_parameters.mistake("These are the weights. Every output channel has a bias as well.")
+def _(inputs, outputs, size):
+    return outputs * inputs * size**2
+
+
+@count_conv_parameters.mistake(
+    "An output channel weighs all input channels: its kernel has inputs · size · size numbers."
+)
+def _(inputs, outputs, size):
+    return outputs * (size**2 + 1)
+
+
+@count_conv_parameters.mistake("A bias for each output channel, not one for the whole layer.")
+def _(inputs, outputs, size):
+    return outputs * inputs * size**2 + 1
+
+
+@count_conv_parameters.mistake(
+    "A bias for each output channel, not for each input channel: it is added to the sum over the inputs."
+)
+def _(inputs, outputs, size):
+    return outputs * inputs * size**2 + inputs
+
+
+@count_conv_parameters.mistake("The kernel is a square: size · size numbers, not size.")
+def _(inputs, outputs, size):
+    return outputs * (inputs * size + 1)
+
+
+@count_conv_parameters.mistake(
+    "The kernels of one output channel share a bias; here each of the inputs · outputs kernels got its own."
+)
+def _(inputs, outputs, size):
+    return outputs * inputs * (size**2 + 1)
+
+
+@count_conv_parameters.mistake("Each output channel has kernels of its own: multiply by `outputs`.")
+def _(inputs, outputs, size):
+    return inputs * size**2 + outputs
+
+
+@lesson.exercise(
+    cases=[
+        ([(5, 1)],),
+        ([(3, 1), (3, 1)],),
+        ([(3, 2), (3, 1)],),
+        ([(5, 1), (2, 2), (5, 1), (2, 2)],),
+        ([(3, 2), (3, 2), (3, 2), (3, 2)],),
+        ([(7, 2), (3, 2), (1, 1), (3, 3), (4, 1)],),
+        ([(1, 4), (2, 1)],),
+    ],
+    hints=[
+        "Begin with 1 pixel. A layer with kernel k lets the field grow by k − 1 steps, but how long is a step?",
+        "One step in a layer is as many input pixels as the strides of all layers *before* it, multiplied.",
+        "Keep two numbers, the field and the step: `field += (kernel - 1) * step`, and then `step *= stride`.",
+    ],
+)
+def receptive_field(layers):
+    """Return along one side how many pixels of the picture one output number depends on.
+
+    `layers` lists pairs (kernel, stride), the layer nearest to the picture first. Pooling counts as a layer.
+    """
+    field = step = 1
+    for kernel, stride in layers:
+        field += (kernel - 1) * step
+        step *= stride
+    return field
+
+
+@receptive_field.mistake(
+    "The strides are not used: after a layer with stride 2, neighbours are two pixels of the picture apart."
+)
+def _(layers):
+    return 1 + sum(kernel - 1 for kernel, _ in layers)
+
+
+@receptive_field.mistake(
+    "A layer's own stride does not widen its own field, only that of the layers after it: update the step afterwards."
+)
+def _(layers):
+    field = step = 1
+    for kernel, stride in layers:
+        step *= stride
+        field += (kernel - 1) * step
+    return field
+
+
+@receptive_field.mistake(
+    "The kernels overlap, so their sizes are not multiplied: two 3 × 3 layers see 5, not 9."
+)
+def _(layers):
+    return math.prod(kernel for kernel, _ in layers)
+
+
+@receptive_field.mistake("Each layer adds kernel − 1, not kernel: two 3 × 3 layers see 5 pixels, not 6 or 7.")
+def _(layers):
+    field, step = 0, 1
+    for kernel, stride in layers:
+        field += kernel * step
+        step *= stride
+    return field
+
+
+@receptive_field.mistake("Begin with 1: even without any layer, a number depends on its own pixel.")
+def _(layers):
+    return receptive_field._solution(layers) - 1
+
+
+@receptive_field.mistake(
+    "A step is the product of all strides before, not only of the last one: they pile up."
+)
+def _(layers):
+    field = step = 1
+    for kernel, stride in layers:
+        field += (kernel - 1) * step
+        step = stride
+    return field
+
+
+@receptive_field.mistake("Strides multiply: two layers with stride 2 make steps of 4 pixels, and three of 8.")
+def _(layers):
+    field, step = 1, 1
+    for kernel, stride in layers:
+        field += (kernel - 1) * step
+        step += stride - 1
+    return field
+
+
+@receptive_field.mistake("Begin with the layer nearest to the picture: here the list was read from its end.")
+def _(layers):
+    return receptive_field._solution(layers[::-1])
+
+
+# Section 6: a network ------------------------------------------------------------------------------------------
+
+
+def _same(x):
+    return x
+
+
+def _computes(net, channels, x):
+    """Which order of operations with the net's own weights gives its logits, if one of these does."""
+    stages = []
+    for inputs, outputs in itertools.pairwise([1, *channels]):
+        weights = [part for part in net.parameters() if part.shape == (outputs, inputs, 3, 3)]
+        biases = [part for part in net.parameters() if part.shape == (outputs,)]
+        if len(weights) != 1 or len(biases) != 1:
+            return "something else"
+        stages.append((weights[0], biases[0]))
+    side = 28 // 2 ** len(channels)
+    heads = [part for part in net.parameters() if part.shape == (10, channels[-1] * side**2)]
+    biases = [part for part in net.parameters() if part.shape == (10,)]
+    if len(heads) != 1 or len(biases) != 1:
+        return "something else"
+    options = {
+        "convolution, ReLU, max pooling": (F.relu, F.max_pool2d, _same),
+        "convolution, max pooling, no bend": (_same, F.max_pool2d, _same),
+        "convolution, ReLU, mean pooling": (F.relu, F.avg_pool2d, _same),
+        "convolution, no bend, mean pooling": (_same, F.avg_pool2d, _same),
+        "convolution, tanh, max pooling": (torch.tanh, F.max_pool2d, _same),
+        "convolution, sigmoid, max pooling": (torch.sigmoid, F.max_pool2d, _same),
+        "convolution, ReLU, every second pixel": (F.relu, lambda h, _: h[:, :, ::2, ::2], _same),
+        "a ReLU after the logits": (F.relu, F.max_pool2d, F.relu),
+        "a softmax after the logits": (F.relu, F.max_pool2d, lambda z: z.softmax(dim=1)),
+        "a log-softmax after the logits": (F.relu, F.max_pool2d, lambda z: z.log_softmax(dim=1)),
+    }
+    for name, (bend, pool, end) in options.items():
+        h = x
+        for weight, bias in stages:
+            h = bend(F.conv2d(h, weight, bias, padding=1))
+            h = pool(h, 2)[:, :, : h.shape[2] // 2, : h.shape[3] // 2]
+        logits = end(F.linear(h.flatten(1), heads[0], biases[0]))
+        if torch.allclose(logits, net(x), rtol=1e-3, atol=1e-5):
+            return name
+    return "something else"
+
+
+def _facts_of_cnn(build_cnn, channels):
+    """What can be seen of a network from outside."""
+    net = build_cnn(channels)
+    if not isinstance(net, nn.Module):
+        return {"what comes back": type(net).__name__}
+    net.eval()
+    pictures = 3 * normal(6, 1, 28, 28)
+    return {
+        "what comes back": "an nn.Module",
+        "the shape of its answer to 6 digits": net(pictures).shape,
+        "the shape of its answer to 1 digit": net(pictures[:1]).shape,
+        "the number of its parameters": sum(part.numel() for part in net.parameters()),
+        "what it computes": _computes(net, channels, pictures),
+    }
+
+
+@lesson.exercise(
+    observe=_facts_of_cnn,
+    cases=[([4],), ([4, 6],), ([3, 5, 7],)],
+    hints=[
+        "For each pair of neighbours in `[1, *channels]`: `nn.Conv2d(inputs, outputs, 3, padding=1)`, ReLU, pooling.",
+        "Padding keeps the side, pooling halves it and rounds down: 28, 14, 7, 3.",
+        "Last, `nn.Flatten()` and `nn.Linear(channels[-1] * side**2, 10)`, with `side = 28 // 2 ** len(channels)`.",
+    ],
+)
+def build_cnn(channels):
+    """Return a convolutional network from digits (N, 1, 28, 28) to logits (N, 10).
+
+    For every entry of `channels`, such as [16, 32]: a 3 × 3 convolution to that many channels with a
+    padding of 1, ReLU, and max pooling by 2. Then one linear layer.
+    """
+    layers = []
+    for inputs, outputs in itertools.pairwise([1, *channels]):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    side = 28 // 2 ** len(channels)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * side**2, 10))
+
+
+def _cnn(channels, *, size=3, padding=1, bend=nn.ReLU, pool=nn.MaxPool2d, end=(), head=True, **more):
+    """The network, with what can go wrong as arguments."""
+    layers, side = [], 28
+    for inputs, outputs in itertools.pairwise([1, *channels]):
+        layers += [nn.Conv2d(inputs, outputs, size, padding=padding, **more), bend(), pool(2)]
+        side = (side + 2 * padding - size + 1) // 2
+    last = [nn.Flatten(), nn.Linear(channels[-1] * side**2, 10)] if head else []
+    return nn.Sequential(*layers, *last, *end)
+
+
+@build_cnn.mistake(
+    "Without padding each convolution cuts off a ring of pixels: `nn.Conv2d(inputs, outputs, 3, padding=1)`."
+)
+def _(channels):
+    return _cnn(channels, padding=0)
+
+
+@build_cnn.mistake("The kernels are 5 × 5. A 3 × 3 kernel with a padding of 1 is asked.")
+def _(channels):
+    return _cnn(channels, size=5, padding=2)
+
+
+@build_cnn.mistake(
+    "There is no bend between the convolutions. Max pooling bends a little, but a ReLU is asked: `nn.ReLU()`."
+)
+def _(channels):
+    return _cnn(channels, bend=nn.Identity)
+
+
+@build_cnn.mistake("The pooling takes means. The largest number is asked: `nn.MaxPool2d(2)`.")
+def _(channels):
+    return _cnn(channels, pool=nn.AvgPool2d)
+
+
+@build_cnn.mistake(
+    "There is a softmax at the end, and `F.cross_entropy` applies its own: two in a row learn badly. End in logits."
+)
+def _(channels):
+    return _cnn(channels, end=[nn.Softmax(dim=1)])
+
+
+@build_cnn.mistake("A ReLU after the last layer cuts off negative logits. Nothing follows the linear layer.")
+def _(channels):
+    return _cnn(channels, end=[nn.ReLU()])
+
+
+@build_cnn.mistake(
+    "The pooling is missing, so every channel keeps 28 × 28 numbers and the linear layer grows huge: `nn.MaxPool2d(2)` "
+    "after every ReLU."
+)
+def _(channels):
+    layers = []
+    for inputs, outputs in itertools.pairwise([1, *channels]):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * 28**2, 10))
+
+
+@build_cnn.mistake(
+    "`nn.Flatten()` is missing before the linear layer, which wants one row of numbers for each digit."
+)
+def _(channels):
+    return nn.Sequential(*(layer for layer in _cnn(channels) if not isinstance(layer, nn.Flatten)))
+
+
+@build_cnn.mistake(
+    "The linear layer expects another number of inputs than it gets: channels[-1] · side², with the side halved once "
+    "for every entry of `channels`."
+)
+def _(channels):
+    return nn.Sequential(*list(_cnn(channels))[:-1], nn.Linear(channels[-1] * 28**2, 10))
+
+
+@build_cnn.mistake(
+    "The side after the poolings is not always 7: it is halved once for every entry of `channels`."
+)
+def _(channels):
+    return nn.Sequential(*list(_cnn(channels))[:-1], nn.Linear(channels[-1] * 7**2, 10))
+
+
+@build_cnn.mistake(
+    "Each convolution takes the channels that the one before puts out; only the first takes 1: "
+    "`itertools.pairwise([1, *channels])`."
+)
+def _(channels):
+    layers = []
+    for outputs in channels:
+        layers += [nn.Conv2d(1, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    side = 28 // 2 ** len(channels)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * side**2, 10))
+
+
+@build_cnn.mistake("The linear layer from the last channels to the 10 classes is missing.")
+def _(channels):
+    return _cnn(channels, head=False)
+
+
+@build_cnn.mistake("Every convolution has biases, the default of `nn.Conv2d`: leave out `bias=False`.")
+def _(channels):
+    return _cnn(channels, bias=False)
+
+
+@build_cnn.mistake("A list of layers is no network yet: wrap it, `nn.Sequential(*layers)`.")
+def _(channels):
+    return list(_cnn(channels))
+
+
+class _HiddenCNN(nn.Module):
+    """A network whose layers stand in a plain list."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.layers = list(_cnn(channels))
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+@build_cnn.mistake(
+    "Layers in a plain list are hidden from the optimizer: use `nn.ModuleList` or `nn.Sequential`."
+)
+def _(channels):
+    return _HiddenCNN(channels)
+
+
+# Section 7: depth ----------------------------------------------------------------------------------------------
+
+
+thirty_layers = lesson.prediction(
+    "thirty_layers",
+    Question(
+        -9,
+        "Ten halvings make about a thousandth, so thirty make about 10⁻⁹: 0.5³⁰ = 9.3 · 10⁻¹⁰.",
+        {
+            9: "The gradient gets smaller, so the exponent is negative.",
+            -30: "That would be a tenth in every layer. Here it is a half.",
+            -3: "That is after ten layers. There are thirty.",
+            -1: "It is halved thirty times over: 0.5 · 0.5 · …, not 0.5 · 30.",
+        },
+        tolerance=0.5,
+    ),
+    hints=[
+        "2¹⁰ is about 1,000, that is 10³.",
+        "0.5³⁰ = 1 / 2³⁰. Python: `math.log10(0.5**30)`, rounded.",
+    ],
+)
+
+
+def _layer(inputs, outputs, size, seed):
+    """A convolution that keeps the side, with weights fixed by `seed`."""
+    layer = nn.Conv2d(inputs, outputs, size, padding=size // 2)
+    with torch.no_grad():
+        layer.weight.copy_(normal(outputs, inputs, size, size, seed=seed))
+        layer.bias.copy_(normal(outputs, seed=seed + 1))
+    return layer.requires_grad_(False)
+
+
+def _silent(inputs, outputs):
+    """A convolution whose weights and biases are all 0."""
+    layer = _layer(inputs, outputs, 3, 0)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+@lesson.exercise(
+    cases=[
+        (normal(1, 1, 2, 2), _layer(1, 1, 3, 10), _layer(1, 1, 3, 20), None),
+        (normal(1, 1, 2, 3, seed=1), _silent(1, 1), _silent(1, 1), None),
+        (normal(2, 3, 5, 5), _layer(3, 3, 3, 30), _layer(3, 3, 3, 40), None),
+        (normal(2, 2, 4, 4), _layer(2, 5, 3, 50), _layer(5, 3, 3, 60), _layer(2, 3, 1, 70)),
+        (normal(1, 2, 3, 3, seed=4), _layer(2, 2, 3, 80), _layer(2, 2, 3, 90), _layer(2, 2, 1, 15)),
+    ],
+    hints=[
+        "The branch: `second(F.relu(first(x)))`. What comes back along the other way, the skip?",
+        "Add the skip to the branch first, then apply the last ReLU to the sum.",
+        "`skip = x if shortcut is None else shortcut(x)`.",
+    ],
+)
+def residual_block(x, first, second, shortcut):
+    """Return what a residual block makes of x (N, C, H, W): the ReLU of skip plus branch.
+
+    The branch is first, ReLU, second, where `first` and `second` are convolutions that keep the size.
+    The skip is x itself if `shortcut` is None. If the branch ends with another number of channels,
+    `shortcut` is a 1 × 1 convolution that takes x to that number.
+    """
+    branch = second(F.relu(first(x)))
+    return F.relu(branch + (x if shortcut is None else shortcut(x)))
+
+
+def _block(x, first, second, shortcut, *, bend=F.relu, inner=F.relu, end=F.relu, share=1):
+    """The block, with what can go wrong as arguments."""
+    skip = x if shortcut is None else shortcut(x)
+    return end(share * skip + bend(second(inner(first(x)))))
+
+
+@residual_block.mistake(
+    "The last ReLU comes before the sum: then the branch can only add, never take away. Add first, then bend."
+)
+def _(x, first, second, shortcut):
+    return _block(x, first, second, shortcut, end=_same)
+
+
+@residual_block.mistake("The ReLU after the sum is missing: `F.relu(branch + skip)`.")
+def _(x, first, second, shortcut):
+    return _block(x, first, second, shortcut, bend=_same, end=_same)
+
+
+@residual_block.mistake(
+    "There is a ReLU too many, on the branch before the sum. The branch may be negative: it ends with `second`."
+)
+def _(x, first, second, shortcut):
+    return _block(x, first, second, shortcut)
+
+
+@residual_block.mistake("The skip is missing: this is two layers in a row. Add x to what they give.")
+def _(x, first, second, shortcut):
+    return F.relu(second(F.relu(first(x))))
+
+
+@residual_block.mistake(
+    "The channels do not match: x has another number of them than the branch. With a `shortcut`, the skip is "
+    "`shortcut(x)`."
+)
+def _(x, first, second, shortcut):
+    return F.relu(x + second(F.relu(first(x))))
+
+
+@residual_block.mistake(
+    "`shortcut` is None where the channels match, and None cannot be called: then the skip is x itself."
+)
+def _(x, first, second, shortcut):
+    return F.relu(shortcut(x) + second(F.relu(first(x))))
+
+
+@residual_block.mistake("The bend between the two convolutions is missing: `second(F.relu(first(x)))`.")
+def _(x, first, second, shortcut):
+    return _block(x, first, second, shortcut, bend=_same, inner=_same)
+
+
+@residual_block.mistake("The order of the convolutions is wrong: `first` comes first.")
+def _(x, first, second, shortcut):
+    return _block(x, second, first, shortcut, bend=_same)
+
+
+@residual_block.mistake("The skip goes around both convolutions. Here it starts after the first one.")
+def _(x, first, second, shortcut):
+    h = F.relu(first(x))
+    return F.relu(h + second(h))
+
+
+@residual_block.mistake("Skip and branch are added, not put side by side as channels: `+` instead of `cat`.")
+def _(x, first, second, shortcut):
+    skip = x if shortcut is None else shortcut(x)
+    return F.relu(torch.cat([skip, second(F.relu(first(x)))], dim=1))
+
+
+# Section 8: the quiz -------------------------------------------------------------------------------------------
+
+
+quiz = lesson.quiz(
+    "quiz",
+    hints=[
+        "The question behind the first three: does a pattern mean the same wherever it stands?",
+        "The others are worked out in sections 5, 5, 2 and 7.",
+    ],
+    sorted_incomes=Question(
+        "c",
+        "In a sorted list the place is the meaning, the rank, and a pattern shifted along it means something else. "
+        "The neighbours' differences are an artefact of the sorting.",
+        {
+            "a": "Neighbours are alike, but a pattern at the poor end does not mean what it means at the rich end.",
+            "b": "Its length is no obstacle: padding or global pooling would see to that.",
+            "d": "A convolution works on 1,000 numbers in a row as well as on pictures, if shifting makes sense.",
+        },
+    ),
+    humidity_map=Question(
+        "a",
+        "Nearby places belong together, and a front looks alike wherever it passes. What depends on the place, such as "
+        "the coast, can be added as another channel.",
+        {
+            "b": "Humidity is a field in space: one channel is enough, as for grey pictures.",
+            "c": "It would learn the same front anew for every place, from far too few maps.",
+            "d": "Smooth or not: local patterns that may stand anywhere are what convolution is for.",
+        },
+    ),
+    blood_values=Question(
+        "d",
+        "The columns have no order that means something: swap two, and nothing is lost. A dense net does not mind, a "
+        "kernel would.",
+        {
+            "a": "The alphabet makes calcium and chloride neighbours; that says nothing about them.",
+            "b": "A kernel of 30 is a dense layer in disguise, so nothing is gained.",
+            "c": "Two-dimensional or not: the order of the columns has no meaning.",
+        },
+    ),
+    shape=Question(
+        (8, 16, 16, 16),
+        "Side: (32 + 4 − 5) // 2 + 1 = 16. Sixteen channels come out, for each of the 8 pictures.",
+        {
+            (8, 16, 15, 15): "(32 + 4 − 5) // 2 is 15. Then comes the + 1, for the first place.",
+            (8, 16, 14, 14): "The padding of 2 is added at both ends.",
+            (
+                8,
+                16,
+                32,
+                32,
+            ): "The padding would keep the side, but the stride of 2 keeps only every second place.",
+            (8, 3, 16, 16): "The side is right. The channels are those that come out, 16.",
+            (16, 16, 16): "The axis of the 8 pictures is missing.",
+        },
+    ),
+    parameters=Question(
+        4640,
+        "32 · (16 · 3 · 3 + 1). The size of the picture plays no part.",
+        {
+            4608: "The biases are missing, one for each of the 32 output channels.",
+            4624: "A bias for each of the 32 outputs, not for each of the 16 inputs.",
+            320: "Each of the 32 kernels reaches through all 16 input channels.",
+            4609: "A bias for each of the 32 output channels, not one for all.",
+        },
+    ),
+    forgotten_flip=Question(
+        "b",
+        "The weights are learned: without the flip, training finds the mirrored kernel, which computes the same.",
+        {
+            "a": "No accuracy is lost: each flipped kernel has an unflipped twin, and training finds that.",
+            "c": "The cost is the same.",
+            "d": "Cross-correlation is equivariant as well: sliding is what counts, not the flip.",
+        },
+    ),
+    silent_block=Question(
+        "b",
+        "The branch gives 0, so the ReLU of the skip is left. After a ReLU the numbers are not negative, so the block "
+        "passes them on unchanged.",
+        {
+            "a": "The branch gives 0s. But the skip still carries the input.",
+            "c": "The skip is added once, with the factor 1.",
+            "d": "Random weights would do that. These are all 0.",
+        },
+    ),
+)
+
+
+# Section 9: garments -------------------------------------------------------------------------------------------
+
+
+def _garments_kept_back():
+    """The first 3,000 of Fashion-MNIST's official test pictures."""
+    garments = data.fashion_mnist()
+    return data.Split(garments.test.x[:3000], garments.test.y[:3000])
+
+
+def _garment_scores(logits, labels):
+    return {"accuracy": (logits.argmax(dim=1) == labels).float().mean().item()}
+
+
+@lesson.trained_model(
+    attempt="sorter",
+    held_out=_garments_kept_back,
+    score=_garment_scores,
+    floors={"accuracy": 0.87},
+    hints=[
+        "The net of section 6 is a good start: two stages of convolution, ReLU and pooling, then a linear layer.",
+        "`optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)`, and the scheduler "
+        "`torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-3, total_steps=epochs * len(batches))`.",
+        "`train.fit(net, batches, valid_split.batches(1000), epochs=4, optimizer=optimizer, scheduler=scheduler)`, "
+        "and do not forget to return the net.",
+    ],
+)
+def garment_sorter(train_split, valid_split):
+    """Return a network from garments (N, 1, 28, 28) to logits (N, 10), trained.
+
+    `train_split` is for training, `valid_split` for choosing; both are splits, as in data.mnist().
+    """
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        nn.Flatten(),
+        nn.Linear(32 * 7 * 7, 10),
+    ).to(train_split.x.device)
+    epochs, batches = 4, train_split.batches(100, shuffle=True)
+    optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-3, total_steps=epochs * len(batches))
+    train.fit(
+        net, batches, valid_split.batches(1000), epochs=epochs, optimizer=optimizer, scheduler=scheduler
+    )
+    return net
+
+
+@garment_sorter.symptom(
+    "It names one kind of garment for nearly every picture. Was the learning rate too high, or was another model "
+    "trained than the one returned?"
+)
+def _(model, garments):
+    return model(garments.x).argmax(dim=1).bincount(minlength=10).max() > 0.9 * len(garments)
+
+
+@garment_sorter.symptom(
+    "It does better on negatives, white on black turned round: were the training pictures changed, 1 − x, before they "
+    "went in?"
+)
+def _(model, garments):
+    negative = (model(1 - garments.x).argmax(dim=1) == garments.y).float().mean()
+    return negative > (model(garments.x).argmax(dim=1) == garments.y).float().mean() + 0.05
+
+
+@garment_sorter.symptom(
+    "Its rows sum to one: there is a softmax at its end, and the cross-entropy applied a second one while it was "
+    "trained. End in logits."
+)
+def _(model, garments):
+    return torch.allclose(
+        model(garments.x).sum(dim=1), torch.ones(len(garments), device=garments.x.device), atol=1e-3
+    )
+
+
+@garment_sorter.symptom(
+    "It does hardly better than guessing. Did its own parameters go to the optimizer, and did `fit` run? Or was it "
+    "trained on digits?"
+)
+def _(model, garments):
+    return (model(garments.x).argmax(dim=1) == garments.y).float().mean() < 0.35
+
+
+@garment_sorter.symptom(
+    "That is what one affine map reaches, a weight for every pixel. Where are the convolutions and the bends?"
+)
+def _(model, garments):
+    one, other = garments.x[:500], garments.x[500:1000]
+    affine = model(one) + model(other) - model(torch.zeros_like(one))
+    return torch.allclose(model(one + other), affine, rtol=1e-3, atol=1e-3)

@@ -41,8 +41,9 @@ notebooks: $(READY)  ## re-run the lessons on sample and full data and store the
 link: $(READY)  ## point badges and setup cells at a fork: make link REPO=owner/name
 	$(BIN)/python -m coursekit.lessons link $(REPO)
 
-bench: $(READY)  ## time the training loop against its alternatives, and the verdicts of the exercises
+bench: $(READY)  ## time the training loop against its alternatives, what a checkpoint costs, and the verdicts of the exercises
 	$(BIN)/python benchmarks/training_loops.py
+	$(BIN)/python benchmarks/checkpoints.py
 	$(BIN)/python benchmarks/exercises.py
 
 lint: $(READY)  ## format and mend what ruff can mend

@@ -1,0 +1,1092 @@
+"""The exercises of lesson 7, Seeing high dimensions: solutions, classic mistakes, hints."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from coursekit.exercises.core import Lesson, normal
+from coursekit.exercises.questions import Question
+
+lesson = Lesson("Lesson 7")
+report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
+
+
+# Section 1: groups without names -----------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([[1.0], [2.0], [3.0], [8.0]]), torch.tensor([[1.0], [6.0]])),
+        (torch.tensor([[3.0, 3.0], [0.0, 4.0]]), torch.tensor([[0.0, 0.0], [9.0, 9.0], [-5.0, 4.0]])),
+        (torch.tensor([[2.0, 2.0], [-3.0, 0.5]]), torch.tensor([[0.0, 0.0], [5.0, 2.0], [0.0, -3.0]])),
+        (normal(6, 3), normal(4, 3, seed=1)),
+        (normal(5, 2, seed=2, dtype=torch.float64), normal(5, 2, seed=3, dtype=torch.float64)),
+        (100 + normal(7, 4, seed=4), 100 + normal(2, 4, seed=5)),
+    ],
+    hints=[
+        "You need the distance of every point to every centroid: a table (N, K). Which entry of a row counts?",
+        "`torch.cdist(x, centroids)` is that table, and `argmin(dim=1)` gives the column of the smallest in each row.",
+    ],
+)
+def assign_clusters(x, centroids):
+    """Return for each point of x (N, D) the number, from 0, of the centroid (K, D) at the smallest distance."""
+    return torch.cdist(x, centroids).argmin(dim=1)
+
+
+@assign_clusters.mistake("That is the centroid farthest away. The smallest distance wins: `argmin`.")
+def _(x, centroids):
+    return torch.cdist(x, centroids).argmax(dim=1)
+
+
+@assign_clusters.mistake(
+    "For each centroid you give its nearest point, K numbers. Each of the N points is asked for its nearest centroid: "
+    "look along the other axis."
+)
+def _(x, centroids):
+    return torch.cdist(x, centroids).argmin(dim=0)
+
+
+@assign_clusters.mistake("These are the distances to the nearest centroid. Its number is asked: `argmin`.")
+def _(x, centroids):
+    return torch.cdist(x, centroids).amin(dim=1)
+
+
+@assign_clusters.mistake("These are squared distances to the nearest centroid. Its number is asked.")
+def _(x, centroids):
+    return torch.cdist(x, centroids).square().amin(dim=1)
+
+
+@assign_clusters.mistake("This is the nearest centroid itself. Return its number.")
+def _(x, centroids):
+    return centroids[torch.cdist(x, centroids).argmin(dim=1)]
+
+
+@assign_clusters.mistake(
+    "This is the whole table of distances. Each of its rows has a smallest entry: where?"
+)
+def _(x, centroids):
+    return torch.cdist(x, centroids)
+
+
+@assign_clusters.mistake("The numbers count from 0, as indices do.")
+def _(x, centroids):
+    return torch.cdist(x, centroids).argmin(dim=1) + 1
+
+
+@assign_clusters.mistake(
+    "The sum of |differences| is another distance. The usual one squares them, adds, and takes the root."
+)
+def _(x, centroids):
+    return torch.cdist(x, centroids, p=1).argmin(dim=1)
+
+
+@assign_clusters.mistake(
+    "The differences are added before they are squared, so they cancel. Square first, then sum over D."
+)
+def _(x, centroids):
+    return (x[:, None] - centroids[None]).sum(dim=2).abs().argmin(dim=1)
+
+
+@assign_clusters.mistake(
+    "The largest dot product is not the smallest distance: it prefers centroids that are long."
+)
+def _(x, centroids):
+    return (x @ centroids.T).argmax(dim=1)
+
+
+@assign_clusters.mistake("That compares angles seen from the origin. Compare distances.")
+def _(x, centroids):
+    return (F.normalize(x, dim=1) @ F.normalize(centroids, dim=1).T).argmax(dim=1)
+
+
+@assign_clusters.mistake("One number for all points came out: `argmin` needs `dim=1`, to answer row by row.")
+def _(x, centroids):
+    return torch.cdist(x, centroids).argmin()
+
+
+@lesson.exercise(
+    cases=[
+        (
+            torch.tensor([[1.0], [2.0], [6.0]]),
+            torch.tensor([0, 0, 1]),
+            torch.tensor([[0.0], [5.0]]),
+        ),
+        (
+            torch.tensor([[1.0, 0.0], [3.0, 4.0]]),
+            torch.tensor([1, 1]),
+            torch.tensor([[9.0, 9.0], [0.0, 0.0]]),
+        ),
+        (normal(6, 2), torch.tensor([0, 2, 2, 0, 2, 2]), normal(4, 2, seed=1)),
+        (
+            normal(7, 3, seed=2, dtype=torch.float64),
+            torch.tensor([1, 0, 1, 1, 0, 0, 1]),
+            normal(2, 3, seed=3, dtype=torch.float64),
+        ),
+        (5 + normal(5, 2, seed=4), torch.tensor([2, 0, 1, 2, 2]), normal(3, 2, seed=5)),
+    ],
+    hints=[
+        "`x[labels == k]` are the points of cluster k. What is the mean of no points at all?",
+        "Begin with `new = centroids.clone()`, walk over k, and replace row k only where `(labels == k).any()`.",
+    ],
+)
+def update_centroids(x, labels, centroids):
+    """Return new centroids (K, D): row k is the mean of the points of x (N, D) whose label is k.
+
+    `labels` (N,) holds cluster numbers from 0 to K − 1. A cluster without points keeps its centroid.
+    """
+    new = centroids.clone()
+    for k in range(len(centroids)):
+        if (labels == k).any():
+            new[k] = x[labels == k].mean(dim=0)
+    return new
+
+
+def _means(x, labels, centroids, empty):
+    """The centroids, with `empty(old)` in place of the mean of no points."""
+    return torch.stack(
+        [x[labels == k].mean(dim=0) if (labels == k).any() else empty(old) for k, old in enumerate(centroids)]
+    )
+
+
+@update_centroids.mistake(
+    "The mean of an empty cluster is 0 / 0, nan, and from then on no distance to it is smaller than any other. Let a "
+    "cluster without points keep its centroid."
+)
+def _(x, labels, centroids):
+    return torch.stack([x[labels == k].mean(dim=0) for k in range(len(centroids))])
+
+
+@update_centroids.mistake(
+    "A cluster without points jumped to the origin: a sum of nothing is 0. It should keep its centroid."
+)
+def _(x, labels, centroids):
+    return _means(x, labels, centroids, torch.zeros_like)
+
+
+@update_centroids.mistake(
+    "A cluster without points went to the mean of all points. Here it should keep its centroid."
+)
+def _(x, labels, centroids):
+    return _means(x, labels, centroids, lambda old: x.mean(dim=0))
+
+
+@update_centroids.mistake(
+    "A cluster without points has vanished, so there are fewer than K rows and the numbers of the clusters no longer "
+    "fit. It should keep its centroid."
+)
+def _(x, labels, centroids):
+    return torch.stack([x[labels == k].mean(dim=0) for k in labels.unique()])
+
+
+@update_centroids.mistake("These are sums. Divide each by the number of points in its cluster.")
+def _(x, labels, centroids):
+    sums = F.one_hot(labels, len(centroids)).to(x.dtype).T @ x
+    return torch.where(sums == 0, centroids, sums)
+
+
+@update_centroids.mistake(
+    "Each sum is divided by the number of all points. Divide by the number of points in that cluster."
+)
+def _(x, labels, centroids):
+    return _means(x, labels, centroids, lambda old: old) * (
+        labels.bincount(minlength=len(centroids)).clamp(min=1)[:, None] / len(x)
+    )
+
+
+@update_centroids.mistake(
+    "The mean runs over all coordinates as well, so a centroid has the same number in each. Take it over the points: "
+    "`mean(dim=0)`."
+)
+def _(x, labels, centroids):
+    means = _means(x, labels, centroids, lambda old: old)
+    filled = torch.tensor([bool((labels == k).any()) for k in range(len(centroids))])
+    return torch.where(filled[:, None], means.mean(dim=1, keepdim=True), means)
+
+
+@update_centroids.mistake("That is the median. k-means takes the mean, which minimises the sum of squares.")
+def _(x, labels, centroids):
+    return torch.stack(
+        [
+            x[labels == k].quantile(0.5, dim=0) if (labels == k).any() else old
+            for k, old in enumerate(centroids)
+        ]
+    )
+
+
+@update_centroids.mistake(
+    "The old centroid is averaged in. It has done its work: the new one is the mean of the points alone."
+)
+def _(x, labels, centroids):
+    return (_means(x, labels, centroids, lambda old: old) + centroids) / 2
+
+
+@update_centroids.mistake("Nothing has moved. Row k should become the mean of the points with label k.")
+def _(x, labels, centroids):
+    return centroids.clone()
+
+
+# Section 2: soft groups --------------------------------------------------------------------------------------
+
+
+def _double(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([0.0, 1.0, 3.0]), torch.tensor([0.5, 0.5]), torch.tensor([0.0, 2.0]), torch.ones(2)),
+        (
+            torch.tensor([-1.0, 0.5]),
+            torch.tensor([0.8, 0.2]),
+            torch.tensor([0.0, 1.0]),
+            torch.tensor([1.0, 3.0]),
+        ),
+        (
+            normal(6),
+            torch.tensor([0.2, 0.5, 0.3]),
+            torch.tensor([-1.0, 0.0, 1.0]),
+            torch.tensor([0.5, 1.0, 2.0]),
+        ),
+        (normal(4, seed=1, dtype=torch.float64), _double(0.6, 0.4), _double(0.3, -0.4), _double(0.7, 1.6)),
+        (torch.tensor([60.0]), torch.tensor([0.5, 0.5]), torch.tensor([0.0, 1.0]), torch.ones(2)),
+        (
+            torch.tensor([0.0, 1000.0, -200.0]),
+            torch.tensor([0.3, 0.7]),
+            torch.tensor([0.0, 1.0]),
+            torch.ones(2),
+        ),
+    ],
+    hints=[
+        "Write ln[π_k N(x; μ_k, σ_k)] for every point and component as a table (N, K), terms without k left out.",
+        "That is `weights.log() - deviations.log() - ((x[:, None] - means) / deviations) ** 2 / 2`.",
+        "Each row then wants exp(a_k) / Σ exp(a_j), without underflow: lesson 3 has a name for this.",
+    ],
+)
+def responsibilities(x, weights, means, deviations):
+    """Return the responsibilities (N, K) of K Gaussians on the line for the numbers x (N,).
+
+    Entry [n, k] is the probability that x[n] came from component k, so each row sums to one, for
+    numbers far from all components, too. `weights`, `means` and standard `deviations` are (K,).
+    """
+    log_joint = weights.log() - deviations.log() - ((x[:, None] - means) / deviations) ** 2 / 2
+    return (log_joint - log_joint.logsumexp(dim=1, keepdim=True)).exp()
+
+
+def _log_joint(x, weights, means, deviations):
+    return weights.log() - deviations.log() - ((x[:, None] - means) / deviations) ** 2 / 2
+
+
+@responsibilities.mistake(
+    "Far from all components every density underflows to 0, and 0 / 0 is nan. Stay with logarithms until the end: "
+    "subtract `logsumexp` over the components, then exponentiate."
+)
+def _(x, weights, means, deviations):
+    joint = _log_joint(x, weights, means, deviations).exp()
+    return joint / joint.sum(dim=1, keepdim=True)
+
+
+for _epsilon in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-16, 1e-20, 1e-30):
+
+    @responsibilities.mistake(
+        "A small number in the denominator hides 0 / 0, but far from all components the rows no longer sum to one. "
+        "Stay with logarithms until the end: `logsumexp`."
+    )
+    def _(x, weights, means, deviations, epsilon=_epsilon):
+        joint = _log_joint(x, weights, means, deviations).exp()
+        return joint / (joint.sum(dim=1, keepdim=True) + epsilon)
+
+
+@responsibilities.mistake("The weights are forgotten: a component that is rarer explains fewer points.")
+def _(x, weights, means, deviations):
+    return _log_joint(x, torch.ones_like(weights), means, deviations).softmax(dim=1)
+
+
+@responsibilities.mistake(
+    "The height of a Gaussian is missing: its density is divided by σ√(2π), and σ differs between components."
+)
+def _(x, weights, means, deviations):
+    return (weights.log() - ((x[:, None] - means) / deviations) ** 2 / 2).softmax(dim=1)
+
+
+@responsibilities.mistake("The ½ in the exponent is missing: −(x − μ)² / 2σ².")
+def _(x, weights, means, deviations):
+    return (weights.log() - deviations.log() - ((x[:, None] - means) / deviations) ** 2).softmax(dim=1)
+
+
+@responsibilities.mistake("σ is not squared: the exponent is −(x − μ)² / 2σ².")
+def _(x, weights, means, deviations):
+    return (weights.log() - deviations.log() - (x[:, None] - means) ** 2 / deviations / 2).softmax(dim=1)
+
+
+@responsibilities.mistake(
+    "`deviations` are taken for variances: σ stands before the exponential and σ² in it."
+)
+def _(x, weights, means, deviations):
+    return _log_joint(x, weights, means, deviations.sqrt()).softmax(dim=1)
+
+
+@responsibilities.mistake(
+    "Your columns sum to one. A point has to come from one of the components, so its row does: `dim=1`."
+)
+def _(x, weights, means, deviations):
+    return _log_joint(x, weights, means, deviations).softmax(dim=0)
+
+
+@responsibilities.mistake("These are logarithms. Exponentiate at the end.")
+def _(x, weights, means, deviations):
+    return _log_joint(x, weights, means, deviations).log_softmax(dim=1)
+
+
+@responsibilities.mistake("That is the hard choice of k-means, 0 or 1. A probability is asked.")
+def _(x, weights, means, deviations):
+    choice = _log_joint(x, weights, means, deviations).argmax(dim=1)
+    return F.one_hot(choice, len(weights)).to(x.dtype)
+
+
+@responsibilities.mistake(
+    "These are the terms π_k N(x; μ_k, σ_k) themselves. Divide each row by its sum, in logarithms."
+)
+def _(x, weights, means, deviations):
+    return _log_joint(x, weights, means, deviations).exp() / math.sqrt(2 * math.pi)
+
+
+@responsibilities.mistake("The sign in the exponent: far away means improbable, so −(x − μ)² / 2σ².")
+def _(x, weights, means, deviations):
+    return (weights.log() - deviations.log() + ((x[:, None] - means) / deviations) ** 2 / 2).softmax(dim=1)
+
+
+@responsibilities.mistake(
+    "The weight multiplies the density, so its logarithm is added: `weights.log()`, not `weights`."
+)
+def _(x, weights, means, deviations):
+    return (weights - deviations.log() - ((x[:, None] - means) / deviations) ** 2 / 2).softmax(dim=1)
+
+
+# Section 3: a map of many dimensions -------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([[0.0], [1.0], [3.0], [7.0]]), torch.tensor([0, 0, 1, 1]), 1),
+        (torch.tensor([[0.0], [1.0], [2.5], [10.0], [11.0], [12.5]]), torch.tensor([3, 3, 5, 5, 5, 3]), 3),
+        (normal(20, 2), torch.tensor([0, 1] * 10), 3),
+        (normal(20, 2, seed=1, dtype=torch.float64), torch.tensor([0] * 9 + [1] * 11), 5),
+        (torch.cat([normal(8, 2, seed=2), 3 + normal(8, 2, seed=3)]), torch.tensor([2] * 8 + [7] * 8), 5),
+        (normal(12, 3, seed=4), torch.tensor([1, 1, 1, 0, 0, 0, 1, 0, 1, 0, 1, 1]), 1),
+    ],
+    hints=[
+        "In a table of all distances (N, N), who is always the nearest neighbour of a point? Rule that out first.",
+        "`distances.fill_diagonal_(float('inf'))` rules it out. `distances.topk(k, largest=False).indices` is (N, k).",
+        "`labels[neighbours]` (N, k) holds the votes; `.mode(dim=1).values` counts them.",
+    ],
+)
+def knn_accuracy(positions, labels, k):
+    """Return the fraction of points, from 0 to 1, that their k nearest neighbours name correctly.
+
+    The neighbours vote: the most frequent of their labels wins, of equally frequent ones the smallest.
+    A point has no vote on itself. `positions` is (N, d), `labels` (N,) are integers.
+    """
+    distances = torch.cdist(positions, positions).fill_diagonal_(float("inf"))
+    votes = labels[distances.topk(k, largest=False).indices]  # (N, k)
+    return (votes.mode(dim=1).values == labels).float().mean().item()
+
+
+def _nearest(positions, count, largest=False, itself=float("inf")):
+    distances = torch.cdist(positions, positions).fill_diagonal_(itself)
+    return distances.topk(count, largest=largest).indices
+
+
+def _share(votes, labels):
+    return (votes.mode(dim=1).values == labels).float().mean().item()
+
+
+@knn_accuracy.mistake(
+    "Each point counts itself: it is its own nearest neighbour, at distance 0, and votes for its own label. Put inf on "
+    "the diagonal of the distances."
+)
+def _(positions, labels, k):
+    return _share(labels[_nearest(positions, k, itself=0.0)], labels)
+
+
+@knn_accuracy.mistake(
+    "You asked for one neighbour more, because the point itself is among them, but it still votes. Drop the first "
+    "column."
+)
+def _(positions, labels, k):
+    return _share(labels[_nearest(positions, k + 1, itself=0.0)], labels)
+
+
+@knn_accuracy.mistake(
+    "One neighbour is lost: the point itself is ruled out, and then the first column is dropped as well."
+)
+def _(positions, labels, k):
+    return _share(labels[_nearest(positions, k + 1)[:, 1:]], labels)
+
+
+@knn_accuracy.mistake(
+    "Of k neighbours, itself included, k − 1 are left. Ask for k + 1 before dropping the first."
+)
+def _(positions, labels, k):
+    if k == 1:
+        return 0.0
+    return _share(labels[_nearest(positions, k, itself=0.0)[:, 1:]], labels)
+
+
+@knn_accuracy.mistake("Those are the points farthest away: `largest=False`.")
+def _(positions, labels, k):
+    return _share(labels[_nearest(positions, k, largest=True, itself=-1.0)], labels)
+
+
+@knn_accuracy.mistake(
+    "That is the share of neighbours with the right label. The neighbours vote: a point counts as a whole, if the "
+    "majority names it."
+)
+def _(positions, labels, k):
+    return (labels[_nearest(positions, k)] == labels[:, None]).float().mean().item()
+
+
+@knn_accuracy.mistake("Only the nearest neighbour is asked. All k vote.")
+def _(positions, labels, k):
+    return _share(labels[_nearest(positions, 1)], labels)
+
+
+@knn_accuracy.mistake("One right neighbour is not enough: the most frequent label among the k wins.")
+def _(positions, labels, k):
+    return (labels[_nearest(positions, k)] == labels[:, None]).any(dim=1).float().mean().item()
+
+
+@knn_accuracy.mistake("A fraction from 0 to 1 is asked; this is in percent.")
+def _(positions, labels, k):
+    return 100 * _share(labels[_nearest(positions, k)], labels)
+
+
+@knn_accuracy.mistake("That counts the points. Divide by their number.")
+def _(positions, labels, k):
+    return _share(labels[_nearest(positions, k)], labels) * len(labels)
+
+
+@knn_accuracy.mistake("These are the errors. The fraction named correctly is asked.")
+def _(positions, labels, k):
+    return 1 - _share(labels[_nearest(positions, k)], labels)
+
+
+# Section 4: t-SNE by hand ------------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([[0.25, 0.25, 0.25, 0.25]]),),
+        (torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.2, 0.7]]),),
+        (torch.tensor([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0]]),),
+        (normal(3, 5).softmax(dim=1),),
+        (normal(4, 3, seed=1, dtype=torch.float64).softmax(dim=1),),
+    ],
+    hints=[
+        "Mean surprise, in logarithms to base 2: −Σ p log₂ p for each row. What is 0 · log 0 on a computer?",
+        "`torch.special.xlogy(p, p)` is p ln p with 0 ln 0 = 0; divided by ln 2 it is in bits. Or clamp p in the log.",
+    ],
+)
+def entropy_bits(p):
+    """Return the entropy in bits (N,) of each row of p (N, M), whose rows are probabilities.
+
+    A probability of 0 adds nothing.
+    """
+    return -torch.special.xlogy(p, p).sum(dim=1) / math.log(2)
+
+
+@entropy_bits.mistake(
+    "The natural logarithm gives nats. For bits take the logarithm to base 2, or divide by ln 2."
+)
+def _(p):
+    return -torch.special.xlogy(p, p).sum(dim=1)
+
+
+@entropy_bits.mistake(
+    "0 · log 0 is nan on a computer, and one nan spoils the sum. A probability of 0 adds nothing: clamp p inside the "
+    "logarithm, or use `torch.special.xlogy`."
+)
+def _(p):
+    return -(p * p.log2()).sum(dim=1)
+
+
+@entropy_bits.mistake(
+    "Natural logarithms give nats, and 0 · log 0 is nan. Take the logarithm to base 2, clamped away from 0."
+)
+def _(p):
+    return -(p * p.log()).sum(dim=1)
+
+
+@entropy_bits.mistake("The sign: log p is negative, and an entropy is not.")
+def _(p):
+    return torch.special.xlogy(p, p).sum(dim=1) / math.log(2)
+
+
+@entropy_bits.mistake("All rows are added up. Each row has an entropy of its own: `sum(dim=1)`.")
+def _(p):
+    return -torch.special.xlogy(p, p).sum() / math.log(2)
+
+
+@entropy_bits.mistake("The sum runs down the columns. A distribution is a row: `dim=1`.")
+def _(p):
+    return -torch.special.xlogy(p, p).sum(dim=0) / math.log(2)
+
+
+@entropy_bits.mistake(
+    "p already weighs the terms: add them up. A mean over the row divides by M once too often."
+)
+def _(p):
+    return -torch.special.xlogy(p, p).mean(dim=1) / math.log(2)
+
+
+@entropy_bits.mistake("That is the perplexity, 2 to the power of the entropy.")
+def _(p):
+    return 2 ** (-torch.special.xlogy(p, p).sum(dim=1) / math.log(2))
+
+
+@entropy_bits.mistake("The terms are not weighted: each −log₂ p counts with its probability p.")
+def _(p):
+    return -p.log2().sum(dim=1)
+
+
+@entropy_bits.mistake("The logarithm is to base 10. Bits need base 2.")
+def _(p):
+    return -torch.special.xlogy(p, p).sum(dim=1) / math.log(10)
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([1.0, 4.0, 9.0]), 2.0),
+        (torch.tensor([0.5, 1.0, 2.0, 4.0, 8.0]), 3.0),
+        (normal(20).square() * 50, 5.0),
+        (normal(30, seed=1, dtype=torch.float64).square() * 1e6, 12.0),
+        (normal(10, seed=2).square() * 1e-8, 4.0),
+        (torch.tensor([900.0, 901.0, 904.0, 909.0]), 2.0),
+    ],
+    hints=[
+        "Perplexity grows with σ. Bracket it by a tiny and a huge σ, try the middle, and keep the half that holds it.",
+        "For one σ: `p = (-squared_distances / (2 * sigma**2)).softmax(dim=0)`. A softmax does not underflow.",
+        "A middle that suits all scales is the geometric one, `(low * high) ** 0.5`; 60 halvings are plenty.",
+    ],
+)
+def perplexity_sigma(squared_distances, perplexity):
+    """Return the width σ, to within one part in 100,000, that gives a point the perplexity asked for.
+
+    `squared_distances` (M,) are those to the M other points. Point j has a probability p_j
+    proportional to exp(−d_j² / 2σ²), and the perplexity is 2 to the power of the entropy in bits.
+    """
+    low, high = 1e-8, 1e8
+    for _ in range(60):
+        sigma = (low * high) ** 0.5
+        p = (-squared_distances / (2 * sigma**2)).softmax(dim=0)
+        entropy = -torch.special.xlogy(p, p).sum().item()  # in nats: the perplexity is exp of it
+        low, high = (low, sigma) if math.exp(entropy) > perplexity else (sigma, high)
+    return sigma
+
+
+def _bisect(too_wide, low=1e-8, high=1e8):
+    for _ in range(60):
+        sigma = (low * high) ** 0.5
+        low, high = (low, sigma) if too_wide(sigma) else (sigma, high)
+    return sigma
+
+
+def _nats(p):
+    return -torch.special.xlogy(p, p).sum().item()
+
+
+def _row(squared_distances, sigma):
+    return (-squared_distances / (2 * sigma**2)).softmax(dim=0)
+
+
+@perplexity_sigma.mistake(
+    "exp(−d²/2σ²) underflows for every point when σ is small, and 0 / 0 is nan. Subtract the smallest d² first, as a "
+    "softmax does; the probabilities do not change."
+)
+def _(squared_distances, perplexity):
+    def too_wide(sigma):
+        kernel = (-squared_distances / (2 * sigma**2)).exp()
+        return math.exp(_nats(kernel / kernel.sum())) > perplexity
+
+    return _bisect(too_wide)
+
+
+@perplexity_sigma.mistake("The 2 in the exponent is missing: exp(−d² / 2σ²). Your σ is √2 too large.")
+def _(squared_distances, perplexity):
+    return _bisect(lambda s: math.exp(_nats(_row(squared_distances, s))) > perplexity) * 2**0.5
+
+
+@perplexity_sigma.mistake("That is σ². The width σ is asked.")
+def _(squared_distances, perplexity):
+    return _bisect(lambda s: math.exp(_nats(_row(squared_distances, s))) > perplexity) ** 2
+
+
+@perplexity_sigma.mistake("That is 1/2σ², the factor in the exponent. The width σ is asked.")
+def _(squared_distances, perplexity):
+    return 1 / (2 * _bisect(lambda s: math.exp(_nats(_row(squared_distances, s))) > perplexity) ** 2)
+
+
+@perplexity_sigma.mistake(
+    "Bits and nats are mixed: 2 goes with the logarithm to base 2, e with the natural one."
+)
+def _(squared_distances, perplexity):
+    return _bisect(lambda s: 2 ** _nats(_row(squared_distances, s)) > perplexity)
+
+
+@perplexity_sigma.mistake(
+    "The entropy itself is compared with the perplexity. The perplexity is 2 to the power of the entropy in bits."
+)
+def _(squared_distances, perplexity):
+    return _bisect(lambda s: _nats(_row(squared_distances, s)) / math.log(2) > perplexity)
+
+
+@perplexity_sigma.mistake(
+    "The search runs to an end of its bracket: it keeps the wrong half. If the perplexity is too large, σ has to "
+    "shrink, so the upper end moves down."
+)
+def _(squared_distances, perplexity):
+    return _bisect(lambda s: math.exp(_nats(_row(squared_distances, s))) <= perplexity)
+
+
+@perplexity_sigma.mistake("`squared_distances` are squares already, and here they are squared again.")
+def _(squared_distances, perplexity):
+    return _bisect(lambda s: math.exp(_nats(_row(squared_distances**2, s))) > perplexity)
+
+
+for _ends in ((1e-8, 1.0), (1e-8, 10.0), (1e-8, 20.0), (1e-3, 100.0), (1e-2, 1e3), (0.1, 1e8)):
+
+    @perplexity_sigma.mistake(
+        "The bracket does not hold every σ: distances can be of any size. Start from ends that are far apart, or from "
+        "ends taken from the distances themselves."
+    )
+    def _(squared_distances, perplexity, ends=_ends):
+        return _bisect(lambda s: math.exp(_nats(_row(squared_distances, s))) > perplexity, *ends)
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([[0.0, 0.75, 0.25], [0.5, 0.0, 0.5], [0.1, 0.9, 0.0]]),),
+        (torch.tensor([[0.0, 1.0], [1.0, 0.0]]),),
+        ((normal(5, 5) - 1e9 * torch.eye(5)).softmax(dim=1),),
+        ((normal(4, 4, seed=1, dtype=torch.float64) - 1e9 * torch.eye(4).double()).softmax(dim=1),),
+    ],
+    hints=[
+        "The mean of p_{j|i} and p_{i|j} is symmetric. What do all its entries add up to?",
+        "Each of the N rows sums to one, so the sum of all entries is N. Divide by it.",
+    ],
+)
+def symmetric_p(conditional):
+    """Return the joint probabilities P (N, N), symmetric, all entries together summing to one.
+
+    Row i of `conditional` (N, N) holds p_{j|i}, summing to one, with 0 on the diagonal.
+    """
+    return (conditional + conditional.T) / (2 * len(conditional))
+
+
+@symmetric_p.mistake("All entries together should sum to one; yours sum to N. Divide by 2N.")
+def _(conditional):
+    return (conditional + conditional.T) / 2
+
+
+@symmetric_p.mistake("Two tables were added: the sum is 2N, not N, so divide by 2N.")
+def _(conditional):
+    return (conditional + conditional.T) / len(conditional)
+
+
+@symmetric_p.mistake("Not symmetric yet: add the transposed table, `conditional.T`.")
+def _(conditional):
+    return conditional / len(conditional)
+
+
+@symmetric_p.mistake("Add the table to its transpose, and divide by 2N. It is not divided at all.")
+def _(conditional):
+    return conditional + conditional.T
+
+
+@symmetric_p.mistake(
+    "The product of the two vanishes if either does. Take their mean: then a point that nobody else counts as a "
+    "neighbour still has some."
+)
+def _(conditional):
+    product = conditional * conditional.T
+    return product / product.sum()
+
+
+@symmetric_p.mistake("The larger of the two is symmetric, but not what t-SNE takes: their mean.")
+def _(conditional):
+    larger = torch.maximum(conditional, conditional.T)
+    return larger / larger.sum()
+
+
+@symmetric_p.mistake("Each row sums to one again, which breaks the symmetry. Divide by one number, 2N.")
+def _(conditional):
+    total = conditional + conditional.T
+    return total / total.sum(dim=1, keepdim=True)
+
+
+@symmetric_p.mistake("The number of entries is N², but their sum is N: each row sums to one. Divide by 2N.")
+def _(conditional):
+    return (conditional + conditional.T) / (2 * conditional.numel())
+
+
+@symmetric_p.mistake(
+    "A matrix product with the transpose is something else. Add the two tables entry by entry."
+)
+def _(conditional):
+    product = conditional @ conditional.T
+    return product / product.sum()
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]]),),
+        (torch.tensor([[0.0], [2.0]]),),
+        (normal(5, 2),),
+        (3 * normal(6, 2, seed=1, dtype=torch.float64),),
+        (20 * normal(4, 3, seed=2),),
+    ],
+    hints=[
+        "The table of 1 / (1 + d²) for all pairs, divided by one number. Which entries are no pairs?",
+        "`squared = (y[:, None] - y[None]).square().sum(dim=2)` is (N, N). Zero the diagonal before you take the sum.",
+    ],
+)
+def student_q(y):
+    """Return Q (N, N) of a map y (N, d): q_ij is proportional to 1 / (1 + |y_i − y_j|²), with q_ii = 0.
+
+    All entries together sum to one.
+    """
+    squared = (y[:, None] - y[None]).square().sum(dim=2)
+    w = (1 / (1 + squared)).fill_diagonal_(0)
+    return w / w.sum()
+
+
+def _squared(y):
+    return (y[:, None] - y[None]).square().sum(dim=2)
+
+
+def _normalised(w):
+    w = w.clone().fill_diagonal_(0)
+    return w / w.sum()
+
+
+@student_q.mistake(
+    "The diagonal is not zeroed: every point counts as its own neighbour, with the largest weight of all. Set it to 0 "
+    "before dividing by the sum."
+)
+def _(y):
+    w = 1 / (1 + _squared(y))
+    return w / w.sum()
+
+
+@student_q.mistake(
+    "The diagonal is zeroed too late: the sum you divided by still had it, so Q sums to less than one."
+)
+def _(y):
+    w = 1 / (1 + _squared(y))
+    return (w / w.sum()).fill_diagonal_(0)
+
+
+@student_q.mistake(
+    "Each row sums to one. In Q all entries together do: divide by the sum of the whole table."
+)
+def _(y):
+    w = (1 / (1 + _squared(y))).fill_diagonal_(0)
+    return w / w.sum(dim=1, keepdim=True)
+
+
+@student_q.mistake("That is the Gaussian of SNE. Here the tail is heavier: 1 / (1 + d²).")
+def _(y):
+    return _normalised((-_squared(y)).exp())
+
+
+@student_q.mistake("That is a Gaussian. Here the tail is heavier: 1 / (1 + d²).")
+def _(y):
+    return _normalised((-_squared(y) / 2).exp())
+
+
+@student_q.mistake("The distance is not squared: 1 / (1 + d²).")
+def _(y):
+    return _normalised(1 / (1 + _squared(y).sqrt()))
+
+
+@student_q.mistake("Near pairs should get the large values: 1 divided by 1 + d².")
+def _(y):
+    return _normalised(1 + _squared(y))
+
+
+@student_q.mistake("The table is not divided by its sum yet.")
+def _(y):
+    return (1 / (1 + _squared(y))).fill_diagonal_(0)
+
+
+@student_q.mistake("The 1 is missing: 1 / d² is infinite for points that coincide.")
+def _(y):
+    return _normalised(1 / _squared(y))
+
+
+def _symmetric(n, seed, dtype=torch.float32):
+    table = (normal(n, n, seed=seed, dtype=dtype) - 1e9 * torch.eye(n, dtype=dtype)).softmax(dim=1)
+    return (table + table.T) / (2 * n)
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([[0.0, 0.5], [0.5, 0.0]]), torch.tensor([[0.0], [2.0]])),
+        (_symmetric(3, seed=0), torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]])),
+        (_symmetric(5, seed=1), normal(5, 2)),
+        (_symmetric(6, seed=2, dtype=torch.float64), 3 * normal(6, 2, seed=1, dtype=torch.float64)),
+        (_symmetric(4, seed=3), 0.5 * normal(4, 3, seed=2)),
+    ],
+    hints=[
+        "For every pair you need three factors: p − q, the weight w = 1 / (1 + d²), and the arrow y_i − y_j.",
+        "`arrows = y[:, None] - y[None]` is (N, N, d). Multiply by `((p - q) * w)[:, :, None]` and sum over j, dim=1.",
+        "And the factor 4: d_ij² holds y_i twice over, as pair (i, j) and as pair (j, i), and a square gives a 2.",
+    ],
+)
+def tsne_gradient(p, y):
+    """Return the gradient (N, d) of KL(P‖Q) with respect to the map y (N, d).
+
+    `p` (N, N) is symmetric, has 0 on its diagonal and sums to one; Q is that of `student_q`.
+    Row i is 4 Σ_j (p_ij − q_ij) (y_i − y_j) / (1 + |y_i − y_j|²).
+    """
+    arrows = y[:, None] - y[None]  # (N, N, d)
+    w = (1 / (1 + arrows.square().sum(dim=2))).fill_diagonal_(0)
+    return 4 * (((p - w / w.sum()) * w)[:, :, None] * arrows).sum(dim=1)
+
+
+def _forces(p, y, factor=4.0, weighted=True, sign=1.0, q=None):
+    arrows = y[:, None] - y[None]
+    w = (1 / (1 + arrows.square().sum(dim=2))).fill_diagonal_(0)
+    q = w / w.sum() if q is None else q(w)
+    strength = (p - q) * w if weighted else p - q
+    return sign * factor * (strength[:, :, None] * arrows).sum(dim=1)
+
+
+@tsne_gradient.mistake(
+    "The factor 4 is missing. y_i occurs in d_ij² and in d_ji², and the derivative of a square brings a 2."
+)
+def _(p, y):
+    return _forces(p, y, factor=1.0)
+
+
+@tsne_gradient.mistake(
+    "A factor of 2 is missing: y_i occurs twice, in the pair (i, j) and in the pair (j, i). Together with the 2 of the "
+    "square this makes 4."
+)
+def _(p, y):
+    return _forces(p, y, factor=2.0)
+
+
+@tsne_gradient.mistake(
+    "The sign: it is p − q times y_i − y_j, summed over j. With q − p, y_j − y_i, or a sum over the other axis, a pair "
+    "with p > q would drift apart."
+)
+def _(p, y):
+    return _forces(p, y, sign=-1.0)
+
+
+@tsne_gradient.mistake("The weight 1 / (1 + d²) of each pair is missing: this is the gradient of SNE.")
+def _(p, y):
+    return _forces(p, y, weighted=False)
+
+
+@tsne_gradient.mistake("In your Q the diagonal is not zeroed, so its sum is too large by N.")
+def _(p, y):
+    return _forces(p, y, q=lambda w: w / (w.sum() + len(w)))
+
+
+@tsne_gradient.mistake("Your Q is not divided by its sum.")
+def _(p, y):
+    return _forces(p, y, q=lambda w: w)
+
+
+@tsne_gradient.mistake("The rows of your Q sum to one each. In t-SNE all of Q sums to one.")
+def _(p, y):
+    return _forces(p, y, q=lambda w: w / w.sum(dim=1, keepdim=True))
+
+
+@tsne_gradient.mistake("Only the attraction is left: − q_ij keeps the map from collapsing.")
+def _(p, y):
+    return _forces(p, y, q=torch.zeros_like)
+
+
+@tsne_gradient.mistake("The mean over j divides by N. The gradient is a sum.")
+def _(p, y):
+    return _forces(p, y) / len(y)
+
+
+@tsne_gradient.mistake(
+    "The force has a direction, the arrow y_i − y_j. A sum of strengths alone has none, and the wrong shape."
+)
+def _(p, y):
+    w = (1 / (1 + _squared(y))).fill_diagonal_(0)
+    return 4 * ((p - w / w.sum()) * w).sum(dim=1)
+
+
+@tsne_gradient.mistake(
+    "The arrow of a pair is y_i − y_j, not y_j: forces depend on differences of positions."
+)
+def _(p, y):
+    w = (1 / (1 + _squared(y))).fill_diagonal_(0)
+    return 4 * ((p - w / w.sum()) * w) @ y
+
+
+# Section 6: what a map does not say --------------------------------------------------------------------------
+
+wide_and_narrow = lesson.prediction(
+    "wide_and_narrow",
+    Question(
+        1.0,
+        "Both islands come out equally wide. Every point measures with its own σ, chosen so that it has about 30 "
+        "neighbours, and that takes the difference in width away.",
+        {
+            10: "So it would be on a map of a country. But each point has its own yardstick σ, ten times as long here.",
+            100: "That is the ratio of the areas on an honest map. This map is not honest about sizes.",
+            3.16: "√10 would need a law that t-SNE does not have. What does the search for σ do to a wide cloud?",
+            0.1: "The wide one narrower? Its σ are ten times larger, which cancels the width; it does not overdo it.",
+            5.0: "Not half as honest, either. What does the search for σ do to a wide cloud?",
+            2.0: "Less than that. What does the search for σ do to a wide cloud?",
+        },
+        tolerance=0.3,
+    ),
+    hints=[
+        "In which unit does a point measure the distances to its neighbours, before they become p_{j|i}?",
+        "Perplexity fixes the number of neighbours. In a cloud ten times as wide, σ becomes ten times as large.",
+    ],
+)
+
+near_and_far = lesson.prediction(
+    "near_and_far",
+    Question(
+        "c",
+        "At 5 and 30 no point has a neighbour outside its own cloud, so P says nothing about where the others are. "
+        "At 100 the first neighbours from the next cloud come in, and even then 5 : 1 is lost.",
+        {
+            "a": "The map would have to know the distance of clouds. P holds neighbours only, and at 5 and 30 every "
+            "neighbour is in the same cloud.",
+            "b": "At 5 and 30 yes. With 100 points to a cloud, what must happen at a perplexity of 100?",
+            "d": "The other way round: the smaller the perplexity, the less a point knows of what is far away.",
+        },
+    ),
+    hints=[
+        "How many points of its own cloud does a point have? How many neighbours does it look for?",
+        "99 others are in its cloud. With 5 or 30 neighbours it never looks outside; with 100 it has to.",
+    ],
+)
+
+islands = lesson.prediction(
+    "islands",
+    Question(
+        "d",
+        "There is no group at all: one Gaussian cloud, pure noise. At a perplexity of 2 every point clings to two "
+        "neighbours, and chance provides them.",
+        {
+            "a": "Read on before you believe it. What would a perplexity of 2 make of any cloud?",
+            "b": "That is about the number of clumps on the map. What would a perplexity of 2 make of any cloud?",
+            "c": "Clumps that touch may belong together, but does the map prove that they exist at all?",
+        },
+    ),
+    hints=[
+        "A perplexity of 2 asks every point for about two neighbours. Will it find them, whatever the data?",
+        "Clumps of a few points each, everywhere, of the same size: which data give the same picture?",
+    ],
+)
+
+three_starts = lesson.prediction(
+    "three_starts",
+    Question(
+        "b",
+        "Who is near whom is what P holds, so that comes back. The rest is left to the start.",
+        {
+            "a": "The loss does not change when the map is turned or mirrored. Why should places stay the same?",
+            "c": "P holds next to nothing about far pairs of points. What would keep two islands at their distance?",
+            "d": "The loss is not convex: every start may end in another minimum, and a map turned round is as good.",
+        },
+    ),
+    hints=[
+        "Which pairs have a large p_ij, so that the loss insists on where they are?",
+        "Only near pairs have a large p_ij. Which of the statements is about near pairs?",
+    ],
+)
+
+quiz = lesson.quiz(
+    "quiz",
+    hints=[
+        "Ask of each claim: does P know it? P knows who is near whom, each point measured in its own σ.",
+        "A map may suggest a claim. What proves it are the original data, other runs, or a score.",
+    ],
+    size=Question(
+        "b",
+        "Each point measures in its own σ. Compare the spread in the original space.",
+        {
+            "a": "Sizes on the map say nothing: a cloud ten times as wide came out just as wide as the narrow one.",
+            "c": "More cells do take more room on the map, at any variety among them.",
+            "d": "At other perplexities sizes are meaningless too.",
+        },
+    ),
+    gap=Question(
+        "d",
+        "P holds near pairs only. The gap between islands is set by repulsion and by the start.",
+        {
+            "a": "Three clouds, one five times as far away as the other, came out equally far apart.",
+            "b": "The opposite does not follow either: the gap is no measure of anything.",
+            "c": "The scale of the map has no unit, so a ratio of gaps has no meaning.",
+        },
+    ),
+    neighbours=Question(
+        "a",
+        "That is what t-SNE optimises, and trustworthiness says how often it succeeded.",
+        {
+            "b": "There is no such guarantee: two dimensions cannot hold all neighbourhoods of many.",
+            "c": "Near pairs are the one thing that the loss insists on.",
+            "d": "Labels play no part in the map.",
+        },
+    ),
+    seven=Question(
+        "c",
+        "Islands that survive other perplexities and seeds, and that a clustering of the original data finds, deserve "
+        "belief.",
+        {
+            "a": "Noise has islands, too, at a small perplexity.",
+            "b": "k-means finds as many clusters on a map as you ask for.",
+            "d": "Trustworthiness asks whether near on the map was near before. Noise can score well on it.",
+        },
+    ),
+    lower_kl=Question(
+        "d",
+        "A larger perplexity makes P flatter and easier to match: the two losses measure different things.",
+        {
+            "a": "The targets P differ, so the numbers cannot be compared.",
+            "b": "Not from these numbers: P is another one.",
+            "c": "Perplexity is your choice of scale. Neither value is the right one.",
+        },
+    ),
+    supervised=Question(
+        "a",
+        "The network was trained to pull these classes apart. Its map shows what it learned, labels included.",
+        {
+            "b": "In the pixels the classes overlap as they did before. Only the last layer was mapped.",
+            "c": "t-SNE added no information. The labels entered when the network was trained.",
+            "d": "It is a result, on what the network learned, provided that the points were not in its training set.",
+        },
+    ),
+    new_point=Question(
+        "c",
+        "t-SNE moves points, it learns no function. PCA and an autoencoder do.",
+        {
+            "a": "There is no matrix: a position is a number that was optimised, not computed from the pixels.",
+            "b": "That is a useful patch, but not what t-SNE gives you: it is a rule of your own.",
+            "d": "Then all the other points would move as well, and it would be another map.",
+        },
+    ),
+    perplexity=Question(
+        8.0,
+        "Eight equal probabilities: an entropy of 3 bits, and 2³ = 8. Perplexity is an effective number of neighbours.",
+        {
+            3: "That is the entropy in bits. The perplexity is 2 to that power.",
+            2.08: "That is the entropy in nats, ln 8. The perplexity is e to that power.",
+            0.125: "That is the probability of one of them.",
+            64: "Two to the power of 3 bits, not of 6.",
+        },
+    ),
+)

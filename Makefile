@@ -77,7 +77,7 @@ $(READY): pyproject.toml requirements.txt $(BIN)/python
 	@mkdir -p build && touch $@
 
 build/.browser: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[browser]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[browser,docs]"
 	@touch $@
 
 $(COLAB_VENV)/ready: tests/colab/requirements.txt | $(READY)

@@ -22,10 +22,12 @@ def chromium() -> str:
     for name in (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"):
         if found := shutil.which(name):
             return found
-    pytest.exit("No chromium: `apt-get install chromium`, or put the path of one into $CHROMIUM.", returncode=1)
+    pytest.exit(
+        "No chromium: `apt-get install chromium`, or put the path of one into $CHROMIUM.", returncode=1
+    )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: Playwright runs once at a time
 def browser():
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)

@@ -33,7 +33,7 @@ sys.argv[:] = [{local!r} if argument == {address!r} else argument for argument i
 
 def pack(destination: Path) -> Path:
     """Write what a commit of everything here would hold as a .zip with one folder, as GitHub does; return it."""
-    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    command = "git -c safe.directory=* ls-files -z --cached --others --exclude-standard".split()
     listed = subprocess.run(command, cwd=lessons.REPOSITORY, capture_output=True, text=True, check=True)
     with zipfile.ZipFile(destination, "w") as archive:
         for name in sorted(set(listed.stdout.split("\0")) - {""}):
@@ -85,7 +85,7 @@ def seconds(cell) -> float:
 @pytest.fixture(scope="module", params=LESSONS)
 def colab(request, tmp_path_factory):
     """Run a lesson on a new machine: the run, and what was installed before and after."""
-    preinstalled = Path(os.environ.get("COLAB_VENV", ""))
+    preinstalled = Path(os.environ.get("COLAB_VENV", "")).absolute()
     assert (preinstalled / "bin" / "python").exists(), "`make colab` makes the environment COLAB_VENV"
     folder = tmp_path_factory.mktemp("colab")
     python = empty_machine(folder, preinstalled=preinstalled)

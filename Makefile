@@ -6,7 +6,7 @@ READY  := build/.ready
 LESSONS = $(sort $(wildcard notebooks/*.ipynb))
 
 .DEFAULT_GOAL := help
-.PHONY: help course lab test test-full solved notebooks link bench lint clean
+.PHONY: help course lab test test-full solved notebooks link site bench lint clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ notebooks: $(READY)  ## re-run the lessons on sample and full data and store the
 link: $(READY)  ## point badges and setup cells at a fork: make link REPO=owner/name
 	$(BIN)/python -m coursekit.lessons link $(REPO)
 
+site: build/.ready-docs  ## build the website, offline, to build/site/html/index.html
+	$(BIN)/python docs/build.py
+
 bench: $(READY)  ## time the training loop against its alternatives, what a checkpoint costs, and the verdicts of the exercises
 	$(BIN)/python benchmarks/training_loops.py
 	$(BIN)/python benchmarks/checkpoints.py
@@ -59,3 +62,7 @@ $(BIN)/python:
 $(READY): pyproject.toml requirements.txt $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e ".[test]"
 	@mkdir -p build && touch $@
+
+build/.ready-docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	@touch $@

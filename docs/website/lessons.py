@@ -11,6 +11,7 @@ from nbformat import NotebookNode
 
 REPOSITORY = Path(__file__).parents[2]
 IN_CLASS = 5  # minutes: longer exercises are for home
+_AFTERWARDS = {"Your exercises", "Next"}  # headlines that take no time of their own
 
 
 @dataclass
@@ -110,8 +111,9 @@ class Lesson:
         sections = []
         for before, cell in zip([None, *self.notebook.cells], self.notebook.cells, strict=False):
             if cell.cell_type == "markdown":
-                if title := re.search(r"^## (.+)$", cell.source, re.MULTILINE):
-                    sections.append(Section(title[1]))
+                for title in re.findall(r"^## (.+)$", cell.source, re.MULTILINE):
+                    if title not in _AFTERWARDS:
+                        sections.append(Section(title))
                 if sections:
                     sections[-1].words += len(cell.source.split())
             elif name := cell.metadata.get("exercise"):

@@ -154,7 +154,7 @@ function startPad(root, encoded) {
   const seen = root.querySelector(".pad__seen"), layer = root.querySelector(".pad__maps");
   const bars = [...root.querySelectorAll(".pad__bars li")], answer = root.querySelector(".pad__answer");
   const n = canvas.width;
-  let last = null, isExample = false, next = 12, waiting = false;
+  let last = null, isExample = false, next = 28, waiting = false;
 
   pen.lineCap = pen.lineJoin = "round";
   pen.lineWidth = STROKE * n;
@@ -182,8 +182,8 @@ function startPad(root, encoded) {
 
   function show(picture, maps, probabilities) {
     root.classList.toggle("pad--empty", !picture);
-    paint(seen, picture || new Float32Array(SIDE * SIDE), SIDE, 1, 1);
-    paint(layer, maps || new Float32Array(16 * 24 * 24), 24, 8, 1.2);
+    paint(seen, picture || new Float32Array(SIDE * SIDE), SIDE, 1);
+    paint(layer, maps || new Float32Array(16 * 24 * 24), 24, 4);
     const best = probabilities ? probabilities.indexOf(Math.max(...probabilities)) : -1;
     bars.forEach((bar, digit) => {
       const percent = probabilities ? 100 * probabilities[digit] : 0;
@@ -200,9 +200,10 @@ function startPad(root, encoded) {
       return;
     }
     const order = probabilities.map((_, digit) => digit).sort((a, b) => probabilities[b] - probabilities[a]);
-    const [first, second] = order, percent = Math.round(100 * probabilities[first]);
+    const [first, second] = order, percent = 100 * probabilities[first];
+    const sure = percent > 99.9 ? "more than 99.9" : percent.toFixed(percent > 99 ? 1 : 0);
     const doubt = percent < 90 ? ` Or is it a ${second}?` : "";
-    answer.textContent = `The network reads a ${first}, and is ${percent} % sure.${doubt}`;
+    answer.textContent = `The network reads a ${first}, and is ${sure} % sure.${doubt}`;
   }
 
   function readSoon() {
@@ -272,9 +273,10 @@ function startPad(root, encoded) {
   return { canvas, clear, read, logits: (picture) => forward(network.weights, picture).logits };
 }
 
-/* Paint maps of n x n numbers from 0 to 1 in rows of `across`, dark where they are large. */
-function paint(canvas, maps, n, across, gain) {
+/* Paint maps of n x n numbers in rows of `across`, dark where they are large. */
+function paint(canvas, maps, n, across) {
   const count = maps.length / (n * n), gap = count > 1 ? 2 : 0, pitch = n + gap;
+  const largest = maps.reduce((most, value) => Math.max(most, value), 1);
   canvas.width = across * pitch - gap;
   canvas.height = Math.ceil(count / across) * pitch - gap;
   const context = canvas.getContext("2d"), image = context.createImageData(n, n);
@@ -282,7 +284,7 @@ function paint(canvas, maps, n, across, gain) {
   for (let map = 0; map < count; map++) {
     for (let i = 0; i < n * n; i++) {
       image.data.set(colour.slice(0, 3), 4 * i);
-      image.data[4 * i + 3] = 255 * Math.min(1, gain * maps[map * n * n + i]);
+      image.data[4 * i + 3] = (255 * maps[map * n * n + i]) / largest;
     }
     context.putImageData(image, (map % across) * pitch, Math.floor(map / across) * pitch);
   }

@@ -188,7 +188,7 @@ def link(slug: str) -> None:
     before = repository_slug()
     lessons = sorted(REPOSITORY.glob("notebooks/*.ipynb"))
     current = [path for path in lessons if is_current(nbformat.read(path, as_version=4), path.stem)]
-    for path in [REPOSITORY / "pyproject.toml", REPOSITORY / "README.md", *lessons]:
+    for path in [*(REPOSITORY / name for name in ("pyproject.toml", "README.md", "CITATION.cff")), *lessons]:
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace(before, slug), encoding="utf-8")
         print(f"{path.name}: {text.count(before)} addresses")

@@ -12,6 +12,8 @@ from hypothesis import settings
 
 from coursekit import data
 
+collect_ignore = ["browser", "colab"]  # they need more than Python: `make test-browser` and `make colab` run them
+
 mpl.use("agg")
 settings.register_profile("course", deadline=None, derandomize=True, database=None)
 settings.load_profile("course")

@@ -151,6 +151,7 @@ def test_link_re_points_every_address_and_keeps_the_stamp_true(tmp_path, monkeyp
     monkeypatch.setattr(lessons, "REPOSITORY", tmp_path)
     (tmp_path / "pyproject.toml").write_text(f'[project]\nurls.Repository = "https://github.com/{old}"\n')
     (tmp_path / "README.md").write_text(f"badge {old} and {old}")
+    (tmp_path / "CITATION.cff").write_text(f"repository-code: https://github.com/{old}")
     path = write(tmp_path / "notebooks" / "01_a.ipynb", f"url = 'https://github.com/{old}'")
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata["coursekit"] = {"stamp": lessons.stamp(notebook, "01_a")}
@@ -168,7 +169,8 @@ def test_link_does_not_call_a_stale_lesson_current(tmp_path, monkeypatch):
     old = lessons.repository_slug()
     monkeypatch.setattr(lessons, "REPOSITORY", tmp_path)
     (tmp_path / "pyproject.toml").write_text(f'[project]\nurls.Repository = "https://github.com/{old}"\n')
-    (tmp_path / "README.md").write_text("")
+    for name in ("README.md", "CITATION.cff"):
+        (tmp_path / name).write_text("")
     path = write(tmp_path / "notebooks" / "01_a.ipynb", "1 + 1")
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata["coursekit"] = {"stamp": "of other code"}

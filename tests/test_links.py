@@ -1,0 +1,87 @@
+"""Whatever a page or a lesson points to inside this repository is there."""
+
+import re
+
+import pytest
+
+from tests import links
+
+PAGES = links.documents()
+FOLDERS = "|".join(["notebooks", "coursekit", "data", "tests", "docs", "benchmarks", r"\.github", r"\.ci"])
+ENDINGS = "py|md|ipynb|toml|txt|npz|yml|cff|mplstyle"
+MADE_WHILE_READING = {"lessonNN.py", "test_lessonNN.py", "NN_name.ipynb"}  # names of files yet to be written
+
+
+@pytest.fixture(params=PAGES)
+def page(request):
+    return request.param
+
+
+def test_every_kind_of_page_is_read():
+    assert {"README.md", "CONTRIBUTING.md", "data/README.md", "docs/reliability.md"} < PAGES.keys()
+    assert any(page.endswith(".ipynb") for page in PAGES)
+
+
+def test_links_inside_lead_to_a_file_and_its_anchor(page):
+    for link in links.links(PAGES[page]):
+        if target := links.inside(link, page):
+            path, anchor = target
+            assert (links.ROOT / path).exists(), link
+            assert not anchor or anchor in links.anchors(PAGES[path]), link
+
+
+def test_files_named_in_code_exist(page):
+    for text in links.code(PAGES[page]):
+        for path in re.findall(rf"(?<![\w./~-])(?:{FOLDERS})/[\w./*-]*", text):
+            named = path.rstrip(".")
+            assert "NN" in named or list(links.ROOT.glob(named)), named
+        if re.fullmatch(rf"[\w.-]+\.(?:{ENDINGS})", text) and text not in MADE_WHILE_READING:
+            assert [*links.ROOT.glob(text), *links.ROOT.glob(f"*/**/{text}")], text
+
+
+def test_commands_named_in_code_exist(page):
+    targets = re.findall(r"^([a-z-]+):", (links.ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for text in links.code(PAGES[page]):
+        assert set(re.findall(r"^make ([a-z-]+)", text, re.MULTILINE)) <= set(targets)
+        for module in re.findall(r"python -m (coursekit\S*|tests\S*)", text):
+            assert (links.ROOT / module.replace(".", "/")).with_suffix(".py").exists(), module
+
+
+def test_links_are_told_from_code():
+    text = "[a](one.md) `[b](two.md)` ![c](<three.png> \"title\") <https://four.org>\n```\n[d](five.md)\n```\n"
+    assert links.links(text) == ["one.md", "three.png", "https://four.org"]
+    assert links.code(text) == ["[d](five.md)", "[b](two.md)"]
+
+
+def test_a_badge_is_a_picture_in_a_link():
+    assert links.links("[![Open](https://a.org/b.svg)](https://c.org)") == ["https://a.org/b.svg", "https://c.org"]
+
+
+def test_anchors_are_those_of_github():
+    text = "# One · two\n## What's `x`?\n## [Linked](to.md)\n## Again\n## Again\n```\n# a comment\n```\n"
+    assert links.anchors(text) == {"one--two", "whats-x", "linked", "again", "again-1"}
+
+
+def test_addresses_of_this_repository_are_inside():
+    slug = links.lessons.repository_slug()
+    own = f"https://github.com/{slug}/blob/main/data/README.md#lhc-jets"
+    assert links.inside(own, "notebooks/03.ipynb") == ("data/README.md", "lhc-jets")
+    colab = f"https://colab.research.google.com/github/{slug}/blob/main/notebooks/03.ipynb"
+    assert links.inside(colab, "README.md") == ("notebooks/03.ipynb", "")
+    assert links.inside("../README.md#start", "docs/reliability.md") == ("README.md", "start")
+    assert links.inside("#start", "README.md") == ("README.md", "start")
+    assert links.inside("https://github.com/other/course/blob/main/README.md", "README.md") is None
+
+
+def test_external_links_are_listed_with_their_pages(capsys):
+    assert links.main([]) == 0
+    listed = capsys.readouterr().out
+    badge = next(line for line in listed.splitlines() if "colab-badge.svg" in line)
+    assert "README.md" in badge
+    assert "notebooks/01_linear_algebra.ipynb" in badge
+
+
+def test_a_link_that_cannot_be_reached_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(links, "external", lambda: {"http://127.0.0.1:9/": ["README.md"]})
+    assert links.main(["--try"]) == 1
+    assert "http://127.0.0.1:9/  <urlopen error" in capsys.readouterr().out

@@ -5,19 +5,17 @@ import sys
 import tomllib
 import zipfile
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
+from ruamel.yaml import YAML
 
 from coursekit import lessons
+from tests.colab.environment import REQUIREMENTS as COLAB_REQUIREMENTS
 
 PROJECT = tomllib.loads((lessons.REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 COURSE = (lessons.REPOSITORY / "requirements.txt").read_text(encoding="utf-8").splitlines()
 
-# What Google preinstalls, read off in August 2026
-COLAB = {
-    "torch": "2.11", "torchvision": "0.26", "numpy": "2.1.3", "ipywidgets": "7.7.1", "mlxtend": "0.23.4",
-}  # fmt: skip
+COLAB = COLAB_REQUIREMENTS.read_text(encoding="utf-8").splitlines()
 
 
 def requirements(lines) -> dict[str, Requirement]:
@@ -41,9 +39,28 @@ def test_every_requirement_has_a_lower_bound_and_a_reason():
             assert re.fullmatch(r"[\w-]+>=[\d.]+ +# \S.+", line), line
 
 
-@pytest.mark.parametrize(("name", "version"), COLAB.items())
-def test_colab_keeps_its_own(name, version):
-    assert requirements(PROJECT["dependencies"])[name].specifier.contains(Version(version))
+def test_colab_keeps_its_own():
+    package = requirements(PROJECT["dependencies"])
+    colab = requirements(line for line in COLAB if not line.startswith("#"))
+    assert set(package) - set(colab) == {"torchinfo"}
+    for name in package.keys() & colab:
+        for pinned in colab[name].specifier:
+            assert package[name].specifier.contains(Version(pinned.version)), name
+
+
+def test_every_extra_has_lower_bounds():
+    for extra in PROJECT["optional-dependencies"].values():
+        assert all(re.fullmatch(r"[\w-]+>=[\d.]+", requirement) for requirement in extra)
+
+
+def test_citation_says_what_the_project_says():
+    citation = YAML(typ="safe").load(lessons.REPOSITORY / "CITATION.cff")
+    readme = (lessons.REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert citation["version"] == PROJECT["version"]
+    assert citation["repository-code"] == PROJECT["urls"]["Repository"]
+    assert " AND ".join(citation["license"]) == PROJECT["license"]
+    assert citation["abstract"] == PROJECT["description"]
+    assert readme.startswith(f"# {citation['title']}\n")
 
 
 def test_wheel_carries_all_that_the_package_needs(tmp_path):

@@ -41,7 +41,7 @@ KERNEL_READY = f"""async () => {{
     await notebook.sessionContext.session.kernel.info;
 }}"""
 RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
-RUN_CELL = "() => window.jupyterapp.commands.execute('notebook:run-cell')"
+RUN_CELL = "() => { window.jupyterapp.commands.execute('notebook:run-cell'); }"  # does not wait for its end
 ALL_RUN = f"""() => {{
     {NOTEBOOK}
     const cells = notebook.content.widgets.map(cell => cell.model).filter(model => model.type === 'code');
@@ -50,6 +50,7 @@ ALL_RUN = f"""() => {{
     return cells.every(cell => cell.executionCount) || cells.some(cell => failed(cell) && !announced(cell));
 }}"""
 KERNEL_IDLE = f"() => {{ {NOTEBOOK} return notebook.sessionContext.session.kernel.status === 'idle'; }}"
+SHUT_DOWN = f"() => {{ {NOTEBOOK} return notebook.sessionContext.shutdown(); }}"
 SAVED = f"() => {{ {NOTEBOOK} return notebook.content.model.toJSON(); }}"
 SHOW = f"""async number => {{
     {NOTEBOOK}
@@ -166,17 +167,23 @@ def lesson(request, jupyterlab, browser):
     opened = LessonPage(page, request.param)
     opened.run_all()
     yield opened
+    page.evaluate(SHUT_DOWN)
     page.close()
 
 
 def first_with_a_mistake(lesson):
-    """Return number, exercise and a wrong solution of the first cell in which a function is asked."""
+    """Return number, exercise and a wrong solution of the first cell that asks for a function.
+
+    The wrong solution is one that can be typed as it is: beyond modules, it uses nothing from its surroundings.
+    """
     module = importlib.import_module(f"coursekit.exercises.lesson{lesson.name[:2]}")
     for number, cell in enumerate(lesson.cells):
         exercise = module.lesson.exercises.get(cell.metadata.get("exercise"))
-        if isinstance(exercise, CodeExercise):
-            return number, exercise, exercise.mistakes[0]
-    raise AssertionError(f"{lesson.name} asks for no code")
+        for mistake in getattr(exercise, "mistakes", []):
+            used = inspect.getclosurevars(mistake.attempt) if inspect.isfunction(mistake.attempt) else None
+            if used and not used.nonlocals and all(map(inspect.ismodule, used.globals.values())):
+                return number, exercise, mistake
+    raise AssertionError(f"{lesson.name} asks for no function")
 
 
 def with_mistake(cell: str, exercise: CodeExercise, mistake) -> str:
@@ -186,6 +193,10 @@ def with_mistake(cell: str, exercise: CodeExercise, mistake) -> str:
     code = "\n".join(lines[definition:]).replace("def _(", f"def {exercise.name}(", 1)
     (stub,) = [node for node in ast.parse(cell).body if getattr(node, "name", None) == exercise.name]
     return replace_lines(cell, stub, code)
+
+
+def has_sliders(cell) -> bool:
+    return cell.cell_type == "code" and "\ninteract(" in cell.source
 
 
 def outputs(cell) -> list[dict]:
@@ -218,17 +229,22 @@ def test_every_figure_is_drawn(lesson):
         assert figure.evaluate("image => image.complete && image.naturalWidth > 100")
 
 
-def test_every_progress_bar_is_drawn_and_full(lesson):
-    for number in numbers_showing(lesson, "application/vnd.jupyter.widget-view+json"):
-        cell = lesson.show(number)
-        cell.locator(".jupyter-widgets").first.wait_for()
-        for bar in cell.locator(".widget-hprogress .progress-bar").all():
-            assert "100%" in bar.get_attribute("style"), f"cell {number}"
+def test_a_progress_bar_moves_while_training_and_is_gone_afterwards(lesson):
+    bars = numbers_showing(lesson, "application/vnd.jupyter.widget-view+json")
+    trainings = [number for number in bars if not has_sliders(lesson.cells[number])]
+    for number in trainings[:1]:
+        bar = lesson.show(number).locator(".widget-hprogress")
+        expect(bar).to_be_hidden()
+        lesson.page.evaluate(RUN_CELL)
+        bar.wait_for()
+        lesson.picture("progress")
+        expect(bar).to_be_hidden(timeout=RUN_ALL_LIMIT_MS)
+        lesson.page.wait_for_function(KERNEL_IDLE)
 
 
 def test_every_slider_redraws_its_figure(lesson):
     for number, stored in enumerate(lesson.cells):
-        if stored.cell_type == "code" and "\ninteract(" in stored.source:
+        if has_sliders(stored):
             cell = lesson.show(number)
             for slider in cell.get_by_role("slider").all():
                 figure = cell.locator(".widget-output img")
@@ -236,10 +252,13 @@ def test_every_slider_redraws_its_figure(lesson):
                 for _ in range(3):
                     slider.press("ArrowRight")
                 expect(figure).not_to_have_attribute("src", before)
+            lesson.page.wait_for_function(KERNEL_IDLE)  # three steps, three figures
             lesson.picture("slider")
 
 
 def test_blank_exercises_are_not_attempted_and_say_so(lesson):
+    lesson.show(0)
+    lesson.picture("top")
     names = []
     for number, stored in enumerate(lesson.cells):
         if name := stored.metadata.get("exercise"):

@@ -27,7 +27,18 @@ def main(arguments: list[str] | None = None) -> int:
     shutil.rmtree(options.destination, ignore_errors=True)
     stage(DOCS, options.notebooks, source)
     status = build_main(
-        ["-q", "-n", "-W", "--keep-going", "-j", "2", "-c", str(DOCS), "-d", str(options.destination / "doctrees")]
+        [
+            "-q",
+            "-n",
+            "-W",
+            "--keep-going",
+            "-j",
+            "2",
+            "-c",
+            str(DOCS),
+            "-d",
+            str(options.destination / "doctrees"),
+        ]
         + [str(source), str(html)]
     )
     if status == 0:

@@ -48,13 +48,16 @@ def test_commands_named_in_code_exist(page):
 
 
 def test_links_are_told_from_code():
-    text = "[a](one.md) `[b](two.md)` ![c](<three.png> \"title\") <https://four.org>\n```\n[d](five.md)\n```\n"
+    text = '[a](one.md) `[b](two.md)` ![c](<three.png> "title") <https://four.org>\n```\n[d](five.md)\n```\n'
     assert links.links(text) == ["one.md", "three.png", "https://four.org"]
     assert links.code(text) == ["[d](five.md)", "[b](two.md)"]
 
 
 def test_a_badge_is_a_picture_in_a_link():
-    assert links.links("[![Open](https://a.org/b.svg)](https://c.org)") == ["https://a.org/b.svg", "https://c.org"]
+    assert links.links("[![Open](https://a.org/b.svg)](https://c.org)") == [
+        "https://a.org/b.svg",
+        "https://c.org",
+    ]
 
 
 def test_anchors_are_those_of_github():

@@ -150,7 +150,9 @@ def test_every_picture_has_words(pages):
 def test_figures_of_a_lesson_are_described_each_in_its_own_words(path, pages):
     described = [picture["alt"] for picture in pages[f"lessons/{path.stem}.html"].pictures]
     notebook = nbformat.read(path, as_version=4)
-    figures = sum("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
+    figures = sum(
+        "image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])
+    )
     assert len(described) == figures
     assert len(set(described)) >= figures - 1  # a cell may show two figures
     assert min(map(len, described)) > 60
@@ -161,7 +163,9 @@ def test_figure_is_described_by_headline_labels_and_the_sentence_below():
     picture = nbformat.v4.new_output("display_data", {"image/png": ""})
     notebook.cells = [
         nbformat.v4.new_markdown_cell("## 2 · The *slope*"),
-        nbformat.v4.new_code_cell('ax.set(xlabel="step $h$", ylabel="error")\nax.set_title(f"{n}")', outputs=[picture]),
+        nbformat.v4.new_code_cell(
+            'ax.set(xlabel="step $h$", ylabel="error")\nax.set_title(f"{n}")', outputs=[picture]
+        ),
         nbformat.v4.new_markdown_cell("Every curve has a minimum. Then it rises. More."),
     ]
     (text,) = alt_texts.describe_figures(notebook).values()
@@ -191,7 +195,10 @@ def test_lesson_that_joins_or_leaves_needs_no_edit_of_the_site(tmp_path):
 def test_mark_for_a_headline_becomes_a_link_and_a_lost_headline_an_error():
     lesson = Lesson(lessons.REPOSITORY / "notebooks" / "03_dnn_mnist.ipynb")
     linked = terms.with_lesson_links("[[3#Exercise 1 · Counting (3 minutes)]]", [lesson])
-    assert linked == "[lesson 3, Exercise 1 · Counting](/lessons/03_dnn_mnist.ipynb#exercise-1--counting-3-minutes)"
+    assert (
+        linked
+        == "[lesson 3, Exercise 1 · Counting](/lessons/03_dnn_mnist.ipynb#exercise-1--counting-3-minutes)"
+    )
     with pytest.raises(ValueError, match="has no headline 'Lost'"):
         terms.with_lesson_links("[[3#Lost]]", [lesson])
 

@@ -123,7 +123,10 @@ def test_the_weekly_report_waits_for_every_other_job():
 
 
 def test_constraints_are_the_lower_bounds():
-    project = {"dependencies": ["torch>=2.6", "numpy >= 2.0"], "optional-dependencies": {"test": ["pytest>=8"]}}
+    project = {
+        "dependencies": ["torch>=2.6", "numpy >= 2.0"],
+        "optional-dependencies": {"test": ["pytest>=8"]},
+    }
     assert oldest.constraints(project) == ["torch==2.6", "numpy==2.0", "pytest==8"]
 
 

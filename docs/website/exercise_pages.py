@@ -50,7 +50,9 @@ def _entry(prompt: Prompt, exercise: Exercise) -> str:
         f"## {prompt.number} · {prompt.title}",
         f"`{exercise.usage}` · {minutes}, {place}",
         _question(prompt.text),
-        _folded("Mistakes it names", _answers(exercise) if isinstance(exercise, Quiz) else _mistakes(exercise)),
+        _folded(
+            "Mistakes it names", _answers(exercise) if isinstance(exercise, Quiz) else _mistakes(exercise)
+        ),
         _folded("Hints", "\n".join(f"1. {escaped(hint)}" for hint in exercise.all_hints)),
         _folded("Solution", f"```python\n{_solution(exercise)}\n```"),
     ]
@@ -89,7 +91,9 @@ def _folded(title: str, body: str) -> str:
 def escaped(sentence: str) -> str:
     """Return a sentence in which only `quoted code` is markup."""
     parts = re.split(r"(`[^`]+`)", sentence)
-    return "".join(part if part.startswith("`") else re.sub(r"([*_<>\[\]$|\\~])", r"\\\1", part) for part in parts)
+    return "".join(
+        part if part.startswith("`") else re.sub(r"([*_<>\[\]$|\\~])", r"\\\1", part) for part in parts
+    )
 
 
 def timing(lessons: list[Lesson]) -> str:

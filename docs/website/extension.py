@@ -11,8 +11,10 @@ from website.alt_texts import describe_figures
 from website.lessons import Lesson
 
 # The theme's icons are a script of 1.5 MB; course.css draws the dozen we see.
-_ICON_SCRIPT = re.compile(r'\s*<script[^>]*scripts/fontawesome\.js[^>]*></script>')
-_SEARCH_SCRIPTS = re.compile(r'\s*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>')
+_ICON_SCRIPT = re.compile(r"\s*<script[^>]*scripts/fontawesome\.js[^>]*></script>")
+_SEARCH_SCRIPTS = re.compile(
+    r'\s*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>'
+)
 
 
 class FigureTexts(SphinxPostTransform):

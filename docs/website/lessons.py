@@ -171,10 +171,20 @@ def _prompt(name: str, source: str) -> Prompt:
     heading = re.search(r"^### Exercise (\d+) · (.+) \((.*?)(\d+) minutes?\)$", source, re.MULTILINE)
     minutes = int(heading[4])
     text = source[heading.end() :].strip()
-    return Prompt(name, int(heading[1]), heading[2], minutes, "home" in heading[3] or minutes > IN_CLASS, text)
+    return Prompt(
+        name, int(heading[1]), heading[2], minutes, "home" in heading[3] or minutes > IN_CLASS, text
+    )
 
 
-_SPOKEN = {r"\dagger": "†", r"\top": "ᵀ", r"\cdot": "·", r"\le": "≤", r"\ge": "≥", r"\times": "×", r"\sqrt": "√"}
+_SPOKEN = {
+    r"\dagger": "†",
+    r"\top": "ᵀ",
+    r"\cdot": "·",
+    r"\le": "≤",
+    r"\ge": "≥",
+    r"\times": "×",
+    r"\sqrt": "√",
+}
 _SPOKEN |= {
     rf"\{name}": letter
     for name, letter in zip(

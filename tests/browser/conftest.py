@@ -22,7 +22,9 @@ def chromium() -> str:
     for name in (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"):
         if found := shutil.which(name):
             return found
-    pytest.exit("No chromium: `apt-get install chromium`, or put the path of one into $CHROMIUM.", returncode=1)
+    pytest.exit(
+        "No chromium: `apt-get install chromium`, or put the path of one into $CHROMIUM.", returncode=1
+    )
 
 
 @pytest.fixture(scope="session")

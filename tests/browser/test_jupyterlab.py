@@ -129,7 +129,9 @@ class LessonPage:
     def run_all(self) -> None:
         """Press Run All Cells and wait until the last one is done."""
         self.page.evaluate(RUN_ALL)
-        self.page.wait_for_function(ALL_RUN, timeout=RUN_ALL_LIMIT_MS)  # the command returns at the first error
+        self.page.wait_for_function(
+            ALL_RUN, timeout=RUN_ALL_LIMIT_MS
+        )  # the command returns at the first error
         self.page.wait_for_function(KERNEL_IDLE)
         self.saved = self.page.evaluate(SAVED)["cells"]
 

@@ -16,18 +16,33 @@ import torch.nn.functional as F
 from coursekit import data, lessons
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason='needs pip install -e ".[browser]"')
-axe_api = pytest.importorskip("axe_playwright_python.sync_playwright", reason='needs pip install -e ".[browser]"')
+axe_api = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason='needs pip install -e ".[browser]"'
+)
 pytest.importorskip("sphinx_book_theme", reason='the site needs its tools: pip install -e ".[docs]"')
 
 DOCS = lessons.REPOSITORY / "docs"
 CHROMIUM = next(
-    (found for name in (os.environ.get("CHROMIUM", ""), "chromium", "google-chrome") if (found := shutil.which(name))),
+    (
+        found
+        for name in (os.environ.get("CHROMIUM", ""), "chromium", "google-chrome")
+        if (found := shutil.which(name))
+    ),
     None,
 )
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: install one, or name it in $CHROMIUM")
 
 LESSON, EXERCISES = "lessons/03_dnn_mnist.html", "exercises/03_dnn_mnist.html"
-PAGES = ["index.html", LESSON, EXERCISES, "glossary.html", "teaching.html", "api/train.html", "data.html", "search.html"]
+PAGES = [
+    "index.html",
+    LESSON,
+    EXERCISES,
+    "glossary.html",
+    "teaching.html",
+    "api/train.html",
+    "data.html",
+    "search.html",
+]
 WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 DIGITS, FLOOR = 500, 0.97
 LIMIT_MS = 10
@@ -92,7 +107,10 @@ def visit(browser, site):
         page.requested, page.errors = [], []
         page.on("request", lambda request: page.requested.append(request.url))
         page.on("requestfailed", lambda request: page.errors.append(f"failed: {request.url}"))
-        page.on("response", lambda response: response.ok or page.errors.append(f"{response.status} {response.url}"))
+        page.on(
+            "response",
+            lambda response: response.ok or page.errors.append(f"{response.status} {response.url}"),
+        )
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         page.goto(address + name, wait_until="networkidle")
         return page
@@ -124,7 +142,9 @@ def torch_logits(x):
     weights, at = {}, end
     for name, shape in json.loads(contents[4:end])["weights"]:
         size = 2 * torch.Size(shape).numel()
-        weights[name] = torch.frombuffer(bytearray(contents[at : at + size]), dtype=torch.float16).float().view(shape)
+        weights[name] = (
+            torch.frombuffer(bytearray(contents[at : at + size]), dtype=torch.float16).float().view(shape)
+        )
         at += size
     for layer in ("0", "3"):
         x = F.max_pool2d(F.conv2d(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"]).relu(), 2)
@@ -164,7 +184,9 @@ def test_pad_reads_test_digits(visit, test_digits):
 def test_pad_reads_digits_of_any_size_anywhere(visit, test_digits):
     random = torch.Generator().manual_seed(0)
     sides = torch.randint(120, 340, (DIGITS,), generator=random)
-    corners = (torch.rand(DIGITS, 2, generator=random) * (280 - 0.7 * sides[:, None]) - 0.15 * sides[:, None]).long()
+    corners = (
+        torch.rand(DIGITS, 2, generator=random) * (280 - 0.7 * sides[:, None]) - 0.15 * sides[:, None]
+    ).long()
     places = torch.cat([corners, sides[:, None]], dim=1).tolist()
     right = share_read_right(visit("index.html"), test_digits, places)
     print(f"{right:.3f} of {DIGITS} test digits, moved and scaled")
@@ -298,10 +320,14 @@ def test_formulas_are_typeset_and_fit_their_column(visit):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["index.html", LESSON, EXERCISES, "glossary.html", "teaching.html", "api/train.html"])
+@pytest.mark.parametrize(
+    "name", ["index.html", LESSON, EXERCISES, "glossary.html", "teaching.html", "api/train.html"]
+)
 def test_axe_finds_nothing(name, theme, visit):
     page = visit(name, color_scheme=theme)
     page.wait_for_timeout(300)  # the theme fades its colours in
     page.evaluate("document.querySelectorAll('details').forEach((box) => { box.open = true; })")
     found = axe_api.Axe().run(page, options=WCAG).response["violations"]
-    assert [(one["id"], one["impact"], [node["html"][:160] for node in one["nodes"][:3]]) for one in found] == []
+    assert [
+        (one["id"], one["impact"], [node["html"][:160] for node in one["nodes"][:3]]) for one in found
+    ] == []

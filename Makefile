@@ -8,7 +8,7 @@ COLAB_VENV ?= .venv-colab
 LESSONS = $(sort $(wildcard notebooks/*.ipynb))
 
 .DEFAULT_GOAL := help
-.PHONY: help course lab test test-full test-browser test-cuda colab solved notebooks link links bench lint clean
+.PHONY: help course lab test test-full test-browser test-cuda colab solved notebooks link links site bench lint clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -28,7 +28,7 @@ test: $(READY) solved  ## lint, unit and structure tests, every lesson executed 
 test-full: $(READY)  ## every lesson executed on the full data (set COURSEKIT_DATA, or be online)
 	COURSEKIT_SOURCE=full $(PYTEST) notebooks
 
-test-browser: $(READY) build/.browser  ## every lesson in JupyterLab in a browser (needs chromium: apt-get install chromium)
+test-browser: $(READY) build/.browser  ## the website, and every lesson in JupyterLab, in a browser (needs chromium: apt-get install chromium)
 	$(BY_LESSON) tests/browser
 
 test-cuda: $(READY)  ## every lesson on a machine with a CUDA device
@@ -54,6 +54,9 @@ notebooks: $(READY)  ## re-run the lessons on sample and full data and store the
 link: $(READY)  ## point badges and setup cells at a fork: make link REPO=owner/name
 	$(BIN)/python -m coursekit.lessons link $(REPO)
 
+site: build/.docs  ## build the website, offline, to build/site/html/index.html
+	$(BIN)/python docs/build.py
+
 links: $(READY)  ## list the links that lead elsewhere; with TRY=1 open them and list those out of reach
 	$(BIN)/python -m tests.links $(if $(TRY),--try)
 
@@ -76,8 +79,12 @@ $(READY): pyproject.toml requirements.txt $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e ".[test]"
 	@mkdir -p build && touch $@
 
-build/.browser: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[browser,docs]"
+build/.docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	@touch $@
+
+build/.browser: build/.docs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[browser]"
 	@touch $@
 
 $(COLAB_VENV)/ready: tests/colab/requirements.txt | $(READY)

@@ -68,7 +68,9 @@ def jupyterlab(home: Path) -> Iterator[str]:
     log = home / "log.txt"
     with (
         log.open("w") as written,
-        subprocess.Popen(command, env=_surroundings(home), stdout=written, stderr=subprocess.STDOUT) as server,
+        subprocess.Popen(
+            command, env=_surroundings(home), stdout=written, stderr=subprocess.STDOUT
+        ) as server,
     ):
         try:
             _await_answer(f"http://127.0.0.1:{port}/api/status", server, log)

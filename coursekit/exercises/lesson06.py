@@ -1,0 +1,1230 @@
+"""The exercises of lesson 6, Autoencoders and variational autoencoders: solutions, classic mistakes, hints."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coursekit.exercises.core import Lesson, normal
+from coursekit.exercises.questions import Question
+
+lesson = Lesson("Lesson 6")
+report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
+
+
+# Section 1: PCA is an autoencoder ----------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([[4.0, 3.0], [-4.0, -3.0], [0.6, -0.8], [-0.6, 0.8]]), 1),
+        (torch.tensor([[5.0, 1.0], [5.0, 3.0], [6.0, 2.0]]), 1),
+        (normal(7, 4) + 3, 2),
+        (normal(20, 5, seed=1, dtype=torch.float64) * torch.tensor([1.0, 5.0, 2.0, 1.0, 3.0]) - 1, 2),
+        (normal(6, 9, seed=2, dtype=torch.float64), 1),
+        (normal(9, 3, seed=3, dtype=torch.float64) + 1, 0),
+        (normal(9, 3, seed=4, dtype=torch.float64) + 1, 3),
+    ],
+    hints=[
+        "The best code holds the first k principal components of the centred data. What is lost is all the others.",
+        "The sum of the squared singular values of the centred data is its summed squared length. Which of them are "
+        "lost?",
+        "`torch.linalg.svdvals(x - x.mean(dim=0))` gives the singular values, largest first.",
+    ],
+)
+def linear_autoencoder_error(x, k):
+    """Return the smallest error that a linear autoencoder with a code of k numbers can have.
+
+    x (N, D) holds the examples in rows. The error is |x − x̂|², summed over the D numbers of an
+    example and averaged over the N examples. Encoder and decoder may add constants, so the mean
+    of the data costs nothing.
+    """
+    singular_values = torch.linalg.svdvals(x - x.mean(dim=0))
+    return singular_values[k:].square().sum() / len(x)
+
+
+@linear_autoencoder_error.mistake(
+    "The data are not centred. The decoder can add the mean for nothing, so subtract `x.mean(dim=0)` first."
+)
+def _(x, k):
+    return torch.linalg.svdvals(x)[k:].square().sum() / len(x)
+
+
+@linear_autoencoder_error.mistake(
+    "These k components are the ones that are kept. The error is what all the others hold: `[k:]`."
+)
+def _(x, k):
+    return torch.linalg.svdvals(x - x.mean(dim=0))[:k].square().sum() / len(x)
+
+
+@linear_autoencoder_error.mistake(
+    "The smallest components were kept. `eigh` and `eigvalsh` sort upwards: the k largest stand at the end."
+)
+def _(x, k):
+    values = torch.linalg.eigvalsh((x - x.mean(dim=0)).T @ (x - x.mean(dim=0)))
+    return values[k:].sum() / len(x)
+
+
+@linear_autoencoder_error.mistake(
+    "The singular values have to be squared: a squared length is the sum of their squares."
+)
+def _(x, k):
+    return torch.linalg.svdvals(x - x.mean(dim=0))[k:].sum() / len(x)
+
+
+@linear_autoencoder_error.mistake(
+    "N − 1 belongs to the variance. The error is averaged over the examples: divide by N."
+)
+def _(x, k):
+    return torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().sum() / (len(x) - 1)
+
+
+@linear_autoencoder_error.mistake(
+    "This is the mean over examples and numbers. Average over the N examples only, the D numbers are summed."
+)
+def _(x, k):
+    return torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().sum() / x.numel()
+
+
+@linear_autoencoder_error.mistake(
+    "This is the sum over all examples. Divide by their number, `len(x)`, for the mean."
+)
+def _(x, k):
+    return torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().sum()
+
+
+@linear_autoencoder_error.mistake(
+    "This is the share of the variance that is lost, from 0 to 1. The lost squared length itself is asked."
+)
+def _(x, k):
+    values = torch.linalg.svdvals(x - x.mean(dim=0)).square()
+    return values[k:].sum() / values.sum()
+
+
+@linear_autoencoder_error.mistake(
+    "Each number has its mean over the examples, `x.mean(dim=0)`. Here every example lost its own mean."
+)
+def _(x, k):
+    return torch.linalg.svdvals(x - x.mean(dim=1, keepdim=True))[k:].square().sum() / len(x)
+
+
+@linear_autoencoder_error.mistake(
+    "One mean for all numbers together does not centre them. Each has its own: `x.mean(dim=0)`."
+)
+def _(x, k):
+    return torch.linalg.svdvals(x - x.mean())[k:].square().sum() / len(x)
+
+
+@linear_autoencoder_error.mistake("This is the root of the error. The squared error is asked.")
+def _(x, k):
+    return (torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().sum() / len(x)).sqrt()
+
+
+@linear_autoencoder_error.mistake(
+    "Only one component is counted as lost. All from number k on are: `[k:]`, not `[k]`."
+)
+def _(x, k):
+    return torch.linalg.svdvals(x - x.mean(dim=0))[k].square() / len(x)
+
+
+# Section 2: an autoencoder that bends ------------------------------------------------------------------------
+
+
+def _pictures(count, height, width, seed, dtype=torch.float32):
+    return torch.rand(
+        count, 1, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    ).to(dtype)
+
+
+def _small_autoencoder(count, height, width, code, seed, dtype=torch.float32):
+    """Pictures and the weights for them: x, W1, b1, W2, b2."""
+    pixels = height * width
+    return (
+        _pictures(count, height, width, seed, dtype),
+        normal(code, pixels, seed=seed + 1, dtype=dtype),
+        normal(code, seed=seed + 2, dtype=dtype),
+        normal(pixels, code, seed=seed + 3, dtype=dtype),
+        normal(pixels, seed=seed + 4, dtype=dtype),
+    )
+
+
+@lesson.exercise(
+    cases=[
+        _small_autoencoder(1, 1, 2, 1, seed=0),
+        _small_autoencoder(2, 2, 2, 2, seed=10),
+        _small_autoencoder(4, 2, 2, 4, seed=20),
+        _small_autoencoder(3, 4, 3, 5, seed=30, dtype=torch.float64),
+    ],
+    returns=("the codes", "the reconstructions"),
+    hints=[
+        "Two affine maps, as in lesson 3: `x.flatten(1) @ W1.T + b1` gives the codes.",
+        "A pixel lies between 0 and 1. Which bend maps every number there, and lets the gradient through?",
+        "`torch.sigmoid(z @ W2.T + b2)` is flat, (N, H·W). `.view_as(x)` gives it the shape of the pictures.",
+    ],
+)
+def encode_decode(x, W1, b1, W2, b2):
+    """Return the codes (N, K) and the reconstructions (N, 1, H, W) of pictures x (N, 1, H, W) in [0, 1].
+
+    The encoder is one affine map, W1 (K, H·W) and b1 (K,). A code number may have any size and
+    sign. The decoder is an affine map too, W2 (H·W, K) and b2 (H·W,), followed by a sigmoid.
+    """
+    z = x.flatten(1) @ W1.T + b1  # (N, H·W) -> (N, K)
+    return z, torch.sigmoid(z @ W2.T + b2).view_as(x)
+
+
+@encode_decode.mistake(
+    "The last bend is missing: the reconstruction can leave the range of the pixels, 0 to 1. End in a sigmoid."
+)
+def _(x, W1, b1, W2, b2):
+    z = x.flatten(1) @ W1.T + b1
+    return z, (z @ W2.T + b2).view_as(x)
+
+
+@encode_decode.mistake("ReLU has no upper limit, but no pixel exceeds 1. End in a sigmoid.")
+def _(x, W1, b1, W2, b2):
+    z = x.flatten(1) @ W1.T + b1
+    return z, F.relu(z @ W2.T + b2).view_as(x)
+
+
+@encode_decode.mistake("tanh ranges from −1 to 1, the pixels from 0 to 1. The sigmoid has their range.")
+def _(x, W1, b1, W2, b2):
+    z = x.flatten(1) @ W1.T + b1
+    return z, torch.tanh(z @ W2.T + b2).view_as(x)
+
+
+@encode_decode.mistake(
+    "Cut off at 0 and 1, a pixel that is out of range gets no gradient and never comes back. Take a sigmoid."
+)
+def _(x, W1, b1, W2, b2):
+    z = x.flatten(1) @ W1.T + b1
+    return z, (z @ W2.T + b2).clamp(0, 1).view_as(x)
+
+
+@encode_decode.mistake(
+    "A softmax makes the pixels of a picture sum to one, as if only one could be inked. Each has a sigmoid of its own."
+)
+def _(x, W1, b1, W2, b2):
+    z = x.flatten(1) @ W1.T + b1
+    return z, torch.softmax(z @ W2.T + b2, dim=1).view_as(x)
+
+
+@encode_decode.mistake(
+    "No bend on the code: its numbers are no pixels and may have any size and sign. The sigmoid belongs at the end."
+)
+def _(x, W1, b1, W2, b2):
+    z = torch.sigmoid(x.flatten(1) @ W1.T + b1)
+    return z, torch.sigmoid(z @ W2.T + b2).view_as(x)
+
+
+@encode_decode.mistake("ReLU on the code throws away every negative number in it. The code has no bend.")
+def _(x, W1, b1, W2, b2):
+    z = F.relu(x.flatten(1) @ W1.T + b1)
+    return z, torch.sigmoid(z @ W2.T + b2).view_as(x)
+
+
+@encode_decode.mistake("tanh squeezes the code into −1 to 1. The code has no bend.")
+def _(x, W1, b1, W2, b2):
+    z = torch.tanh(x.flatten(1) @ W1.T + b1)
+    return z, torch.sigmoid(z @ W2.T + b2).view_as(x)
+
+
+@encode_decode.mistake(
+    "The reconstruction is still flat. Give it the shape of the pictures back: `.view_as(x)`."
+)
+def _(x, W1, b1, W2, b2):
+    z = x.flatten(1) @ W1.T + b1
+    return z, torch.sigmoid(z @ W2.T + b2)
+
+
+@encode_decode.mistake("First the codes, then the reconstructions.")
+def _(x, W1, b1, W2, b2):
+    z = x.flatten(1) @ W1.T + b1
+    return torch.sigmoid(z @ W2.T + b2).view_as(x), z
+
+
+@encode_decode.mistake("The biases are forgotten: add b1 in the encoder and b2 in the decoder.")
+def _(x, W1, b1, W2, b2):
+    z = x.flatten(1) @ W1.T
+    return z, torch.sigmoid(z @ W2.T).view_as(x)
+
+
+@encode_decode.mistake(
+    "A matrix product takes the pictures as rows of numbers: flatten them first, `x.flatten(1)`."
+)
+def _(x, W1, b1, W2, b2):
+    z = x @ W1.T + b1
+    return z, torch.sigmoid(z @ W2.T + b2)
+
+
+# Section 3: denoising ----------------------------------------------------------------------------------------
+
+
+def _facts_about_noise(add_noise, x, sigma):
+    """What can be said about the noise whatever the random numbers were."""
+    before = x.clone()
+    noisy = add_noise(x, sigma)
+    if not isinstance(noisy, Tensor) or noisy.shape != x.shape:
+        return noisy
+    change = (noisy - before).detach()
+    facts = {"the values stay from 0 to 1": bool(((noisy >= 0) & (noisy <= 1)).all())}
+    if sigma == 0:
+        return facts | {"with sigma = 0 nothing changes": bool(change.abs().max() < 1e-6)}
+    grey = change[before == 0.5]
+    if not len(grey):
+        return facts | {
+            "white and black pixels are changed as well": bool((change != 0).float().mean() > 0.3)
+        }
+    spread = float(grey.std(correction=0) / sigma)
+    within = float(((grey - grey.mean()).abs() < grey.std(correction=0)).float().mean())
+    again = add_noise(before.clone(), sigma)
+    return facts | {
+        "the deviation of the noise": "sigma" if 0.95 < spread < 1.05 else f"about {spread:.1g} sigma",
+        "the mean of the noise is 0": bool(grey.mean().abs() < 0.05 * sigma),
+        "each picture has its own noise": bool((change - change[:1]).abs().max() > 1e-6),
+        "each pixel has its own noise": bool((change - change[..., :1, :1]).abs().max() > 1e-6),
+        "the noise is Gaussian: 68 % of it within one deviation": bool(0.66 < within < 0.70),
+        "a second call draws other noise": bool((again - noisy).abs().max() > 1e-6),
+    }
+
+
+@lesson.exercise(
+    observe=_facts_about_noise,
+    cases=[
+        (torch.full((60, 1, 28, 28), 0.5), 0.1),
+        (torch.full((60, 1, 20, 20), 0.5, dtype=torch.float64), 0.05),
+        ((_pictures(20, 28, 28, seed=5) > 0.8).float(), 0.3),
+        (_pictures(3, 4, 4, seed=6), 0.0),
+    ],
+    hints=[
+        "`torch.randn_like(x)` gives standard normal numbers in the shape, type and place of x. How do they get the "
+        "deviation sigma?",
+        "Grey values outside 0 to 1 do not exist: `.clamp(0, 1)` at the end.",
+    ],
+)
+def add_noise(x, sigma):
+    """Return the pictures x with Gaussian noise of standard deviation sigma on every pixel.
+
+    x (N, 1, H, W) lies between 0 and 1, and so does the result: what would leave the range is
+    set to its end. x itself stays as it was.
+    """
+    return (x + sigma * torch.randn_like(x)).clamp(0, 1)
+
+
+@add_noise.mistake("Some values have left the range of grey values, 0 to 1: end with `.clamp(0, 1)`.")
+def _(x, sigma):
+    return x + sigma * torch.randn_like(x)
+
+
+@add_noise.mistake(
+    "`torch.rand` gives numbers from 0 to 1, which only add ink. Gaussian noise comes from `torch.randn_like`."
+)
+def _(x, sigma):
+    return (x + sigma * torch.rand_like(x)).clamp(0, 1)
+
+
+@add_noise.mistake("This noise is uniform. Gaussian noise comes from `torch.randn_like`.")
+def _(x, sigma):
+    return (x + sigma * 12**0.5 * (torch.rand_like(x) - 0.5)).clamp(0, 1)
+
+
+@add_noise.mistake("All pictures got the same noise. Draw in the shape of the whole batch, `x.shape`.")
+def _(x, sigma):
+    return (x + sigma * torch.randn(x.shape[1:], dtype=x.dtype)).clamp(0, 1)
+
+
+@add_noise.mistake("One number per picture makes it lighter or darker. Draw a number for every pixel.")
+def _(x, sigma):
+    return (x + sigma * torch.randn(len(x), 1, 1, 1, dtype=x.dtype)).clamp(0, 1)
+
+
+@add_noise.mistake("One random number was added to all pixels of all pictures. Draw one for each.")
+def _(x, sigma):
+    return (x + sigma * torch.randn((), dtype=x.dtype)).clamp(0, 1)
+
+
+@add_noise.mistake("The noise was multiplied by the variance, sigma². Its standard deviation is sigma.")
+def _(x, sigma):
+    return (x + sigma**2 * torch.randn_like(x)).clamp(0, 1)
+
+
+@add_noise.mistake("The noise was multiplied by the root of sigma. sigma is the standard deviation already.")
+def _(x, sigma):
+    return (x + sigma**0.5 * torch.randn_like(x)).clamp(0, 1)
+
+
+@add_noise.mistake("Noise in proportion to the ink leaves the paper clean. Add it, whatever the pixel holds.")
+def _(x, sigma):
+    return (x * (1 + sigma * torch.randn_like(x))).clamp(0, 1)
+
+
+@add_noise.mistake("This noise has the deviation 1, whatever sigma is: multiply it by sigma.")
+def _(x, sigma):
+    return (x + torch.randn_like(x)).clamp(0, 1)
+
+
+@add_noise.mistake("Only the noise came back. Add it to the pictures.")
+def _(x, sigma):
+    return (sigma * torch.randn_like(x)).clamp(0, 1)
+
+
+@add_noise.mistake(
+    "Every call draws the same noise, because the seed is set inside. The network would learn that one by heart."
+)
+def _(x, sigma):
+    torch.manual_seed(0)
+    return (x + sigma * torch.randn_like(x)).clamp(0, 1)
+
+
+# Section 4: anomalies ----------------------------------------------------------------------------------------
+
+
+hardest_digit = lesson.prediction(
+    "hardest_digit",
+    Question(
+        1,
+        "A stroke is a part of nearly every digit, so a network that never saw a 1 draws it well. And little ink "
+        "can only make little error.",
+        {
+            0: "A ring of that size occurs in no other digit. It is among the easier ones.",
+            8: "It has a lot of ink and two loops. Which digit is easy to draw for whoever can draw the others?",
+            4: "It resembles the 9, which helps it to hide. One digit hides better: think of the ink.",
+            9: "It hides behind 4 and 7. One digit hides better still: think of the ink.",
+            7: "A good guess, it is a 9 without its loop. One digit has even less that the others lack.",
+            2: "It has a curve and a foot like no other digit, and is found easily.",
+        },
+    ),
+    hints=[
+        "The score is the squared error, summed over the pixels. Which digit has the fewest inked pixels?",
+        "Which digit is contained in many of the others?",
+    ],
+)
+
+
+class _Half(nn.Module):
+    """A model that gives back half of its input; in train mode, nothing."""
+
+    def forward(self, x):
+        return 0 * x if self.training else x / 2
+
+    def __repr__(self):
+        return "a model that gives back x / 2 in eval mode, and 0 in train mode"
+
+
+class _Shift(_Half):
+    """A model that adds 1 to every second number, and takes 1 from the others; in train mode, nothing."""
+
+    def forward(self, x):
+        signs = 1 - 2 * (torch.arange(x[0].numel()) % 2).view_as(x[0])
+        return x if self.training else x + signs.to(x.dtype)
+
+    def __repr__(self):
+        return "a model that gives back x + 1, x − 1, x + 1, … in eval mode, and x in train mode"
+
+
+@lesson.exercise(
+    cases=[
+        (_Half(), torch.tensor([[2.0, 4.0], [0.0, 2.0]])),
+        (_Half(), normal(5, 15)),
+        (_Shift(), normal(3, 4, seed=1)),
+        (_Half(), normal(4, 1, 3, 3, seed=2)),
+        (_Half(), normal(2, 1, 4, 2, seed=3, dtype=torch.float64)),
+        (_Half(), normal(1, 1, 3, 3, seed=4)),
+    ],
+    hints=[
+        "`(model(x) - x).square()` has the shape of x. Which axes have to disappear, and which has to stay?",
+        "`.flatten(1)` turns any shape into (N, numbers), and `.sum(dim=1)` adds up within each example.",
+        "Before that, `model.eval()`, and compute in `torch.no_grad()`.",
+    ],
+)
+def anomaly_scores(model, x):
+    """Return a score for each example, (N,): the squared error of its reconstruction, summed over its numbers.
+
+    `model` maps examples x, of shape (N, D) or (N, 1, H, W), to reconstructions of the same shape.
+    It is used in eval mode.
+    """
+    model.eval()
+    with torch.no_grad():
+        return (model(x) - x).square().flatten(1).sum(dim=1)
+
+
+@anomaly_scores.mistake(
+    "One number came out for the whole batch: that is a loss. A score belongs to each example, so keep the first axis."
+)
+def _(model, x):
+    return F.mse_loss(model.eval()(x), x)
+
+
+@anomaly_scores.mistake(
+    "This is the sum over the whole batch. A score belongs to each example, so keep the first axis."
+)
+def _(model, x):
+    return (model.eval()(x) - x).square().sum()
+
+
+@anomaly_scores.mistake(
+    "Summed over the examples (`dim=0`), this is a number for each pixel. Sum over the numbers of an example."
+)
+def _(model, x):
+    return (model.eval()(x) - x).square().sum(dim=0)
+
+
+@anomaly_scores.mistake(
+    "This is the mean over the numbers of an example. Their sum is asked, the error as in the rest of the lesson."
+)
+def _(model, x):
+    return (model.eval()(x) - x).square().flatten(1).mean(dim=1)
+
+
+@anomaly_scores.mistake("Errors of both signs cancel in the sum. Square them first.")
+def _(model, x):
+    return (model.eval()(x) - x).flatten(1).sum(dim=1)
+
+
+@anomaly_scores.mistake("These are absolute errors. Squared ones are asked.")
+def _(model, x):
+    return (model.eval()(x) - x).abs().flatten(1).sum(dim=1)
+
+
+@anomaly_scores.mistake("The root is too much: this is the distance, and its square is asked.")
+def _(model, x):
+    return (model.eval()(x) - x).flatten(1).norm(dim=1)
+
+
+@anomaly_scores.mistake("The sum was squared. Square each error first, then add up.")
+def _(model, x):
+    return (model.eval()(x) - x).flatten(1).sum(dim=1).square()
+
+
+@anomaly_scores.mistake(
+    "The model was left in train mode, where dropout and the like disturb it: `model.eval()` first."
+)
+def _(model, x):
+    return (model.train()(x) - x).square().flatten(1).sum(dim=1)
+
+
+@anomaly_scores.mistake(
+    "Only one axis was summed over, and pictures have three besides the first: `.flatten(1)` before the sum."
+)
+def _(model, x):
+    return (model.eval()(x) - x).square().sum(dim=1)
+
+
+@anomaly_scores.mistake("The last axis is only a part of a picture: `.flatten(1)` before the sum.")
+def _(model, x):
+    return (model.eval()(x) - x).square().sum(dim=-1)
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([1.0, 3.0, 2.0, 4.0]), torch.tensor([0, 0, 1, 1])),
+        (torch.tensor([1.0, 2.0, 2.0, 3.0, 2.0]), torch.tensor([0, 1, 0, 1, 0])),
+        (torch.tensor([0.5, 0.5, 0.5]), torch.tensor([1, 0, 0])),
+        (torch.tensor([3.0, 1.0, 2.0, 0.0, 2.5]), torch.tensor([0, 1, 0, 0, 1])),
+        (normal(40).round(decimals=1), (torch.arange(40) % 5 == 0).long()),
+        (normal(60, seed=1, dtype=torch.float64), (torch.arange(60) % 3 == 0).long()),
+        (torch.cat([normal(30, seed=2), normal(10, seed=3) + 4]), (torch.arange(40) >= 30).long()),
+    ],
+    hints=[
+        "Compare every anomaly with every ordinary example. How often does the anomaly score higher?",
+        "A tie counts half: add the share of pairs with > to half the share of pairs with ==.",
+        "`anomalies.unsqueeze(1) > ordinary` compares all pairs at once; its mean is a share.",
+    ],
+)
+def roc_auc(scores, labels):
+    """Return the area under the ROC curve: the chance that an anomaly scores higher than an ordinary example.
+
+    `labels` (N,) are 1 for anomalies and 0 for ordinary examples, both occur. `scores` (N,) may
+    be in any order. A pair with equal scores counts one half.
+    """
+    ordinary = scores[labels == 0].sort().values
+    anomalies = scores[labels == 1]
+    lower = torch.searchsorted(ordinary, anomalies)  # how many ordinary ones score less than each anomaly
+    not_higher = torch.searchsorted(ordinary, anomalies, right=True)  # less, or the same
+    return (lower + not_higher).double().mean() / (2 * len(ordinary))
+
+
+def _pairs(scores, labels):
+    return scores[labels == 1].unsqueeze(1) - scores[labels == 0]
+
+
+def _ranks(scores):
+    return scores.argsort().argsort().double() + 1
+
+
+@roc_auc.mistake("Ties count as lost here. A pair with equal scores counts one half.")
+def _(scores, labels):
+    return (_pairs(scores, labels) > 0).double().mean()
+
+
+@roc_auc.mistake("Ties count as won here. A pair with equal scores counts one half.")
+def _(scores, labels):
+    return (_pairs(scores, labels) >= 0).double().mean()
+
+
+@roc_auc.mistake(
+    "Equal scores got different ranks, by their place in the list. They share the mean of their ranks."
+)
+def _(scores, labels):
+    anomalies, ordinary = (labels == 1).sum(), (labels == 0).sum()
+    ranks = _ranks(scores)[labels == 1].sum()
+    return (ranks - anomalies * (anomalies + 1) / 2) / (anomalies * ordinary)
+
+
+@roc_auc.mistake("Upside down: this is the chance that the ordinary example scores higher, 1 − AUC.")
+def _(scores, labels):
+    return 1 - roc_auc._solution(scores, labels)
+
+
+@roc_auc.mistake(
+    "Divide by the number of pairs, anomalies times ordinary examples, not by the square of all examples."
+)
+def _(scores, labels):
+    pairs = _pairs(scores, labels)
+    return ((pairs > 0).double() + (pairs == 0).double() / 2).sum() / len(scores) ** 2
+
+
+@roc_auc.mistake(
+    "This counts the pairs. Divide by their number, anomalies times ordinary examples, for a share from 0 to 1."
+)
+def _(scores, labels):
+    pairs = _pairs(scores, labels)
+    return ((pairs > 0).double() + (pairs == 0).double() / 2).sum()
+
+
+@roc_auc.mistake(
+    "The ranks of the anomalies among themselves are still in it: subtract n(n + 1)/2 from the sum of their ranks."
+)
+def _(scores, labels):
+    anomalies, ordinary = (labels == 1).sum(), (labels == 0).sum()
+    return _ranks(scores)[labels == 1].sum() / (anomalies * ordinary)
+
+
+@roc_auc.mistake(
+    "This is the accuracy of one cut, at the median score. The AUC looks at all cuts: compare pairs instead."
+)
+def _(scores, labels):
+    return ((scores > scores.median()) == (labels == 1)).double().mean()
+
+
+@roc_auc.mistake("Not the difference of the scores, only its sign counts: how often is it positive?")
+def _(scores, labels):
+    return _pairs(scores, labels).mean()
+
+
+@roc_auc.mistake(
+    "This pairs up equal places of the two lists. Every anomaly meets every ordinary example: `unsqueeze(1)`."
+)
+def _(scores, labels):
+    return (scores[labels == 1] > scores[labels == 0]).double().mean()
+
+
+# Section 5: the variational autoencoder ----------------------------------------------------------------------
+
+
+price_of_a_shift = lesson.prediction(
+    "price_of_a_shift",
+    Question(
+        2.0,
+        "½(2² + 1 − 1 − ln 1) = 2 nats: half the squared shift.",
+        {
+            4.0: "The factor ½ is missing.",
+            2.5: "The −1 is missing: for μ = 0 and σ = 1 the divergence has to be 0.",
+            1.5: "Is ln σ² right? For σ = 1 it is 0, not 1.",
+            1.0: "The shift enters squared: μ² = 4.",
+            0.0: "It is 0 only where μ = 0 and σ = 1, where the encoder says nothing.",
+            -2.0: "A divergence is never negative.",
+        },
+        tolerance=0.01,
+    ),
+    hints=["Put μ = 2 and σ = 1 into the formula.", "ln 1 = 0, and +1 − 1 cancel. What remains?"],
+)
+
+
+@lesson.exercise(
+    cases=[
+        (torch.tensor([[2.0]]), torch.tensor([[0.0]])),
+        (torch.zeros(2, 3), torch.zeros(2, 3)),
+        (torch.tensor([[0.0, 1.0]]), torch.tensor([[-2.0, 1.0]])),
+        (normal(4, 3), normal(4, 3, seed=1)),
+        (normal(3, 3, seed=2), normal(3, 3, seed=3)),
+        (normal(5, 8, seed=4, dtype=torch.float64), 2 * normal(5, 8, seed=5, dtype=torch.float64)),
+    ],
+    hints=[
+        "Write the formula down with σ² = exp(log_variance). The last term, ln σ², is the argument itself.",
+        "The code numbers of an example lie along `dim=1`: sum over them, and keep the examples apart.",
+    ],
+)
+def kl_to_standard_normal(mu, log_variance):
+    """Return KL[N(μ, σ²) ‖ N(0, 1)] in nats for each example, (N,), summed over the code numbers.
+
+    mu (N, K) and log_variance (N, K), which is ln σ², belong to each of the K code numbers.
+    """
+    return 0.5 * (mu.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
+
+
+def _kl(mu, log_variance):
+    """The divergence of each code number, (N, K)."""
+    return 0.5 * (mu.square() + log_variance.exp() - 1 - log_variance)
+
+
+@kl_to_standard_normal.mistake(
+    "The argument is ln σ², but it was taken for ln σ. σ² is `log_variance.exp()`, and ln σ² the argument itself."
+)
+def _(mu, log_variance):
+    return _kl(mu, 2 * log_variance).sum(dim=1)
+
+
+@kl_to_standard_normal.mistake("exp(ln σ²) is σ² already: do not square it again.")
+def _(mu, log_variance):
+    return 0.5 * (mu.square() + log_variance.exp().square() - 1 - log_variance).sum(dim=1)
+
+
+@kl_to_standard_normal.mistake("exp(½ ln σ²) is σ. The formula asks for σ², `log_variance.exp()`.")
+def _(mu, log_variance):
+    return 0.5 * (mu.square() + (log_variance / 2).exp() - 1 - log_variance).sum(dim=1)
+
+
+@kl_to_standard_normal.mistake("The argument is ln σ², not σ²: the formula asks for its exponential first.")
+def _(mu, log_variance):
+    return 0.5 * (mu.square() + log_variance - 1 - log_variance.log()).sum(dim=1)
+
+
+@kl_to_standard_normal.mistake(
+    "This is the mean over the code numbers. Divergences of independent numbers add up: `sum(dim=1)`."
+)
+def _(mu, log_variance):
+    return _kl(mu, log_variance).mean(dim=1)
+
+
+@kl_to_standard_normal.mistake(
+    "One number came out for the whole batch. Sum over the code numbers only, `dim=1`, and keep the examples apart."
+)
+def _(mu, log_variance):
+    return _kl(mu, log_variance).sum()
+
+
+@kl_to_standard_normal.mistake(
+    "This is the mean over batch and code. Sum over the code numbers, `dim=1`, and keep the examples apart."
+)
+def _(mu, log_variance):
+    return _kl(mu, log_variance).mean()
+
+
+@kl_to_standard_normal.mistake(
+    "One number came out, averaged over the batch. Here each example keeps its own divergence, (N,)."
+)
+def _(mu, log_variance):
+    return _kl(mu, log_variance).sum(dim=1).mean()
+
+
+@kl_to_standard_normal.mistake(
+    "Summed over the examples, `dim=0`. The code numbers of an example lie along `dim=1`."
+)
+def _(mu, log_variance):
+    return _kl(mu, log_variance).sum(dim=0)
+
+
+@kl_to_standard_normal.mistake("The code numbers are not yet summed: one number for each example is asked.")
+def _(mu, log_variance):
+    return _kl(mu, log_variance)
+
+
+@kl_to_standard_normal.mistake("The sign is turned round: a divergence is never negative.")
+def _(mu, log_variance):
+    return -_kl(mu, log_variance).sum(dim=1)
+
+
+@kl_to_standard_normal.mistake("The factor ½ is missing.")
+def _(mu, log_variance):
+    return 2 * _kl(mu, log_variance).sum(dim=1)
+
+
+@kl_to_standard_normal.mistake("The −1 is missing: for μ = 0 and σ = 1 the divergence has to be 0.")
+def _(mu, log_variance):
+    return 0.5 * (mu.square() + log_variance.exp() - log_variance).sum(dim=1)
+
+
+@kl_to_standard_normal.mistake("The mean enters squared: μ².")
+def _(mu, log_variance):
+    return 0.5 * (mu + log_variance.exp() - 1 - log_variance).sum(dim=1)
+
+
+@kl_to_standard_normal.mistake(
+    "This is the divergence the other way round, KL[N(0, 1) ‖ N(μ, σ²)]. It is not symmetric."
+)
+def _(mu, log_variance):
+    return 0.5 * ((1 + mu.square()) / log_variance.exp() - 1 + log_variance).sum(dim=1)
+
+
+@kl_to_standard_normal.mistake("The logarithm enters with a minus: − ln σ². A narrow bell has to cost.")
+def _(mu, log_variance):
+    return 0.5 * (mu.square() + log_variance.exp() - 1 + log_variance).sum(dim=1)
+
+
+def _deviation(spread, log_variance):
+    """What the measured deviations (K,) are, in words."""
+    known = {
+        "σ": (log_variance / 2).exp(),
+        "σ²": log_variance.exp(),
+        "1": torch.ones_like(log_variance),
+        "1/σ": (-log_variance / 2).exp(),
+        "ln σ²": log_variance.abs(),
+    }
+    for name, deviation in known.items():
+        if torch.allclose(spread, deviation, rtol=0.1, atol=1e-6):
+            return name
+    return "something else"
+
+
+def _facts_about_draws(reparametrise, mu, log_variance):
+    """What can be said about the draws and their gradient, whatever the random numbers were."""
+    mu, log_variance = mu.clone().requires_grad_(), log_variance.clone().requires_grad_()
+    with torch.enable_grad():
+        z = reparametrise(mu, log_variance)
+        if not isinstance(z, Tensor) or z.shape != mu.shape:
+            return z
+        slopes = (None, None)
+        if z.requires_grad:
+            slopes = torch.autograd.grad(z.sum(), (mu, log_variance), allow_unused=True)
+        again = reparametrise(mu, log_variance)
+    z, again, mu, log_variance = z.detach(), again.detach(), mu.detach(), log_variance.detach()
+    noise = z - mu  # (N, K)
+    spread = noise.std(dim=0)
+    within = ((noise - noise.mean(dim=0)).abs() < spread).double().mean()
+    wanted = (torch.ones_like(z), (z - mu) / 2)  # of z = μ + exp(½ ln σ²) ε
+    right = [
+        slope is not None and torch.allclose(slope, target, rtol=1e-3, atol=1e-5)
+        for slope, target in zip(slopes, wanted, strict=True)
+    ]
+    return {
+        "the mean of the draws is μ": bool((noise.mean(dim=0).abs() < 0.1 * spread + 1e-6).all()),
+        "their deviation is": _deviation(spread, log_variance[0]),
+        "they are Gaussian: 68 % within one deviation": bool((within - 0.683).abs() < 0.02),
+        "each example is drawn on its own": bool((noise - noise[:1]).abs().max() > 1e-3),
+        "each code number is drawn on its own": bool((noise - noise[:, :1]).abs().max() > 1e-3),
+        "a second call draws other numbers": bool((again - z).abs().max() > 1e-6),
+        "the gradient of z with respect to μ is 1": right[0],
+        "the gradient of z with respect to ln σ² is (z − μ)/2": right[1],
+    }
+
+
+_WIDTHS = torch.tensor([-3.0, -1.0, 0.0, 2.0])  # ln σ² of four code numbers
+
+
+@lesson.exercise(
+    observe=_facts_about_draws,
+    cases=[
+        (normal(4000, 4), _WIDTHS.expand(4000, 4).clone()),
+        (normal(4000, 3, seed=1, dtype=torch.float64) + 5, torch.full((4000, 3), -2.0, dtype=torch.float64)),
+    ],
+    hints=[
+        "Draw standard normal numbers ε in the shape of mu. How do they become draws with mean μ and deviation σ?",
+        "σ is the root of the variance, and the root of exp(a) is exp(a/2).",
+        "z = μ + σ ε, with `torch.randn_like(mu)` for ε: then μ and σ stand in the formula, and gradients reach them.",
+    ],
+)
+def reparametrise(mu, log_variance):
+    """Return one draw z (N, K) from N(μ, σ²), through which gradients reach mu and log_variance.
+
+    mu (N, K) and log_variance (N, K), which is ln σ², belong to each of the K code numbers of an
+    example. Every number is drawn on its own, anew at every call.
+    """
+    return mu + (log_variance / 2).exp() * torch.randn_like(mu)
+
+
+@reparametrise.mistake(
+    "The noise was multiplied by the variance, exp(ln σ²). The deviation σ is its root: exp(½ ln σ²)."
+)
+def _(mu, log_variance):
+    return mu + log_variance.exp() * torch.randn_like(mu)
+
+
+@reparametrise.mistake("The noise was multiplied by ln σ² itself. σ is exp(½ ln σ²).")
+def _(mu, log_variance):
+    return mu + log_variance * torch.randn_like(mu)
+
+
+@reparametrise.mistake("The noise has the deviation 1 for every code number: multiply it by σ.")
+def _(mu, log_variance):
+    return mu + torch.randn_like(mu)
+
+
+@reparametrise.mistake("This is μ without any noise: add σ ε, with standard normal ε.")
+def _(mu, log_variance):
+    return mu + 0 * log_variance
+
+
+@reparametrise.mistake(
+    "No gradient gets through: `sample()`, `torch.normal()`, `detach()` and `no_grad()` cut the path to the encoder. "
+    "Write z = μ + σ ε."
+)
+def _(mu, log_variance):
+    return torch.distributions.Normal(mu, (log_variance / 2).exp()).sample()
+
+
+@reparametrise.mistake("The gradient reaches μ but not the variance: do not detach σ.")
+def _(mu, log_variance):
+    return mu + (log_variance / 2).exp().detach() * torch.randn_like(mu)
+
+
+@reparametrise.mistake("All examples got the same ε. Draw in the shape of mu, (N, K).")
+def _(mu, log_variance):
+    return mu + (log_variance / 2).exp() * torch.randn(mu.shape[1:], dtype=mu.dtype)
+
+
+@reparametrise.mistake("All code numbers of an example got the same ε. Draw in the shape of mu, (N, K).")
+def _(mu, log_variance):
+    return mu + (log_variance / 2).exp() * torch.randn(len(mu), 1, dtype=mu.dtype)
+
+
+@reparametrise.mistake("`rand` draws uniform numbers from 0 to 1. Take standard normal ones, `randn_like`.")
+def _(mu, log_variance):
+    return mu + (log_variance / 2).exp() * torch.rand_like(mu)
+
+
+@reparametrise.mistake("The noise was divided by σ. Multiply: a larger σ scatters more.")
+def _(mu, log_variance):
+    return mu + torch.randn_like(mu) / (log_variance / 2).exp()
+
+
+@reparametrise.mistake("Every call draws the same numbers, because the seed is set inside. Leave it out.")
+def _(mu, log_variance):
+    torch.manual_seed(0)
+    return mu + (log_variance / 2).exp() * torch.randn_like(mu)
+
+
+def _vae_outputs(count, side, code, seed, dtype=torch.float32):
+    """Pictures, logits, mu and log_variance of a batch."""
+    return (
+        _pictures(count, side, side, seed, dtype),
+        normal(count, 1, side, side, seed=seed + 1, dtype=dtype),
+        normal(count, code, seed=seed + 2, dtype=dtype),
+        normal(count, code, seed=seed + 3, dtype=dtype),
+    )
+
+
+@lesson.exercise(
+    cases=[
+        (torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), torch.tensor([[2.0]]), torch.tensor([[0.0]])),
+        (torch.ones(2, 1, 2, 2), torch.full((2, 1, 2, 2), 40.0), torch.zeros(2, 3), torch.zeros(2, 3)),
+        _vae_outputs(3, 2, 2, seed=0),
+        _vae_outputs(4, 5, 3, seed=10),
+        _vae_outputs(5, 4, 6, seed=20, dtype=torch.float64),
+    ],
+    hints=[
+        "Two terms: minus the binary cross-entropy, summed over the pixels, and minus the KL, summed over the code.",
+        '`F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)` is the first, a mean over examples.',
+        "The ELBO is to be made large, the loss is its negative: both of its terms cost, so both carry a minus.",
+    ],
+)
+def elbo(x, logits, mu, log_variance):
+    """Return the ELBO in nats, averaged over the N examples: one number.
+
+    x (N, 1, H, W) are grey values in [0, 1], `logits` of the same shape what the decoder makes of
+    one draw, before any sigmoid. mu (N, K) and log_variance (N, K) are the encoder's.
+    """
+    reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
+    divergence = 0.5 * (mu.square() + log_variance.exp() - 1 - log_variance).sum() / len(x)
+    return -reconstruction - divergence
+
+
+def _terms(x, logits, mu, log_variance):
+    """Cross-entropy and divergence, each summed over everything."""
+    return F.binary_cross_entropy_with_logits(logits, x, reduction="sum"), _kl(mu, log_variance).sum()
+
+
+@elbo.mistake("The sign is turned round: this is the loss. The ELBO is its negative, and never above 0 here.")
+def _(x, logits, mu, log_variance):
+    return sum(_terms(x, logits, mu, log_variance)) / len(x)
+
+
+@elbo.mistake(
+    "The divergence has the wrong sign: it is a cost, so it is subtracted. As it stands, the code may run away."
+)
+def _(x, logits, mu, log_variance):
+    reconstruction, divergence = _terms(x, logits, mu, log_variance)
+    return (divergence - reconstruction) / len(x)
+
+
+@elbo.mistake(
+    "The cross-entropy is averaged over the pixels while the divergence is summed, so that it weighs far too much and "
+    'the code collapses. `reduction="sum"`, then divide by the number of examples.'
+)
+def _(x, logits, mu, log_variance):
+    _, divergence = _terms(x, logits, mu, log_variance)
+    return -F.binary_cross_entropy_with_logits(logits, x) - divergence / len(x)
+
+
+@elbo.mistake(
+    "Both terms are averaged, one over pixels, one over code numbers. Sum them within each example."
+)
+def _(x, logits, mu, log_variance):
+    return -F.binary_cross_entropy_with_logits(logits, x) - _kl(mu, log_variance).mean()
+
+
+@elbo.mistake(
+    "The divergence is averaged over the code numbers, but they add up: `sum(dim=1)`, then the mean of the examples."
+)
+def _(x, logits, mu, log_variance):
+    reconstruction, _ = _terms(x, logits, mu, log_variance)
+    return -reconstruction / len(x) - _kl(mu, log_variance).mean()
+
+
+@elbo.mistake(
+    "This is the sum over the whole batch. Divide by the number of examples, or the learning rate depends on it."
+)
+def _(x, logits, mu, log_variance):
+    return -sum(_terms(x, logits, mu, log_variance))
+
+
+@elbo.mistake(
+    "A sigmoid was applied twice: `binary_cross_entropy_with_logits` contains one. Hand it the logits as they are."
+)
+def _(x, logits, mu, log_variance):
+    return -sum(_terms(x, torch.sigmoid(logits), mu, log_variance)) / len(x)
+
+
+@elbo.mistake("`binary_cross_entropy` wants probabilities. For logits there is `..._with_logits`.")
+def _(x, logits, mu, log_variance):
+    return -(F.binary_cross_entropy(logits, x, reduction="sum") + _kl(mu, log_variance).sum()) / len(x)
+
+
+@elbo.mistake(
+    "The squared error belongs to a Gaussian. The pixels here are yes-or-no with a probability: use BCE."
+)
+def _(x, logits, mu, log_variance):
+    squared = (torch.sigmoid(logits) - x).square().sum()
+    return -(squared + _kl(mu, log_variance).sum()) / len(x)
+
+
+@elbo.mistake("The divergence is missing: without it nothing holds the codes together.")
+def _(x, logits, mu, log_variance):
+    return -_terms(x, logits, mu, log_variance)[0] / len(x)
+
+
+@elbo.mistake("The reconstruction is missing: this is only minus the divergence.")
+def _(x, logits, mu, log_variance):
+    return -_terms(x, logits, mu, log_variance)[1] / len(x)
+
+
+@elbo.mistake("The argument `log_variance` is ln σ², but it was taken for ln σ.")
+def _(x, logits, mu, log_variance):
+    return -sum(_terms(x, logits, mu, 2 * log_variance)) / len(x)
+
+
+@elbo.mistake("One number is asked, the mean over the examples. Here each example has its own.")
+def _(x, logits, mu, log_variance):
+    pixels = F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(dim=1)
+    return -pixels - _kl(mu, log_variance).sum(dim=1)
+
+
+class _Watched(nn.Module):
+    """A decoder that remembers the codes it was given."""
+
+    def __init__(self, code_size):
+        super().__init__()
+        self.weight = nn.Parameter(normal(784, code_size, seed=7) / code_size**0.5)
+        self.codes = []
+
+    def forward(self, z):
+        self.codes.append(z.detach().cpu())
+        return (z @ self.weight.to(z.device).T).unflatten(1, (1, 28, 28))
+
+
+def _origin(digits, logits):
+    """What was done to the logits, in words."""
+    probabilities = logits.sigmoid()
+    known = {
+        "the sigmoid of the logits": probabilities,
+        "the logits themselves": logits,
+        "the sigmoid of the sigmoid": probabilities.sigmoid(),
+        "the logits, cut off at 0 and 1": logits.clamp(0, 1),
+        "black or white": (probabilities > 0.5).float(),
+    }
+    for name, pictures in known.items():
+        if digits.shape == pictures.shape and torch.allclose(digits.float(), pictures, atol=1e-5):
+            return name
+    return "neither the sigmoid of the logits nor the logits"
+
+
+def _facts_about_samples(sample_digits, count, code_size):
+    """What can be said about the sampled digits, whatever the random numbers were."""
+    decoder = _Watched(code_size)
+    digits = sample_digits(decoder, count, code_size)
+    if not isinstance(digits, Tensor) or not decoder.codes:
+        return digits
+    z, digits = torch.cat(decoder.codes), digits.detach().cpu()
+    facts = {"the shape of the codes": tuple(z.shape), "the shape of the digits": tuple(digits.shape)}
+    if facts["the shape of the codes"] != (count, code_size):
+        return facts
+    with torch.no_grad():
+        facts["the digits are"] = _origin(digits, decoder(z))
+    if count < 1000:
+        return facts
+    within = ((z - z.mean()).abs() < z.std()).double().mean()
+    return facts | {
+        "the codes have the mean 0": bool(z.mean(dim=0).abs().max() < 0.15),
+        "the codes have the deviation 1": bool((z.std(dim=0) - 1).abs().max() < 0.1),
+        "they are Gaussian: 68 % within one deviation": bool((within - 0.683).abs() < 0.02),
+        "every digit has a code of its own": bool((z - z[:1]).abs().max() > 1e-3),
+        "the numbers of a code differ": bool((z - z[:, :1]).abs().max() > 1e-3),
+    }
+
+
+@lesson.exercise(
+    observe=_facts_about_samples,
+    cases=[(2000, 3), (5, 10), (1, 2)],
+    hints=[
+        "The prior says where codes come from: independent standard normal numbers, `torch.randn`.",
+        "The decoder gives logits. Which function turns them into grey values?",
+    ],
+)
+def sample_digits(decoder, count, code_size):
+    """Return `count` new digits, (count, 1, 28, 28) in [0, 1], from codes drawn from the prior N(0, 1).
+
+    `decoder`, a module, maps codes (count, code_size) to logits (count, 1, 28, 28). Make the codes
+    on the device of its parameters; gradients are not needed.
+    """
+    device = next(decoder.parameters()).device
+    with torch.no_grad():
+        return torch.sigmoid(decoder(torch.randn(count, code_size, device=device)))
+
+
+@sample_digits.mistake("These are logits, of any size and sign. A sigmoid turns them into grey values.")
+def _(decoder, count, code_size):
+    return decoder(torch.randn(count, code_size))
+
+
+@sample_digits.mistake(
+    "The codes lie between 0 and 1, from `torch.rand` or a sigmoid. The prior is standard normal: take `torch.randn`, "
+    "as it comes."
+)
+def _(decoder, count, code_size):
+    return torch.sigmoid(decoder(torch.rand(count, code_size)))
+
+
+@sample_digits.mistake("All codes are 0, so all digits are the same. Draw them: `torch.randn`.")
+def _(decoder, count, code_size):
+    return torch.sigmoid(decoder(torch.zeros(count, code_size)))
+
+
+@sample_digits.mistake("All digits come from one and the same code. Draw one for each.")
+def _(decoder, count, code_size):
+    return torch.sigmoid(decoder(torch.randn(1, code_size).expand(count, code_size)))
+
+
+@sample_digits.mistake("One number was repeated along the code. Draw `code_size` numbers for each digit.")
+def _(decoder, count, code_size):
+    return torch.sigmoid(decoder(torch.randn(count, 1).expand(count, code_size)))
+
+
+@sample_digits.mistake("Two sigmoids in a row leave every pixel grey, between 0.5 and 0.73. One is enough.")
+def _(decoder, count, code_size):
+    return torch.sigmoid(torch.sigmoid(decoder(torch.randn(count, code_size))))
+
+
+@sample_digits.mistake(
+    "Cut off at 0 and 1, logits are no grey values. They become probabilities by a sigmoid."
+)
+def _(decoder, count, code_size):
+    return decoder(torch.randn(count, code_size)).clamp(0, 1)
+
+
+@sample_digits.mistake(
+    "The pixels became black or white. Their probabilities, the sigmoid itself, are asked."
+)
+def _(decoder, count, code_size):
+    return (torch.sigmoid(decoder(torch.randn(count, code_size))) > 0.5).float()
+
+
+@sample_digits.mistake(
+    "One picture is missing its shape: keep the axes (count, 1, 28, 28), without `squeeze`."
+)
+def _(decoder, count, code_size):
+    return torch.sigmoid(decoder(torch.randn(count, code_size))).squeeze(1)
+
+
+# Section 6: the quiz -----------------------------------------------------------------------------------------
+
+
+quiz = lesson.quiz(
+    "quiz",
+    hints=[
+        "Every answer stands in the lesson: sections 1, 2, 3, 4, 5, 5, 5 and 6.",
+        "Ask of each code: what is lost, and who pays for what is kept?",
+    ],
+    ten_layers=Question(
+        "c",
+        "Affine after affine is affine: the whole can do what one encoder matrix and one decoder matrix can, and PCA "
+        "does that best.",
+        {
+            "a": "Without bends, depth adds nothing: ten matrices multiply to one.",
+            "b": "It could be unlucky in training, but never better than the best plane.",
+            "d": "The learning rate decides how fast it gets there, and not how good the best plane is.",
+        },
+    ),
+    wide_code=Question(
+        "d",
+        "With as many code numbers as pixels, copying is possible. Error 0, and nothing learned about digits.",
+        {
+            "a": "Why should it find anything? Copying every pixel has error 0.",
+            "b": "More room never raises the smallest possible error.",
+            "c": "Noise is copied as well as ink. Only noise on the input, with a clean target, would teach that.",
+        },
+    ),
+    standardised=Question(
+        "a",
+        "Standardised features have any size and sign, so the last layer is affine and the loss the squared error.",
+        {
+            "b": "A sigmoid cannot reach 3 or −2, and standardised features do.",
+            "c": "Half of all standardised values are negative, and ReLU gives none.",
+            "d": "tanh ends at ±1, and about a third of standardised values lie beyond.",
+        },
+    ),
+    auc_a_quarter=Question(
+        "b",
+        "0.5 is chance. 0.24 says that the score sorts, the wrong way round: anomalies get lower scores.",
+        {
+            "a": "Useless would be 0.5.",
+            "c": "An accuracy needs a cut. The AUC compares pairs.",
+            "d": "AUC below 0.5 is no bug as such; it happens where anomalies are easier to draw than ordinary ones.",
+        },
+    ),
+    three_numbers=Question(
+        0.5,
+        "½ · 1² for the first number; the other two cost nothing, and tell nothing.",
+        {
+            1.0: "The factor ½ is missing.",
+            1.5: "Only the first number is shifted; the other two agree with the prior and cost 0.",
+            2.0: "For σ = 1, the terms σ² − 1 − ln σ² cancel.",
+            0.17: "The divergences of the three numbers add up; they are not averaged.",
+        },
+        tolerance=0.004,
+    ),
+    all_alike=Question(
+        "d",
+        "The posterior equals the prior for every digit: the code carries nothing, and the decoder draws the mean.",
+        {
+            "a": "A perfect code would let the decoder tell digits apart, and would cost some nats.",
+            "b": "A learning rate that is too high shows in a loss that jumps. Here everything is quiet, and equal.",
+            "c": "Overfitting needs information about the training digits. Here none gets through.",
+        },
+    ),
+    bound=Question(
+        "b",
+        "The ELBO is a lower bound: ln p(x) is −98 or more, by the divergence of q from the true posterior.",
+        {
+            "a": "Only if the encoder hit the true posterior exactly, which hardly ever happens.",
+            "c": "The bound holds from below: the ELBO never exceeds ln p(x).",
+            "d": "A number below 0 is no reason: logarithms of probabilities are negative.",
+        },
+    ),
+    blind_draw=Question(
+        "a",
+        "Nobody told the encoder where to put its codes. They can lie anywhere, with gaps between them.",
+        {
+            "b": "The decoder draws well from the codes of digits: the reconstructions show it.",
+            "c": "It is the same kind of network as the VAE's decoder.",
+            "d": "Drawing more does not move the codes to where digits are.",
+        },
+    ),
+)

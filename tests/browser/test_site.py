@@ -1,0 +1,333 @@
+"""The website as visitors meet it: in a browser, with a mouse, a finger, a keyboard, on a phone, without a network."""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from coursekit import data, lessons
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason='needs pip install -e ".[browser]"')
+axe_api = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason='needs pip install -e ".[browser]"'
+)
+pytest.importorskip("sphinx_book_theme", reason='the site needs its tools: pip install -e ".[docs]"')
+
+DOCS = lessons.REPOSITORY / "docs"
+CHROMIUM = next(
+    (
+        found
+        for name in (os.environ.get("CHROMIUM", ""), "chromium", "google-chrome")
+        if (found := shutil.which(name))
+    ),
+    None,
+)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: install one, or name it in $CHROMIUM")
+
+LESSON, EXERCISES = "lessons/03_dnn_mnist.html", "exercises/03_dnn_mnist.html"
+PAGES = [
+    "index.html",
+    LESSON,
+    EXERCISES,
+    "glossary.html",
+    "teaching.html",
+    "api/train.html",
+    "data.html",
+    "search.html",
+]
+WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+DIGITS, FLOOR = 500, 0.97
+LIMIT_MS = 10
+
+# Puts pictures (28 x 28, from 0 to 1) on the pad, each `side` pixels wide at `left`, `top`; returns what is read.
+READ = """([pictures, places]) => pictures.map((picture, number) => {
+    const pad = window.coursePad, [left, top, side] = places[number], stamp = new ImageData(28, 28);
+    picture.forEach((ink, i) => { stamp.data[4 * i + 3] = Math.round(255 * ink); });
+    const small = document.createElement("canvas");
+    small.width = small.height = 28;
+    small.getContext("2d").putImageData(stamp, 0, 0);
+    pad.clear();
+    pad.canvas.getContext("2d").drawImage(small, left, top, side, side);
+    const probabilities = pad.read();
+    return probabilities.indexOf(Math.max(...probabilities));
+})"""
+TIME = """() => Array.from({ length: 60 }, () => {
+    const start = performance.now();
+    window.coursePad.read();
+    return performance.now() - start;
+}).sort((a, b) => a - b)"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and keeps no log."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The address of the site, served from this machine."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, DOCS / "build.py", "-o", folder]
+    subprocess.run(command, check=True, capture_output=True, cwd=lessons.REPOSITORY)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder / "html"))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/", folder / "html"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visit(browser, site):
+    """Open a page of the site, with settings of a visitor; collect requests and errors."""
+    address, _ = site
+    contexts = []
+
+    def open_page(name: str, **settings):
+        context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | settings))
+        contexts.append(context)
+        page = context.new_page()
+        page.requested, page.errors = [], []
+        page.on("request", lambda request: page.requested.append(request.url))
+        page.on("requestfailed", lambda request: page.errors.append(f"failed: {request.url}"))
+        page.on(
+            "response",
+            lambda response: response.ok or page.errors.append(f"{response.status} {response.url}"),
+        )
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.goto(address + name, wait_until="networkidle")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def test_digits():
+    """The first digits of MNIST's own test set, which the network has not been trained on."""
+    try:
+        split = data.mnist("full").test
+    except Exception as problem:
+        pytest.skip(f"MNIST's test digits are not at hand: {problem}")
+    return data.Split(split.x[:DIGITS], split.y[:DIGITS])
+
+
+def share_read_right(page, digits, places) -> float:
+    read = page.evaluate(READ, [digits.x.flatten(1).tolist(), places])
+    return (torch.tensor(read) == digits.y).float().mean().item()
+
+
+def torch_logits(x):
+    """What PyTorch makes of pictures, with the weights of the file that the page reads."""
+    contents = (DOCS / "pad" / "cnn.bin").read_bytes()
+    end = 4 + int.from_bytes(contents[:4], "little")
+    weights, at = {}, end
+    for name, shape in json.loads(contents[4:end])["weights"]:
+        size = 2 * torch.Size(shape).numel()
+        weights[name] = (
+            torch.frombuffer(bytearray(contents[at : at + size]), dtype=torch.float16).float().view(shape)
+        )
+        at += size
+    for layer in ("0", "3"):
+        x = F.max_pool2d(F.conv2d(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"]).relu(), 2)
+    return F.linear(x.flatten(1), weights["7.weight"], weights["7.bias"])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_request_leaves_the_site_and_nothing_fails(name, visit, site):
+    page = visit(name)
+    assert [url for url in page.requested if not url.startswith((site[0], "data:", "blob:"))] == []
+    assert page.errors == []
+
+
+def test_first_page_with_all_it_loads_stays_small(visit):
+    sizes = []
+    page = visit("index.html")
+    page.on("response", lambda response: sizes.append(len(response.body())))
+    page.reload(wait_until="networkidle")
+    assert sum(sizes) <= 1_500_000, f"{sum(sizes):,} bytes"
+
+
+def test_pad_computes_what_pytorch_computes(visit):
+    x = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(0)) ** 4
+    ours = visit("index.html").evaluate(
+        "pictures => pictures.map((picture) => window.coursePad.logits(Float32Array.from(picture)))",
+        x.flatten(1).tolist(),
+    )
+    torch.testing.assert_close(torch.tensor(ours), torch_logits(x), atol=1e-4, rtol=0)
+
+
+def test_pad_reads_test_digits(visit, test_digits):
+    right = share_read_right(visit("index.html"), test_digits, [[0, 0, 280]] * DIGITS)
+    print(f"{right:.3f} of {DIGITS} test digits")
+    assert right >= FLOOR
+
+
+def test_pad_reads_digits_of_any_size_anywhere(visit, test_digits):
+    random = torch.Generator().manual_seed(0)
+    sides = torch.randint(120, 340, (DIGITS,), generator=random)
+    corners = (
+        torch.rand(DIGITS, 2, generator=random) * (280 - 0.7 * sides[:, None]) - 0.15 * sides[:, None]
+    ).long()
+    places = torch.cat([corners, sides[:, None]], dim=1).tolist()
+    right = share_read_right(visit("index.html"), test_digits, places)
+    print(f"{right:.3f} of {DIGITS} test digits, moved and scaled")
+    assert right >= FLOOR
+
+
+def test_pad_centres_the_digit_as_mnist_does(visit, test_digits):
+    ink = test_digits.x[0].flatten().tolist()
+    page = visit("index.html")
+    page.evaluate(READ, [[ink], [[120, 10, 140]]])
+    seen = page.evaluate(
+        """() => { const canvas = document.querySelector(".pad__seen");
+        return Array.from(canvas.getContext("2d").getImageData(0, 0, 28, 28).data).filter((_, i) => i % 4 === 3); }"""
+    )
+    seen = torch.tensor(seen).view(28, 28) / 255
+    places = torch.arange(28.0)
+    centre = [((seen.sum(dim=axis) * places).sum() / seen.sum()).item() for axis in (0, 1)]
+    assert centre == pytest.approx([14, 14], abs=0.1)
+    inked = (seen > 0.1).nonzero()
+    assert (inked.max(dim=0).values - inked.min(dim=0).values + 1).max().item() in (19, 20, 21, 22)
+
+
+def test_pad_answers_within_ten_milliseconds(visit):
+    times = visit("index.html").evaluate(TIME)
+    median = times[len(times) // 2]
+    print(f"{median:.1f} ms a reading")
+    assert median < LIMIT_MS
+
+
+def draw(page, strokes) -> None:
+    frame = page.locator(".pad__canvas").bounding_box()
+    for first, *others in strokes:
+        page.mouse.move(frame["x"] + first[0] * frame["width"], frame["y"] + first[1] * frame["height"])
+        page.mouse.down()
+        for x, y in others:
+            page.mouse.move(frame["x"] + x * frame["width"], frame["y"] + y * frame["height"], steps=8)
+        page.mouse.up()
+
+
+@pytest.mark.parametrize(
+    ("digit", "strokes"),
+    [
+        (0, [[(0.5, 0.2), (0.35, 0.3), (0.3, 0.5), (0.37, 0.72), (0.5, 0.8), (0.64, 0.7), (0.7, 0.5), (0.63, 0.28), (0.5, 0.2)]]),
+        (1, [[(0.5, 0.2), (0.5, 0.8)]]),
+        (2, [[(0.3, 0.35), (0.4, 0.22), (0.58, 0.22), (0.66, 0.36), (0.55, 0.55), (0.3, 0.78), (0.72, 0.78)]]),
+        (4, [[(0.55, 0.2), (0.3, 0.58), (0.72, 0.58)], [(0.6, 0.35), (0.6, 0.85)]]),
+        (7, [[(0.3, 0.25), (0.7, 0.25), (0.45, 0.8)]]),
+    ],
+)  # fmt: skip
+def test_pad_reads_what_a_mouse_draws(digit, strokes, visit):
+    page = visit("index.html")
+    draw(page, strokes)
+    assert page.locator(".pad__answer").inner_text().startswith(f"The network reads a {digit}")
+
+
+def test_finger_on_the_pad_draws_and_does_not_scroll(visit):
+    page = visit("index.html", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page.locator(".pad__clear").tap()
+    page.locator(".pad__canvas").scroll_into_view_if_needed()
+    frame, before = page.locator(".pad__canvas").bounding_box(), page.evaluate("scrollY")
+    touch = page.context.new_cdp_session(page)
+    x, y = frame["x"] + frame["width"] / 2, frame["y"] + 40
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for step in range(1, 11):
+        point = {"x": x, "y": y + 18 * step}
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    assert page.evaluate("scrollY") == before
+    assert page.locator(".pad__answer").inner_text().startswith("The network reads a 1")
+
+
+def test_pad_works_from_a_disk_without_a_server(browser, site):
+    _, folder = site
+    page = browser.new_page()
+    page.goto((folder / "index.html").as_uri())
+    page.locator(".pad__answer", has_text="The network reads a").wait_for()
+    page.close()
+
+
+def test_pad_is_idle_while_nobody_draws(visit):
+    page = visit("index.html")
+    page.evaluate("window.frames_asked = 0; const ask = requestAnimationFrame;"
+                  "window.requestAnimationFrame = (step) => { window.frames_asked += 1; return ask(step); }")  # fmt: skip
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.frames_asked") == 0
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_phone_needs_no_scrolling_sideways(name, visit):
+    page = visit(name, viewport={"width": 390, "height": 844}, is_mobile=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_keyboard_reaches_the_pad_and_the_lessons(visit):
+    page = visit("index.html")
+    reached = []
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("(document.activeElement.textContent || '').trim()"))
+        if reached[-1] == "Show me one":
+            before = page.locator(".pad__answer").inner_text()
+            page.keyboard.press("Enter")
+            assert page.locator(".pad__answer").inner_text() != before
+        if reached[-1] == "Clear":
+            page.keyboard.press("Space")
+            assert page.locator(".pad__answer").inner_text() == "Nothing is drawn yet."
+    assert reached[0] == "Skip to main content"
+    assert {"Show me one", "Clear"} <= set(reached)
+    titles = page.locator(".lesson-card h3 a").all_inner_texts()
+    assert set(titles) <= set(reached)
+
+
+def test_focus_can_be_seen(visit):
+    page = visit("index.html")
+    page.locator(".pad__clear").focus()
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_formulas_are_typeset_and_fit_their_column(visit):
+    page = visit(LESSON)
+    page.wait_for_function("window.MathJax && MathJax.startup && MathJax.startup.promise")
+    page.evaluate("MathJax.startup.promise")
+    assert page.locator("mjx-container").count() > 100
+    assert page.locator("mjx-merror").count() == 0
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll("div.math")].filter((box) =>
+            box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX === "hidden").length"""
+    )
+    assert cut == 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "name", ["index.html", LESSON, EXERCISES, "glossary.html", "teaching.html", "api/train.html"]
+)
+def test_axe_finds_nothing(name, theme, visit):
+    page = visit(name, color_scheme=theme)
+    page.wait_for_timeout(300)  # the theme fades its colours in
+    page.evaluate("document.querySelectorAll('details').forEach((box) => { box.open = true; })")
+    found = axe_api.Axe().run(page, options=WCAG).response["violations"]
+    assert [
+        (one["id"], one["impact"], [node["html"][:160] for node in one["nodes"][:3]]) for one in found
+    ] == []

@@ -1,0 +1,204 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from coursekit.exercises import lesson06 as ex
+from tests.exercises.contract import Contract
+
+# Right answers, each written in another way ------------------------------------------------------------------
+
+
+def error_by_projection(x, k):
+    centred = x - x.mean(0, keepdim=True)
+    axes = torch.linalg.svd(centred, full_matrices=True)[2][:k]  # (k, D)
+    rebuilt = torch.zeros_like(centred)
+    for axis in axes:
+        rebuilt += (centred @ axis).unsqueeze(1) * axis
+    return ((centred - rebuilt) ** 2).sum(1).mean()
+
+
+def error_by_eigenvalues(x, k):
+    variances = torch.linalg.eigvalsh(torch.cov(x.double().T, correction=0)).flip(0)
+    return float(variances[k:].clamp(min=0).sum())
+
+
+def encode_decode_in_a_loop(x, W1, b1, W2, b2):
+    codes = [W1 @ picture.reshape(-1) + b1 for picture in x]
+    pictures = [(1 / (1 + torch.exp(-(W2 @ z + b2)))).reshape(x.shape[1:]) for z in codes]
+    return torch.stack(codes), torch.stack(pictures)
+
+
+def encode_decode_functional(x, W1, b1, W2, b2):
+    z = F.linear(torch.flatten(x, start_dim=1), W1, b1)
+    return [z, F.linear(z, W2, b2).sigmoid().reshape(len(x), 1, *x.shape[2:])]
+
+
+def noise_from_a_distribution(x, sigma):
+    return torch.clip(x + torch.distributions.Normal(0.0, 1.0).sample(x.shape).to(x) * sigma, 0, 1)
+
+
+def noise_from_a_generator(x, sigma):
+    noisy = x.clone()
+    noisy += torch.empty_like(x).normal_(0, 1) * sigma
+    return torch.minimum(torch.maximum(noisy, torch.zeros_like(x)), torch.ones_like(x))
+
+
+def noise_by_torch_normal(x, sigma):
+    return torch.normal(x, float(sigma)).clamp_(0.0, 1.0)
+
+
+def scores_in_a_loop(model, x):
+    model.train(False)
+    with torch.no_grad():
+        return torch.stack([((model(one[None]) - one[None]) ** 2).sum() for one in x])
+
+
+def scores_by_the_library(model, x):
+    return F.mse_loss(model.eval()(x), x, reduction="none").reshape(len(x), -1).sum(-1)
+
+
+def auc_by_all_pairs(scores, labels):
+    higher = scores[labels == 1].unsqueeze(1) - scores[labels == 0]
+    return torch.heaviside(higher, torch.tensor(0.5, dtype=higher.dtype)).mean()
+
+
+def auc_in_a_loop(scores, labels):
+    won = pairs = 0
+    for one, is_anomaly in zip(scores, labels, strict=True):
+        for other, is_other in zip(scores, labels, strict=True):
+            if is_anomaly and not is_other:
+                pairs += 1
+                won += 1 if one > other else 0.5 if one == other else 0
+    return won / pairs
+
+
+def auc_of_scikit_learn(scores, labels):
+    from sklearn.metrics import roc_auc_score
+
+    return roc_auc_score(labels, scores)
+
+
+def auc_by_mean_ranks(scores, labels):
+    ranks = (scores.unsqueeze(1) > scores).sum(1) + ((scores.unsqueeze(1) == scores).sum(1) + 1) / 2
+    n, m = (labels == 1).sum(), (labels == 0).sum()
+    return (ranks[labels.bool()].sum() - n * (n + 1) / 2) / (n * m)
+
+
+def kl_by_distributions(mu, log_variance):
+    q = torch.distributions.Normal(mu, log_variance.exp().sqrt())
+    return torch.distributions.kl_divergence(
+        q, torch.distributions.Normal(torch.zeros_like(mu), torch.ones_like(mu))
+    ).sum(-1)
+
+
+def kl_in_a_loop(mu, log_variance):
+    total = torch.zeros_like(mu[:, 0])
+    for m, v in zip(mu.T, log_variance.T, strict=True):
+        sigma = torch.exp(v / 2)
+        total = total + (m**2 + sigma**2 - 1) / 2 - torch.log(sigma)
+    return total
+
+
+def draw_with_rsample(mu, log_variance):
+    return torch.distributions.Normal(mu, torch.exp(0.5 * log_variance)).rsample()
+
+
+def draw_in_steps(mu, log_variance):
+    sigma = log_variance.exp() ** 0.5
+    epsilon = torch.empty_like(sigma).normal_()
+    return torch.addcmul(mu, sigma, epsilon)
+
+
+def elbo_of_each_example(x, logits, mu, log_variance):
+    p = torch.sigmoid(logits.double())
+    x = x.double()
+    log_likelihood = (x * p.log() + (1 - x) * torch.log1p(-p)).nan_to_num().sum((1, 2, 3))
+    return (log_likelihood.to(mu) - kl_by_distributions(mu, log_variance)).mean()
+
+
+def elbo_by_negative_loss(x, logits, mu, log_variance):
+    bce = F.softplus(logits) - x * logits
+    return -(bce.flatten(1).sum(1) + kl_in_a_loop(mu, log_variance)).mean()
+
+
+@torch.no_grad()
+def digits_by_distribution(decoder, count, code_size):
+    z = torch.distributions.Normal(0.0, 1.0).sample((count, code_size))
+    return 1 / (1 + torch.exp(-decoder(z)))
+
+
+def digits_one_by_one(decoder, count, code_size):
+    return torch.cat([decoder(torch.randn(1, code_size)).sigmoid() for _ in range(count)]).detach()
+
+
+class TestLesson06(Contract):
+    lesson = ex
+    right = {  # noqa: RUF012
+        "linear_autoencoder_error": [error_by_projection, error_by_eigenvalues],
+        "encode_decode": [encode_decode_in_a_loop, encode_decode_functional],
+        "add_noise": [noise_from_a_distribution, noise_from_a_generator, noise_by_torch_normal],
+        "anomaly_scores": [scores_in_a_loop, scores_by_the_library],
+        "roc_auc": [auc_by_all_pairs, auc_in_a_loop, auc_of_scikit_learn, auc_by_mean_ranks],
+        "kl_to_standard_normal": [kl_by_distributions, kl_in_a_loop],
+        "reparametrise": [draw_with_rsample, draw_in_steps],
+        "elbo": [elbo_of_each_example, elbo_by_negative_loss],
+        "sample_digits": [digits_by_distribution, digits_one_by_one],
+    }
+    equivalent = {  # noqa: RUF012
+        "add_noise": ["line 7: Add -> Sub"],  # minus Gaussian noise is Gaussian noise
+        "reparametrise": ["line 7: Add -> Sub"],
+    }
+
+
+def test_linear_error_agrees_with_scikit_learn():
+    from sklearn.decomposition import PCA
+
+    x = torch.randn(40, 6, dtype=torch.float64) * torch.arange(1, 7) + 2
+    pca = PCA(3).fit(x.numpy())
+    rebuilt = torch.from_numpy(pca.inverse_transform(pca.transform(x.numpy())))
+    expected = (x - rebuilt).square().sum(dim=1).mean()
+    torch.testing.assert_close(ex.linear_autoencoder_error._solution(x, 3), expected)
+
+
+def test_divergence_agrees_with_a_million_draws():
+    mu, sigma = torch.tensor([0.7], dtype=torch.float64), torch.tensor([0.4], dtype=torch.float64)
+    q, p = torch.distributions.Normal(mu, sigma), torch.distributions.Normal(0, 1)
+    z = q.sample((1_000_000,))
+    estimate = (q.log_prob(z) - p.log_prob(z)).mean()
+    exact = ex.kl_to_standard_normal._solution(mu.unsqueeze(0), 2 * sigma.log().unsqueeze(0))
+    assert abs(float(estimate - exact)) < 0.01
+
+
+def test_elbo_stays_below_the_likelihood_of_a_model_that_can_be_summed():
+    """Two pixels, a decoder without memory: ln p(x) is known, and the bound touches it at q = p."""
+    x, logits = torch.tensor([[[[1.0, 0.0]]]]), torch.zeros(1, 1, 1, 2)
+    exact = 2 * math.log(0.5)
+    at_prior = ex.elbo._solution(x, logits, torch.zeros(1, 1), torch.zeros(1, 1))
+    off = ex.elbo._solution(x, logits, torch.ones(1, 1), torch.zeros(1, 1))
+    assert float(at_prior) == pytest.approx(exact)
+    assert float(off) == pytest.approx(exact - 0.5)
+
+
+def test_gradient_of_the_draw_agrees_with_a_finite_difference():
+    mu, log_variance = torch.tensor([[0.3]], dtype=torch.float64), torch.tensor([[-1.0]], dtype=torch.float64)
+
+    def draw(shift):
+        torch.manual_seed(0)
+        return ex.reparametrise._solution(mu, log_variance + shift)
+
+    torch.manual_seed(0)
+    log_variance.requires_grad_()
+    (slope,) = torch.autograd.grad(ex.reparametrise._solution(mu, log_variance).sum(), log_variance)
+    with torch.no_grad():
+        numeric = (draw(1e-5) - draw(-1e-5)) / 2e-5
+    torch.testing.assert_close(slope, numeric, rtol=1e-6, atol=1e-9)
+
+
+def test_scores_are_computed_without_gradient_and_in_any_shape():
+    net = nn.Sequential(nn.Linear(15, 15))
+    scores = ex.anomaly_scores._solution(net, torch.randn(4, 15))
+    assert scores.shape == (4,)
+    assert not scores.requires_grad

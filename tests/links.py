@@ -61,7 +61,8 @@ def anchors(text: str) -> set[str]:
 def inside(link: str, page: str) -> tuple[str, str] | None:
     """Return path and anchor of a link into this repository that stands on `page`; None for an external one.
 
-    Addresses of this repository's files on GitHub and in Colab lead here, too.
+    Addresses of this repository's files on GitHub and in Colab lead here, too. In the pages of the website a path
+    from the root starts in docs/.
     """
     slug = re.escape(lessons.repository_slug())
     own = rf"https://(?:github\.com|colab\.research\.google\.com/github)/{slug}/(?:blob|tree|raw)/main/"
@@ -70,7 +71,10 @@ def inside(link: str, page: str) -> tuple[str, str] | None:
         return re.sub(own, "", path), anchor
     if re.match(r"[a-z]+:", path):
         return None
-    target = (ROOT / page).parent / path if path else ROOT / page
+    if path.startswith("/"):
+        target = ROOT / "docs" / path.lstrip("/")
+    else:
+        target = (ROOT / page).parent / path if path else ROOT / page
     return Path(os.path.relpath(target, ROOT)).as_posix(), anchor
 
 

@@ -73,6 +73,7 @@ def test_addresses_of_this_repository_are_inside():
     assert links.inside(colab, "README.md") == ("notebooks/03.ipynb", "")
     assert links.inside("../README.md#start", "docs/reliability.md") == ("README.md", "start")
     assert links.inside("#start", "README.md") == ("README.md", "start")
+    assert links.inside("/data.md", "docs/exercises/index.md") == ("docs/data.md", "")
     assert links.inside("https://github.com/other/course/blob/main/README.md", "README.md") is None
 
 

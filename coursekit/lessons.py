@@ -13,6 +13,7 @@ import io
 import os
 import platform
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -32,6 +33,7 @@ from tqdm.auto import tqdm
 
 PACKAGE = Path(__file__).parent
 REPOSITORY = PACKAGE.parent
+_MATHJAX = REPOSITORY / "docs" / "_static" / "vendor" / "mathjax"  # the website's, so that formulas need no network
 _TOOLS = {"lessons.py", "solve.py"}  # no lesson imports these, so changing them makes no stored output stale
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _WIDGET_STATES = "application/vnd.jupyter.widget-state+json"
@@ -90,12 +92,12 @@ def course(lessons: Path, destination: Path) -> int:
             f"course: `lessons` {str(lessons)!r} holds no notebook; the course's are in notebooks/"
         )
     check_writable("course", "destination", destination)
+    shutil.copytree(_MATHJAX, destination / _MATHJAX.name, dirs_exist_ok=True)
     runs = {}
     for path in paths:
         run = runs[path.stem] = execute(path)
         nbformat.write(run.notebook, destination / path.name)
-        page, _ = HTMLExporter(embed_images=True).from_notebook_node(run.notebook)
-        (destination / f"{path.stem}.html").write_text(page, encoding="utf-8")
+        (destination / f"{path.stem}.html").write_text(_page_of(run.notebook), encoding="utf-8")
         print(f"{path.stem}: {run.error or 'ran clean'}, {run.seconds:.0f} s")
     (destination / "index.html").write_text(_index(runs), encoding="utf-8")
     print(f"Open {destination / 'index.html'}")
@@ -205,6 +207,14 @@ def title(notebook: NotebookNode) -> str:
         if cell.cell_type == "markdown" and (found := re.search(r"^# (.+)$", cell.source, re.MULTILINE)):
             return found[1]
     raise ValueError("the notebook has no heading '# …'")
+
+
+def _page_of(notebook: NotebookNode) -> str:
+    """Return a notebook as a page whose formulas are set by the copy of MathJax beside it."""
+    exporter = HTMLExporter(embed_images=True, mathjax_url=f"{_MATHJAX.name}/tex-chtml.js", require_js_url="")
+    page, _ = exporter.from_notebook_node(notebook)
+    dollars = "<script>window.MathJax = {tex: {inlineMath: [['$', '$']], processEscapes: true}};</script>"
+    return page.replace("<head>", f"<head>{dollars}", 1)
 
 
 # The index of `make course` --------------------------------------------------------------------------------

@@ -72,11 +72,20 @@ def test_course_writes_notebooks_pages_and_an_index_with_figures(tmp_path, capsy
     failed = lessons.course(tmp_path / "in", tmp_path / "out")
     assert failed == 1
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"01_good.ipynb", "01_good.html", "02_bad.ipynb", "02_bad.html", "index.html"}
+    assert names == {"01_good.ipynb", "01_good.html", "02_bad.ipynb", "02_bad.html", "index.html", "mathjax"}
     index = (tmp_path / "out" / "index.html").read_text()
     assert index.count("<img") == 1
     assert "ZeroDivisionError" in index
     assert "01_good: ran clean" in capsys.readouterr().out
+
+
+def test_pages_of_the_course_set_formulas_without_a_network(tmp_path):
+    write(tmp_path / "in" / "01_a.ipynb", "1 + 1")
+    lessons.course(tmp_path / "in", tmp_path / "out")
+    page = (tmp_path / "out" / "01_a.html").read_text()
+    assert '<script src="mathjax/tex-chtml.js">' in page
+    assert (tmp_path / "out" / "mathjax" / "tex-chtml.js").is_file()
+    assert page.index("inlineMath: [['$', '$']]") < page.index("mathjax/tex-chtml.js")
 
 
 def test_record_stores_outputs_and_a_stamp_that_code_makes_stale(tmp_path):

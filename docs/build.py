@@ -26,21 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
     source, html = options.destination / "source", options.destination / "html"
     shutil.rmtree(options.destination, ignore_errors=True)
     stage(DOCS, options.notebooks, source)
-    status = build_main(
-        [
-            "-q",
-            "-n",
-            "-W",
-            "--keep-going",
-            "-j",
-            "2",
-            "-c",
-            str(DOCS),
-            "-d",
-            str(options.destination / "doctrees"),
-        ]
-        + [str(source), str(html)]
-    )
+    strict = [
+        "-n",
+        "-W",
+        "--keep-going",
+    ]  # every reference resolves, every warning is an error, all of them are shown
+    folders = ["-c", str(DOCS), "-d", str(options.destination / "doctrees"), str(source), str(html)]
+    status = build_main(["-q", "-j", "2", *strict, *folders])
     if status == 0:
         print(f"Open {html / 'index.html'}")
     return status

@@ -9,7 +9,7 @@ from website.lessons import repository_url
 
 project = "Deep learning, by hand and by machine"
 author = "the authors of the course"
-copyright = "the authors · code MIT, text and figures CC BY 4.0"  # noqa: A001 - the name is Sphinx's
+copyright = "the authors · code MIT, text and figures CC BY 4.0"
 language = "en_GB"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "website.extension"]

@@ -21,8 +21,8 @@ def _card(lesson: Lesson) -> str:
     width, height = _size(lesson.cover)
     exercises = len(lesson.prompts)
     return f"""<li class="lesson-card">
-<a class="lesson-card__picture" href="{page}" tabindex="-1" aria-hidden="true"><img src="_static/covers/{lesson.stem}.webp"
- width="{width}" height="{height}" alt="{html.escape(lesson.cover_alt)}"></a>
+<a class="lesson-card__picture" href="{page}" tabindex="-1" aria-hidden="true"><img
+ src="_static/covers/{lesson.stem}.webp" width="{width}" height="{height}" alt="{html.escape(lesson.cover_alt)}"></a>
 <h3><span class="lesson-card__number">{lesson.number}</span> <a href="{page}">{html.escape(lesson.title)}</a></h3>
 <p class="lesson-card__facts">{lesson.minutes} minutes · {exercises} exercises · runs in {lesson.seconds["full"]} s</p>
 <p>{html.escape(_first_goals(lesson))}</p>

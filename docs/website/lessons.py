@@ -184,14 +184,19 @@ _SPOKEN = {
     r"\ge": "≥",
     r"\times": "×",
     r"\sqrt": "√",
-}
-_SPOKEN |= {
-    rf"\{name}": letter
-    for name, letter in zip(
-        "alpha beta gamma epsilon varepsilon theta kappa lambda mu pi sigma tau eta".split(),
-        "αβγεεθκλμπστη",
-        strict=True,
-    )
+    r"\alpha": "α",
+    r"\beta": "β",
+    r"\gamma": "γ",
+    r"\epsilon": "ε",
+    r"\varepsilon": "ε",
+    r"\theta": "θ",
+    r"\kappa": "κ",
+    r"\lambda": "λ",
+    r"\mu": "μ",
+    r"\pi": "π",
+    r"\sigma": "σ",
+    r"\tau": "τ",
+    r"\eta": "η",
 }
 
 

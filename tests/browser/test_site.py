@@ -160,7 +160,11 @@ def test_no_request_leaves_the_site_and_nothing_fails(name, visit, site):
 
 def test_first_page_with_all_it_loads_stays_small(visit, site):
     address, folder = site
-    asked = {url.removeprefix(address).split("?")[0] for url in visit("index.html").requested if url.startswith(address)}
+    asked = {
+        url.removeprefix(address).split("?")[0]
+        for url in visit("index.html").requested
+        if url.startswith(address)
+    }
     total = sum((folder / name).stat().st_size for name in asked)
     print(f"{total:,} bytes in {len(asked)} files")
     assert total <= 1_500_000
@@ -229,7 +233,7 @@ def draw(page, strokes) -> None:
 @pytest.mark.parametrize(
     ("digit", "strokes"),
     [
-        (0, [[(0.5, 0.2), (0.35, 0.3), (0.3, 0.5), (0.37, 0.72), (0.5, 0.8), (0.64, 0.7), (0.7, 0.5), (0.63, 0.28), (0.5, 0.2)]]),
+        (0, [[(0.5, 0.2), (0.35, 0.3), (0.3, 0.5), (0.37, 0.72), (0.5, 0.8), (0.64, 0.7), (0.7, 0.5), (0.5, 0.2)]]),
         (1, [[(0.5, 0.2), (0.5, 0.8)]]),
         (2, [[(0.3, 0.35), (0.4, 0.22), (0.58, 0.22), (0.66, 0.36), (0.55, 0.55), (0.3, 0.78), (0.72, 0.78)]]),
         (4, [[(0.55, 0.2), (0.3, 0.58), (0.72, 0.58)], [(0.6, 0.35), (0.6, 0.85)]]),
@@ -268,8 +272,11 @@ def test_pad_works_from_a_disk_without_a_server(browser, site):
 
 def test_pad_is_idle_while_nobody_draws(visit):
     page = visit("index.html")
-    page.evaluate("window.frames_asked = 0; const ask = requestAnimationFrame;"
-                  "window.requestAnimationFrame = (step) => { window.frames_asked += 1; return ask(step); }")  # fmt: skip
+    page.evaluate("""() => {
+        window.frames_asked = 0;
+        const ask = requestAnimationFrame;
+        window.requestAnimationFrame = (step) => { window.frames_asked += 1; return ask(step); };
+    }""")
     page.wait_for_timeout(500)
     assert page.evaluate("window.frames_asked") == 0
 

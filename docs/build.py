@@ -26,11 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     source, html = options.destination / "source", options.destination / "html"
     shutil.rmtree(options.destination, ignore_errors=True)
     stage(DOCS, options.notebooks, source)
-    strict = [
-        "-n",
-        "-W",
-        "--keep-going",
-    ]  # every reference resolves, every warning is an error, all of them are shown
+    # every reference must resolve, every warning is an error, and all of them are shown
+    strict = ["-n", "-W", "--keep-going"]
     folders = ["-c", str(DOCS), "-d", str(options.destination / "doctrees"), str(source), str(html)]
     status = build_main(["-q", "-j", "2", *strict, *folders])
     if status == 0:

@@ -38,6 +38,7 @@ html_static_path = ["_static"]
 html_theme = "sphinx_book_theme"
 html_title = project
 html_css_files = ["course.css"]
+html_js_files = ["course.js"]
 html_favicon = "_static/favicon.svg"
 html_show_sourcelink = False
 html_copy_source = False

@@ -1,4 +1,4 @@
-"""What the site adds to Sphinx: alternative texts, no icon font, files made for this build."""
+"""What the site adds to Sphinx: alternative texts, names of toggles, no icon font, files made for this build."""
 
 import re
 from pathlib import Path
@@ -15,6 +15,8 @@ _ICON_SCRIPT = re.compile(r"\s*<script[^>]*scripts/fontawesome\.js[^>]*></script
 _SEARCH_SCRIPTS = re.compile(
     r'\s*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>'
 )
+# A page with pages under it, in the navigation, and the toggle that unfolds them, which the theme gives no name
+_TOGGLE = re.compile(r"(<a class=\"[^\"]*\" href=\"[^\"]*\">)(.*?)(</a><details[^>]*><summary)>")
 
 
 class FigureTexts(SphinxPostTransform):
@@ -50,11 +52,16 @@ def without_search_scripts(html: str) -> str:
     return _SEARCH_SCRIPTS.sub("", html)
 
 
+def with_named_toggles(html: str) -> str:
+    """Return the navigation with a name, for screen readers, on every toggle."""
+    return _TOGGLE.sub(r'\1\2\3 aria-label="Pages under \2">', html)
+
+
 def _add_filters(app: Sphinx) -> None:
     environment = getattr(app.builder.templates, "environment", None)
     if environment is not None:
-        environment.filters["without_icon_script"] = without_icon_script
-        environment.filters["without_search_scripts"] = without_search_scripts
+        for edit in (without_icon_script, without_search_scripts, with_named_toggles):
+            environment.filters[edit.__name__] = edit
 
 
 def _add_made_files(app: Sphinx, config: object) -> None:

@@ -131,6 +131,7 @@ class LessonPage:
         self.page.evaluate(SHOW, number)
         cell = self.page.locator(f'.jp-Notebook [data-windowed-list-index="{number}"]')
         cell.wait_for()
+        self.page.wait_for_timeout(500)  # scrolling is animated
         return cell
 
     def run(self, number: int) -> None:
@@ -159,5 +160,4 @@ class LessonPage:
     def picture(self, what: str) -> None:
         """Keep a picture of the page."""
         SHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.wait_for_timeout(500)  # scrolling is animated
         self.page.screenshot(path=SHOTS / f"{self.name}_{what}.png")

@@ -33,16 +33,8 @@ sys.argv[:] = [{local!r} if argument == {address!r} else argument for argument i
 
 def pack(destination: Path) -> Path:
     """Write what a commit of everything here would hold as a .zip with one folder, as GitHub does; return it."""
-    command = [
-        "git",
-        "-c",
-        "safe.directory=*",
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-    ]
+    options = ["-z", "--cached", "--others", "--exclude-standard"]
+    command = ["git", "-c", "safe.directory=*", "ls-files", *options]
     listed = subprocess.run(command, cwd=lessons.REPOSITORY, capture_output=True, text=True, check=True)
     with zipfile.ZipFile(destination, "w") as archive:
         for name in sorted(set(listed.stdout.split("\0")) - {""}):

@@ -39,10 +39,10 @@ colab: $(READY) $(COLAB_VENV)/ready  ## every lesson on a machine like Colab's, 
 	COLAB_VENV=$(COLAB_VENV) $(BY_LESSON) tests/colab
 
 # One thread a worker: two workers with two threads each are three times slower on two cores.
-# loadscope keeps the cells of a notebook together on one worker, loadgroup all that is done with one lesson.
+# loadscope keeps the cells of a notebook together on one worker, by_lesson all that is done with one lesson.
 TWO_WORKERS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 PYTEST = $(TWO_WORKERS) -p tests.nbval_repairs --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600
-BY_LESSON = $(TWO_WORKERS) --dist loadgroup
+BY_LESSON = $(TWO_WORKERS) -p tests.by_lesson --dist loadscope
 
 solved: $(READY)  ## write the lessons with their exercises solved, for teachers, to build/solved/
 	rm -rf build/solved

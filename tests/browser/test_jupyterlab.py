@@ -15,10 +15,7 @@ from coursekit.exercises.base import replace_lines
 from coursekit.exercises.functions import CodeExercise
 from tests.browser.lab import DRAWING_LIMIT_MS, RUN_ALL_LIMIT_MS, LessonPage, jupyterlab
 
-LESSONS = [
-    pytest.param(path, id=path.stem, marks=pytest.mark.xdist_group(path.stem))
-    for path in sorted(lessons.REPOSITORY.glob("notebooks/*.ipynb"))
-]
+LESSONS = sorted(lessons.REPOSITORY.glob("notebooks/*.ipynb"))
 expect.set_options(timeout=DRAWING_LIMIT_MS)
 
 
@@ -28,7 +25,7 @@ def lab(tmp_path_factory):
         yield address
 
 
-@pytest.fixture(scope="module", params=LESSONS)
+@pytest.fixture(scope="module", params=LESSONS, ids=lambda path: path.stem)
 def lesson(request, lab, browser):
     """Open a lesson and run all of it."""
     page = browser.new_page(viewport={"width": 1300, "height": 1000})

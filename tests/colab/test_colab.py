@@ -18,10 +18,7 @@ from packaging.requirements import Requirement
 from coursekit import lessons
 from tests.colab.environment import REQUIREMENTS
 
-LESSONS = [
-    pytest.param(path, id=path.stem, marks=pytest.mark.xdist_group(path.stem))
-    for path in sorted(lessons.REPOSITORY.glob("notebooks/*.ipynb"))
-]
+LESSONS = sorted(lessons.REPOSITORY.glob("notebooks/*.ipynb"))
 BROUGHT = {"deep-learning-notebooks", "torchinfo"}
 
 # Run by every Python of the machine as it starts: what pip is asked to fetch from GitHub is this checkout.
@@ -83,7 +80,7 @@ def seconds(cell) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 
-@pytest.fixture(scope="module", params=LESSONS)
+@pytest.fixture(scope="module", params=LESSONS, ids=lambda path: path.stem)
 def colab(request, tmp_path_factory):
     """Run a lesson on a new machine: the run, and what was installed before and after."""
     preinstalled = Path(os.environ.get("COLAB_VENV", "")).absolute()

@@ -29,7 +29,7 @@ test-full: $(READY)  ## every lesson executed on the full data (set COURSEKIT_DA
 	COURSEKIT_SOURCE=full $(PYTEST) notebooks
 
 test-browser: $(READY) build/.browser  ## the website, and every lesson in JupyterLab, in a browser (needs chromium: apt-get install chromium)
-	$(BY_LESSON) tests/browser
+	$(BY_LESSON) tests/browser tests/test_site.py
 
 test-cuda: $(READY)  ## every lesson on a machine with a CUDA device
 	$(BIN)/python -c "import torch; assert torch.cuda.is_available(), 'torch finds no CUDA device here'"

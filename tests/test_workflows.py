@@ -137,3 +137,10 @@ def test_every_requirement_has_a_lowest_version():
 def test_no_workflow_names_a_repository():
     for path in PATHS:
         assert lessons.repository_slug() not in path.read_text(), path.name
+
+
+def test_badges_show_workflows_that_exist():
+    readme = (lessons.REPOSITORY / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"/actions/workflows/(\w+)\.yml/badge\.svg", readme)
+    assert shown
+    assert set(shown) <= set(WORKFLOWS)

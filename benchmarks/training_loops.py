@@ -1,66 +1,83 @@
-"""One epoch of MNIST, 784-128-10, Adam, batch 128: `coursekit.train.fit` beside the loops a student would write.
+"""One epoch of MNIST: `coursekit.train.fit` beside the loops and libraries a student would use otherwise.
 
-    python benchmarks/training_loops.py [--repeats 5] [--source full|sample]
+    python benchmarks/training_loops.py [--repeats 5] [--source full|sample] [--model mlp|cnn]
 
-Every run is a process of its own, so that peak memory is its own; the order changes from round to round. Times
-are medians over the rounds; the accuracy on the validation digits stands beside them, so that nobody wins by
-doing less. The floor is the bare loop over ready-made batches, unshuffled: nothing is left out of it but the data.
+The same model, data, batch size, number of threads and optimizer for all, Adam at 1e-3, in the form each would take
+without being asked: fused in `fit`, one step a tensor in PyTorch and in what is built on it, Keras's own in Keras.
+The floor is the bare loop over batches that are ready-made and never reshuffled: nothing is left out of it but the
+data. The accuracy on the validation digits stands beside the time, so that nobody wins by doing less. Libraries that
+are not installed are left out: pip install -e ".[bench]".
 """
 
-import argparse
-import multiprocessing
-import platform
-import random
-import resource
-import statistics
+import importlib.util
+import logging
+import os
 import tempfile
-import time
+import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from side_by_side import Run, machine, options, rounds, table, timed
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
-from tqdm.auto import tqdm
 
 from coursekit import data, runtime, train
 
-BATCH = 128
+BATCH, MEAN, DEVIATION = 128, 0.1307, 0.3081
+Epoch, Predict = Callable[[], object], Callable[[Tensor], Tensor]
+
+MODELS = {
+    "mlp": lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10)),
+    "cnn": lambda: nn.Sequential(
+        *(nn.Conv2d(1, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 5), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(512, 10)),
+    ),
+}
 
 
-def bare_loop(model: nn.Module, optimizer: torch.optim.Optimizer, batches) -> None:
-    """Train one epoch with nothing but what training needs."""
+def bare_loop(model: nn.Module, batches, *, fused: bool = False) -> Epoch:
+    """Nothing but what training needs."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused)
     device = next(model.parameters()).device
-    model.train()
-    for x, y in batches:
-        loss = F.cross_entropy(model(x.to(device)), y.to(device))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+
+    def epoch() -> None:
+        model.train()
+        for x, y in batches:
+            loss = F.cross_entropy(model(x.to(device)), y.to(device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return epoch
 
 
-def floor(digits: data.Splits) -> Callable:
-    """Ready-made batches: slices cut before the clock starts."""
-    batches = list(digits.train.batches(BATCH))
-    return lambda model, optimizer: bare_loop(model, optimizer, batches)
+def floor(digits: data.Splits, model: nn.Module, *, fused: bool = False) -> tuple[Epoch, Predict]:
+    """Slices cut before the clock starts."""
+    return bare_loop(model, list(digits.train.batches(BATCH)), fused=fused), model
 
 
-def fit(digits: data.Splits) -> Callable:
-    """`coursekit.train.fit` as in the lessons: reshuffled batches, averages, history, progress bar."""
+def fit(digits: data.Splits, model: nn.Module, *, fused: bool = True) -> tuple[Epoch, Predict]:
+    """As in the lessons: reshuffled batches, averages, history, progress bar."""
+    adam = None if fused else torch.optim.Adam(model.parameters(), lr=1e-3)
     batches = digits.train.batches(BATCH, shuffle=True)
-    return lambda model, optimizer: train.fit(model, batches, epochs=1, optimizer=optimizer)
+    return lambda: train.fit(model, batches, epochs=1, optimizer=adam), model
 
 
-def tensor_dataset(digits: data.Splits) -> Callable:
-    """A DataLoader over a TensorDataset."""
-    batches = DataLoader(TensorDataset(digits.train.x.cpu(), digits.train.y.cpu()), BATCH, shuffle=True)
-    return lambda model, optimizer: bare_loop(model, optimizer, batches)
+def tensor_dataset(digits: data.Splits, model: nn.Module) -> tuple[Epoch, Predict]:
+    return bare_loop(model, loader(digits)), model
 
 
-def image_by_image(digits: data.Splits) -> Callable:
-    """The loop of most tutorials: torchvision's dataset, ToTensor and Normalize, image by image."""
+def loader(digits: data.Splits) -> DataLoader:
+    return DataLoader(TensorDataset(digits.train.x.cpu(), digits.train.y.cpu()), BATCH, shuffle=True)
+
+
+def image_by_image(digits: data.Splits, model: nn.Module, *, workers: int = 0) -> tuple[Epoch, Predict]:
+    """The loop of most tutorials: torchvision's data set, ToTensor and Normalize."""
     from torchvision import datasets, transforms
 
     folder = Path(tempfile.mkdtemp())
@@ -71,81 +88,128 @@ def image_by_image(digits: data.Splits) -> Callable:
         for kind, array in (("images-idx3", pixels), ("labels-idx1", split.y.byte().cpu().numpy())):
             header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
             (raw / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
-    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
-    batches = DataLoader(datasets.MNIST(folder, transform=transform), BATCH, shuffle=True)
-    return lambda model, optimizer: bare_loop(model, optimizer, batches)
+    normalised = transforms.Compose([transforms.ToTensor(), transforms.Normalize((MEAN,), (DEVIATION,))])
+    pictures = datasets.MNIST(folder, transform=normalised)
+    batches = DataLoader(pictures, BATCH, shuffle=True, num_workers=workers)
+    return bare_loop(model, batches), lambda x: model((x - MEAN) / DEVIATION)
+
+
+def with_skorch(digits: data.Splits, model: nn.Module) -> tuple[Epoch, Predict]:
+    from skorch import NeuralNetClassifier
+
+    net = NeuralNetClassifier(
+        model, criterion=nn.CrossEntropyLoss, optimizer=torch.optim.Adam, lr=1e-3, batch_size=BATCH, max_epochs=1,
+        iterator_train__shuffle=True, train_split=None, verbose=0, device=next(model.parameters()).device,
+    )  # fmt: skip
+    net.initialize()
+    x, y = digits.train.x.cpu(), digits.train.y.cpu()
+    return lambda: net.partial_fit(x, y), net.module_
+
+
+def with_lightning(digits: data.Splits, model: nn.Module) -> tuple[Epoch, Predict]:
+    import lightning
+
+    class Classifier(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = model
+
+        def training_step(self, batch, _) -> Tensor:
+            x, y = batch
+            return F.cross_entropy(self.net(x), y)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.Adam(self.parameters(), lr=1e-3)
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    trainer = lightning.Trainer(
+        max_epochs=1, logger=False, enable_checkpointing=False, enable_model_summary=False
+    )
+    return lambda: trainer.fit(Classifier(), loader(digits)), model
+
+
+def with_keras(digits: data.Splits, model: nn.Module) -> tuple[Epoch, Predict]:
+    """The same layers, on Keras's PyTorch backend."""
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras
+
+    keras.config.set_image_data_format("channels_first")
+    layers = {
+        nn.Flatten: lambda _: keras.layers.Flatten(),
+        nn.ReLU: lambda _: keras.layers.ReLU(),
+        nn.Linear: lambda layer: keras.layers.Dense(layer.out_features),
+        nn.Conv2d: lambda layer: keras.layers.Conv2D(layer.out_channels, layer.kernel_size),
+        nn.MaxPool2d: lambda layer: keras.layers.MaxPooling2D(layer.kernel_size),
+    }
+    net = keras.Sequential([keras.Input((1, 28, 28)), *(layers[type(layer)](layer) for layer in model)])
+    assert net.count_params() == sum(parameter.numel() for parameter in model.parameters())
+    net.compile(keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    x, y = digits.train.x.cpu().numpy(), digits.train.y.cpu().numpy()
+    return lambda: net.fit(x, y, batch_size=BATCH, epochs=1, verbose=0), net
+
+
+def with_fastai(digits: data.Splits, model: nn.Module) -> tuple[Epoch, Predict]:
+    from fastai.basics import DataLoaders, Learner
+    from fastai.optimizer import OptimWrapper
+
+    one = DataLoader(
+        TensorDataset(digits.valid.x[:1].cpu(), digits.valid.y[:1].cpu())
+    )  # it insists on validation
+    loaders = DataLoaders(loader(digits), one, device=next(model.parameters()).device)
+    adam = partial(OptimWrapper, opt=torch.optim.Adam)
+    learner = Learner(loaders, model, loss_func=nn.CrossEntropyLoss(), lr=1e-3, opt_func=adam)
+
+    def epoch() -> None:
+        with learner.no_logging():
+            learner.fit(1)
+
+    return epoch, model
 
 
 CONTESTANTS = {
     "bare loop, ready-made batches (the floor)": floor,
-    "coursekit.train.fit": fit,
-    "DataLoader over a TensorDataset": tensor_dataset,
-    "DataLoader, image by image": image_by_image,
+    "the same with a fused Adam": partial(floor, fused=True),
+    "`coursekit.train.fit`": fit,
+    "`coursekit.train.fit`, given PyTorch's usual Adam": partial(fit, fused=False),
+    "`DataLoader` over a `TensorDataset`": tensor_dataset,
+    "skorch": with_skorch,
+    "Lightning over a `TensorDataset`": with_lightning,
+    "Keras 3 on PyTorch": with_keras,
+    "fastai over a `TensorDataset`": with_fastai,
+    "torchvision's `DataLoader`, image by image": image_by_image,
+    "the same with 2 workers": partial(image_by_image, workers=2),
 }
+NEEDS = {"skorch": with_skorch, "lightning": with_lightning, "keras": with_keras, "fastai": with_fastai}
 
 
-def measure(name: str, source: str, seed: int) -> tuple[float, float, float]:
-    """Return seconds for one epoch, peak memory in MiB, accuracy on the validation digits."""
+def measure(name: str, _: int, kind: str, source: str) -> Run:
+    """Time one epoch."""
+    warnings.simplefilter("ignore")
     device = runtime.best_device()
-    runtime.seed_everything(seed)
     digits = data.mnist(source).to(device)
-    epoch = CONTESTANTS[name](digits)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(784, BATCH), nn.ReLU(), nn.Linear(BATCH, 10)).to(device)
-    optimizer = torch.optim.Adam(model.parameters())
-    warm_up = nn.Linear(784, 10).to(device)
+    model = MODELS[kind]().to(device)
+    warm_up = MODELS[kind]().to(device)
     train.fit(
-        nn.Sequential(nn.Flatten(), warm_up), digits.valid.batches(BATCH), epochs=1,
-        optimizer=torch.optim.Adam(warm_up.parameters()),
-    )  # fmt: skip
-
-    started = time.perf_counter()
-    epoch(model, optimizer)
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    seconds = time.perf_counter() - started
-
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    transformed = "image by image" in name  # this one was trained on normalised pixels
-    split = (
-        digits.valid if not transformed else data.Split((digits.valid.x - 0.1307) / 0.3081, digits.valid.y)
+        warm_up, digits.valid.batches(BATCH), epochs=1, optimizer=torch.optim.Adam(warm_up.parameters())
     )
-    return seconds, kibibytes / 1024, train.evaluate(model, split.batches(1000))["accuracy"]
+    epoch, predict = CONTESTANTS[name](digits, model)
+    seconds = timed(epoch)
+    model.eval()
+    with torch.no_grad():
+        right = [predict(x).argmax(dim=1) == y for x, y in digits.valid.batches(1000)]
+    return Run(seconds, facts={"valid accuracy": torch.cat(right).float().mean().item()})
 
 
 def main() -> None:
-    """Run the rounds and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5, help="rounds (default: 5)")
-    parser.add_argument(
-        "--source", default="auto", choices=data.SOURCES, help="data (default: full, else the sample)"
-    )
-    options = parser.parse_args()
-
-    results = {name: [] for name in CONTESTANTS}
-    order = [
-        name for _ in range(options.repeats) for name in random.sample(list(CONTESTANTS), len(CONTESTANTS))
-    ]
-    for number, name in enumerate(tqdm(order, unit="run")):
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            results[name].append(pool.apply(measure, (name, options.source, number // len(CONTESTANTS))))
-
-    threads, device = torch.get_num_threads(), runtime.best_device()
-    print(
-        f"\nPython {platform.python_version()}, torch {torch.__version__}, {device}, {threads} threads, ",
-        end="",
-    )
-    print(f"{options.repeats} rounds; one epoch, batch {BATCH}\n")
-    print(
-        "| one epoch | seconds (min–max) | × the floor | peak MiB | valid accuracy |\n|---|---|---|---|---|"
-    )
-    base = statistics.median(run[0] for run in results[next(iter(CONTESTANTS))])
-    for name, runs in results.items():
-        seconds, memory, accuracy = zip(*runs, strict=True)
-        middle = statistics.median(seconds)
-        spread = f"{middle:.2f} ({min(seconds):.2f}–{max(seconds):.2f})"
-        print(
-            f"| {name} | {spread} | {middle / base:.2f} | {max(memory):.0f} | {statistics.mean(accuracy):.3f} |"
-        )
+    """Run the rounds and print the tables."""
+    parser = options(__doc__.splitlines()[0])
+    parser.add_argument("--model", choices=MODELS, help="one of the two (default: both)")
+    chosen = parser.parse_args()
+    missing = {build for library, build in NEEDS.items() if importlib.util.find_spec(library) is None}
+    names = [name for name, build in CONTESTANTS.items() if build not in missing]
+    print(f"{machine()}; one epoch, batch {BATCH}, {chosen.repeats} rounds")
+    for kind in [chosen.model] if chosen.model else MODELS:
+        table(kind.upper(), rounds(measure, names, chosen.repeats, kind, chosen.source))
 
 
 if __name__ == "__main__":

@@ -198,7 +198,7 @@ def mnist(source: str | None = None) -> Splits:
     return _announce(
         "MNIST",
         _sample_splits(),
-        f"the 5,000-digit sample{reason}. All 70,000: go online or set COURSEKIT_DATA",
+        f"the 5,000-digit sample{reason}.\nAll 70,000: go online or set COURSEKIT_DATA",
     )
 
 

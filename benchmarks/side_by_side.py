@@ -1,0 +1,111 @@
+"""What the benchmarks share: every run in a process of its own, an order that changes, medians with their spread."""
+
+import argparse
+import multiprocessing
+import os
+import platform
+import random
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+
+import torch
+from tqdm.auto import tqdm
+
+from coursekit import data, runtime
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its time, the peak memory of its process (and of the GPU, if there is one), what came of it."""
+
+    seconds: float
+    mebibytes: float = 0.0
+    gpu_mebibytes: float = 0.0
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+def options(description: str, *, repeats: int = 5) -> argparse.ArgumentParser:
+    """Return a parser with what every benchmark can be told."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--repeats", type=int, default=repeats, help=f"rounds (default: {repeats})")
+    parser.add_argument(
+        "--source", default="auto", choices=data.SOURCES, help="data (default: full, else the sample)"
+    )
+    return parser
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Return the seconds that `action()` takes, work on the GPU included."""
+    started = time.perf_counter()
+    action()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def rounds(
+    measure: Callable[..., Run], contestants: Iterable[str], repeats: int, *settings
+) -> dict[str, list[Run]]:
+    """Return `repeats` runs of every contestant, `measure(name, round, *settings)`, in an order that changes.
+
+    Each run has a new process, so that nothing is warm from the one before and peak memory is its own.
+    """
+    results = {name: [] for name in contestants}
+    order = [
+        (number, name) for number in range(repeats) for name in random.sample(list(results), len(results))
+    ]
+    for number, name in tqdm(order, unit="run", leave=False):
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            results[name].append(process.submit(_alone, measure, name, number, *settings).result())
+    return results
+
+
+def _alone(measure: Callable[..., Run], name: str, number: int, *settings) -> Run:
+    runtime.seed_everything(number)
+    run = measure(name, number, *settings)
+    kibibytes = max(
+        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
+    return Run(run.seconds, kibibytes / 1024, gpu, run.facts)
+
+
+def table(title: str, results: dict[str, list[Run]], *, unit: float = 1.0, digits: int = 2) -> None:
+    """Print the runs as a Markdown table; the first contestant is the measure of the others.
+
+    `unit` multiplies the seconds, 1000 for milliseconds; every fact gets a column with its mean.
+    """
+    facts = list(next(iter(results.values()))[0].facts)
+    gpu = ["GPU MiB"] * torch.cuda.is_available()
+    columns = [
+        title,
+        f"{ {1.0: 's', 1e3: 'ms', 1e6: 'µs'}[unit] } (min–max)",
+        "× the first",
+        "peak MiB",
+        *gpu,
+        *facts,
+    ]
+    print("\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+    base = statistics.median(run.seconds for run in next(iter(results.values())))
+    for name, runs in results.items():
+        times = sorted(unit * run.seconds for run in runs)
+        middle = statistics.median(times)
+        cells = [
+            name,
+            f"{middle:.{digits}f} ({times[0]:.{digits}f}–{times[-1]:.{digits}f})",
+            f"{middle / unit / base:.2f}",
+            f"{max(run.mebibytes for run in runs):.0f}",
+            *[f"{max(run.gpu_mebibytes for run in runs):.0f}"] * len(gpu),
+            *(f"{statistics.mean(run.facts[fact] for run in runs):.4g}" for fact in facts),
+        ]
+        print("| " + " | ".join(cells) + " |")
+
+
+def machine() -> str:
+    """Return one line on where this was measured."""
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores"
+    return f"{where}, {torch.get_num_threads()} threads, Python {platform.python_version()}, torch {torch.__version__}"

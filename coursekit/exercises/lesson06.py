@@ -326,12 +326,12 @@ def _facts_about_noise(add_noise, x, sigma):
     again = add_noise(before.clone(), sigma)
     facts |= {
         "the pictures are still there": bool(change.mean().abs() < 3 * sigma),
-        "what falls below 0 ends at 0": bool(((noisy == 0).double().mean() - below).abs() < 0.02),
-        "what rises above 1 ends at 1": bool(((noisy == 1).double().mean() - above).abs() < 0.02),
         "each picture has its own noise": bool((change - change[:1]).abs().max() > 1e-6),
         "each pixel of a column has its own noise": bool((change - change[..., :1, :]).abs().max() > 1e-6),
         "each pixel of a row has its own noise": bool((change - change[..., :1]).abs().max() > 1e-6),
         "a second call draws other noise": bool((again - noisy).abs().max() > 1e-6),
+        "what falls below 0 ends at 0": bool(((noisy == 0).double().mean() - below).abs() < 0.02),
+        "what rises above 1 ends at 1": bool(((noisy == 1).double().mean() - above).abs() < 0.02),
     }
     if not (before == 0.5).all():
         return facts | {"most pixels are changed": bool((change != 0).double().mean() > 0.3)}
@@ -432,9 +432,17 @@ def _(x, sigma):
     return (x + torch.randn_like(x)).clamp(0, 1)
 
 
-@add_noise.mistake("Only the noise came back. Add it to the pictures.")
+_ONLY_NOISE = "Only the noise came back. Add it to the pictures."
+
+
+@add_noise.mistake(_ONLY_NOISE)
 def _(x, sigma):
     return (sigma * torch.randn_like(x)).clamp(0, 1)
+
+
+@add_noise.mistake(_ONLY_NOISE)
+def _(x, sigma):
+    return sigma * torch.randn_like(x)
 
 
 _CUT_TOO_EARLY = (

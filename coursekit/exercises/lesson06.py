@@ -33,9 +33,9 @@ report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 def linear_autoencoder_error(x, k):
     """Return the smallest error that a linear autoencoder with a code of k numbers can have.
 
-    x (N, D) holds the examples in rows, and k is 1 to D. The error is |x − x̂|², summed over the D numbers of an
-    example and averaged over the N examples. Encoder and decoder may add constants, so the mean
-    of the data costs nothing.
+    x (N, D) holds the examples in rows; k is 1 to D. The error is |x − x̂|², summed over the D
+    numbers of an example and averaged over the N examples. Encoder and decoder may add constants,
+    so the mean of the data costs nothing.
     """
     singular_values = torch.linalg.svdvals(x - x.mean(dim=0))
     return singular_values[k:].square().sum() / len(x)

@@ -1439,7 +1439,7 @@ quiz = lesson.quiz(
     hints=[
         "Every answer stands in the lesson: sections 1, 3, 4, 4, 5, 5, 5 and 6.",
         "Question 2: which error has a network that gives every pixel a code number of its own? Question 5: the "
-        "formula for each of the three numbers, then the sum. Question 7: on which side of ln p(x) is a *lower* bound?",
+        "formula for each of the three numbers, then the sum. Question 7: on which side of ln p(x) is a lower bound?",
     ],
     ten_layers=Question(
         "c",

@@ -247,10 +247,19 @@ def decision_regions(
 
 
 def scatter_classes(x: Tensor, y: Tensor, *, ax: Axes | None = None) -> Axes:
-    """Return a scatter plot of points (N, 2), one colour and one marker shape for each class of `y` (N,)."""
+    """Return a scatter plot of points (N, 2), one colour and one marker shape for each class of `y` (N,).
+
+    Raises ValueError for more than 7 classes: there are no more shapes that one can tell apart.
+    """
+    markers, labels = "os^Dv*P", y.unique().tolist()
+    if len(labels) > len(markers):
+        raise ValueError(
+            f"scatter_classes: `y` holds {len(labels)} classes, but only {len(markers)} markers can be told apart: "
+            "draw the digits themselves, or some of the classes"
+        )
     ax = ax or _axes(figsize=(4.2, 4.2))
     x, y = x.cpu(), y.cpu()
-    for label, marker in zip(y.unique().tolist(), "os^Dv*P", strict=False):
+    for label, marker in zip(labels, markers, strict=False):
         of_class = x[y == label]
         ax.scatter(
             of_class[:, 0],

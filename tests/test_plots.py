@@ -160,6 +160,11 @@ def test_network_draws_an_edge_for_every_weight():
     assert len(ax.texts) == 3 + 2 + 1
 
 
+def test_more_classes_than_markers_are_refused():
+    with pytest.raises(ValueError, match="holds 10 classes, but only 7 markers"):
+        plots.scatter_classes(torch.rand(10, 2), torch.arange(10))
+
+
 def test_network_too_large_to_draw_is_refused():
     with pytest.raises(ValueError, match="at most 12 units"):
         plots.network([784, 10])

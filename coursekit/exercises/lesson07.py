@@ -1,6 +1,7 @@
 """The exercises of lesson 7, Seeing high dimensions: solutions, classic mistakes, hints."""
 
 import math
+from collections import Counter
 
 import torch
 import torch.nn.functional as F
@@ -374,6 +375,16 @@ def _(x, weights, means, deviations):
         (normal(20, 2, seed=1, dtype=torch.float64), torch.tensor([0] * 9 + [1] * 11), 5),
         (torch.cat([normal(8, 2, seed=2), 3 + normal(8, 2, seed=3)]), torch.tensor([2] * 8 + [7] * 8), 5),
         (normal(12, 3, seed=4), torch.tensor([1, 1, 1, 0, 0, 0, 1, 0, 1, 0, 1, 1]), 1),
+        (
+            torch.tensor([[0.0], [1.0], [2.5], [4.5], [7.0], [9.0]]),
+            torch.tensor([1, 1, 2, 2, 1, 1]),
+            2,
+        ),  # ties
+        (
+            torch.tensor([[0.0], [0.0], [1.0], [5.0], [5.0], [7.0]]),
+            torch.tensor([4, 4, 6, 4, 4, 6]),
+            1,
+        ),  # twins
     ],
     hints=[
         "In a table of all distances (N, N), who is always the nearest neighbour of a point? Rule that out first.",
@@ -454,6 +465,37 @@ def _(positions, labels, k):
 @knn_accuracy.mistake("One right neighbour is not enough: the most frequent label among the k wins.")
 def _(positions, labels, k):
     return (labels[_nearest(positions, k)] == labels[:, None]).any(dim=1).float().mean().item()
+
+
+@knn_accuracy.mistake("Of equally frequent labels the smallest wins; yours takes the largest.")
+def _(positions, labels, k):
+    return _share(-labels[_nearest(positions, k)], -labels)
+
+
+@knn_accuracy.mistake("Of equally frequent labels the smallest wins; yours takes that of the nearest point.")
+def _(positions, labels, k):
+    votes = labels[_nearest(positions, k)].tolist()
+    winners = torch.tensor([Counter(row).most_common(1)[0][0] for row in votes])
+    return (winners == labels).float().mean().item()
+
+
+@knn_accuracy.mistake(
+    "You ask for more than half of the votes. The most frequent label wins, with fewer votes too."
+)
+def _(positions, labels, k):
+    right = (labels[_nearest(positions, k)] == labels[:, None]).sum(dim=1)
+    return (right > k / 2).float().mean().item()
+
+
+@knn_accuracy.mistake(
+    "Every distance of 0 is ruled out, so points at the same place are no neighbours. Rule out only the point itself, "
+    "on the diagonal."
+)
+def _(positions, labels, k):
+    distances = torch.cdist(positions, positions)
+    return _share(
+        labels[distances.masked_fill(distances == 0, float("inf")).topk(k, largest=False).indices], labels
+    )
 
 
 @knn_accuracy.mistake("A fraction from 0 to 1 is asked; this is in percent.")

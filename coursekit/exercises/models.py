@@ -11,6 +11,9 @@ from coursekit.exercises.base import SolvedByCode
 from coursekit.exercises.compare import show
 from coursekit.exercises.verdicts import Verdict
 
+LIMIT_S = 60  # a large network on a slow machine takes its time over the examples kept back
+BATCH = 500
+
 
 class ModelExercise(SolvedByCode):
     """A trained model that has to reach floors on data the learner was not given. Made by Lesson.trained_model."""
@@ -39,12 +42,15 @@ class ModelExercise(SolvedByCode):
             return unfit
         (model,) = given
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-        training = model.training
+        split, training = self._held_out().to(device), model.training
         try:
-            with attempts.kept_apart(), attempts.time_limit(attempts.TIME_LIMIT_S), torch.no_grad():
-                return self._verdict_on(model.eval(), self._held_out().to(device))
-        except attempts.Stopped as stopped:
-            return self._stopped(stopped)
+            with attempts.kept_apart(), attempts.time_limit(LIMIT_S), torch.no_grad():
+                return self._verdict_on(model.eval(), split)
+        except attempts.Stopped:
+            return self._wrong(
+                f"Stopped after {LIMIT_S} s on {len(split):,} examples. Is there a loop without end in the network's "
+                "`forward`? If not, try a smaller network, or a GPU."
+            )
         finally:
             model.train(training)
 
@@ -61,16 +67,19 @@ class ModelExercise(SolvedByCode):
         return None
 
     def _verdict_on(self, model: nn.Module, split: Split) -> Verdict:
-        classes = int(split.y.max()) + 1
-        try:
-            logits = model(split.x)
-        except (Exception, SystemExit) as error:
-            return self._raised(error, f"It was given inputs of shape {tuple(split.x.shape)}.")
-        if not isinstance(logits, Tensor) or logits.shape != (len(split), classes):
-            return self._wrong(
-                f"For inputs of shape {tuple(split.x.shape)} it should give logits of shape {(len(split), classes)}.",
-                ("yours", str(tuple(logits.shape)) if isinstance(logits, Tensor) else show(logits)),
-            )
+        classes, parts = int(split.y.max()) + 1, []
+        for x in split.x.split(BATCH):
+            try:
+                logits = model(x)
+            except (Exception, SystemExit) as error:
+                return self._raised(error, f"It was given inputs of shape {tuple(x.shape)}.")
+            if not isinstance(logits, Tensor) or logits.shape != (len(x), classes):
+                return self._wrong(
+                    f"For inputs of shape {tuple(x.shape)} it should give logits of shape {(len(x), classes)}.",
+                    ("yours", str(tuple(logits.shape)) if isinstance(logits, Tensor) else show(logits)),
+                )
+            parts.append(logits)
+        logits = torch.cat(parts)
         if not logits.isfinite().all():
             return self._wrong(
                 "Some logits are nan or inf: the training went astray. Try a smaller learning rate."

@@ -50,6 +50,8 @@ class Question:
                 return "Give the shape, not the values."
             asked = "Give a shape in brackets, such as (5, 3); a single axis takes a comma, (5,)."
             return "" if isinstance(given, tuple | list) else asked
+        if isinstance(given, str):
+            return "Give a number, without quotes."
         is_number = isinstance(given, int | float | Tensor) and not isinstance(given, bool)
         return "" if is_number else "Give a number, with a decimal point."
 

@@ -1,4 +1,5 @@
 import itertools
+import time
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from torch import nn
 
 from coursekit import data
 from coursekit.exercises import lesson03 as ex
+from coursekit.exercises import models
 from tests.exercises.contract import Contract
 
 # Right answers, each written in another way ------------------------------------------------------------------
@@ -316,10 +318,28 @@ def test_tagger_below_the_floor_is_told_why(tagger, wrong, sentence):
     assert sentence in verdict.message, verdict
 
 
+class Sleeper(nn.Module):
+    def forward(self, x):
+        time.sleep(5)
+
+
+def test_tagger_that_never_ends_is_stopped_and_told_so(monkeypatch):
+    monkeypatch.setattr(models, "LIMIT_S", 0.3)
+    verdict = ex.jet_tagger(nn.Sequential(nn.Linear(15, 5), Sleeper()))
+    assert "Stopped after 0.3 s on 6,000 examples" in verdict.message
+
+
+def test_time_that_loading_takes_is_not_counted(monkeypatch, tagger):
+    load = ex.jet_tagger._held_out
+    monkeypatch.setattr(models, "LIMIT_S", 2)
+    monkeypatch.setattr(ex.jet_tagger, "_held_out", lambda: (time.sleep(2.5), load())[1])
+    assert ex.jet_tagger(tagger).status == "correct"
+
+
 def test_tagger_that_is_none_is_told_what_is_asked():
     assert ex.jet_tagger(None).status == "not attempted"
     assert "`nn.Module`, but this arrived: 3" in ex.jet_tagger(3).message
-    assert "logits of shape (6000, 5)" in ex.jet_tagger(nn.Linear(15, 4)).message
+    assert "logits of shape (500, 5)" in ex.jet_tagger(nn.Linear(15, 4)).message
     assert ex.jet_tagger(nn.Linear(16, 5)).status == "raised"
     broken = frozen(nn.Linear(15, 5), torch.full((5, 15), torch.nan), torch.zeros(5))
     assert "nan or inf" in ex.jet_tagger(broken).message

@@ -25,6 +25,14 @@ def error_by_eigenvalues(x, k):
     return float(variances[k:].clamp(min=0).sum())
 
 
+def error_of_scikit_learn(x, k):
+    from sklearn.decomposition import PCA
+
+    pca = PCA(k).fit(x.numpy())
+    rebuilt = torch.from_numpy(pca.inverse_transform(pca.transform(x.numpy())))
+    return (x - rebuilt).square().sum(dim=1).mean()
+
+
 def encode_decode_in_a_loop(x, W1, b1, W2, b2):
     codes = [W1 @ picture.reshape(-1) + b1 for picture in x]
     pictures = [(1 / (1 + torch.exp(-(W2 @ z + b2)))).reshape(x.shape[1:]) for z in codes]
@@ -63,6 +71,11 @@ def scores_by_the_library(model, x):
 def auc_by_all_pairs(scores, labels):
     higher = scores[labels == 1].unsqueeze(1) - scores[labels == 0]
     return torch.heaviside(higher, torch.tensor(0.5, dtype=higher.dtype)).mean()
+
+
+def auc_in_single_precision(scores, labels):
+    higher = scores[labels == 1].unsqueeze(1) - scores[labels == 0]
+    return (higher > 0).float().mean() + (higher == 0).float().mean() / 2
 
 
 def auc_in_a_loop(scores, labels):
@@ -112,6 +125,14 @@ def draw_in_steps(mu, log_variance):
     return torch.addcmul(mu, sigma, epsilon)
 
 
+def draw_number_by_number(mu, log_variance):
+    z = torch.empty_like(mu)
+    for i in range(len(mu)):
+        for k in range(mu.shape[1]):
+            z[i, k] = mu[i, k] + torch.exp(log_variance[i, k] / 2) * torch.randn(())
+    return z
+
+
 def elbo_of_each_example(x, logits, mu, log_variance):
     p = torch.sigmoid(logits.double())
     x = x.double()
@@ -137,13 +158,19 @@ def digits_one_by_one(decoder, count, code_size):
 class TestLesson06(Contract):
     lesson = ex
     right = {  # noqa: RUF012
-        "linear_autoencoder_error": [error_by_projection, error_by_eigenvalues],
+        "linear_autoencoder_error": [error_by_projection, error_by_eigenvalues, error_of_scikit_learn],
         "encode_decode": [encode_decode_in_a_loop, encode_decode_functional],
         "add_noise": [noise_from_a_distribution, noise_from_a_generator, noise_by_torch_normal],
         "anomaly_scores": [scores_in_a_loop, scores_by_the_library],
-        "roc_auc": [auc_by_all_pairs, auc_in_a_loop, auc_of_scikit_learn, auc_by_mean_ranks],
+        "roc_auc": [
+            auc_by_all_pairs,
+            auc_in_single_precision,
+            auc_in_a_loop,
+            auc_of_scikit_learn,
+            auc_by_mean_ranks,
+        ],
         "kl_to_standard_normal": [kl_by_distributions, kl_in_a_loop],
-        "reparametrise": [draw_with_rsample, draw_in_steps],
+        "reparametrise": [draw_with_rsample, draw_in_steps, draw_number_by_number],
         "elbo": [elbo_of_each_example, elbo_by_negative_loss],
         "sample_digits": [digits_by_distribution, digits_one_by_one],
     }
@@ -154,13 +181,8 @@ class TestLesson06(Contract):
 
 
 def test_linear_error_agrees_with_scikit_learn():
-    from sklearn.decomposition import PCA
-
     x = torch.randn(40, 6, dtype=torch.float64) * torch.arange(1, 7) + 2
-    pca = PCA(3).fit(x.numpy())
-    rebuilt = torch.from_numpy(pca.inverse_transform(pca.transform(x.numpy())))
-    expected = (x - rebuilt).square().sum(dim=1).mean()
-    torch.testing.assert_close(ex.linear_autoencoder_error._solution(x, 3), expected)
+    torch.testing.assert_close(ex.linear_autoencoder_error._solution(x, 3), error_of_scikit_learn(x, 3))
 
 
 def test_divergence_agrees_with_a_million_draws():
@@ -202,3 +224,28 @@ def test_scores_are_computed_without_gradient_and_in_any_shape():
     scores = ex.anomaly_scores._solution(net, torch.randn(4, 15))
     assert scores.shape == (4,)
     assert not scores.requires_grad
+
+
+def test_noise_that_leaves_the_range_by_another_way_than_its_ends_is_wrong():
+    def instead(below, above):
+        def attempt(x, sigma):
+            noisy = x + sigma * torch.randn_like(x)
+            return torch.where(noisy < 0, below, torch.where(noisy > 1, above, noisy)).to(x.dtype)
+
+        return attempt
+
+    assert ex.add_noise(instead(0.0, 1.0)).status == "correct"
+    for ends in ((1.0, 0.0), (0.5, 0.5), (0.0, 0.0), (1.0, 1.0)):
+        verdict = ex.add_noise(instead(*ends))
+        assert verdict.status == "wrong"
+        assert "to the end where it left" in verdict.message
+
+
+def test_area_in_single_precision_gets_no_remark():
+    assert ex.roc_auc(auc_in_single_precision).remarks == ()
+
+
+def test_sigma_by_softplus_is_not_taken_for_the_variance():
+    verdict = ex.reparametrise(lambda mu, log_variance: mu + F.softplus(log_variance) * torch.randn_like(mu))
+    assert verdict.status == "wrong"
+    assert "the variance" not in verdict.message

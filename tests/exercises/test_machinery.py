@@ -511,7 +511,8 @@ def test_quiz_half_done_is_not_attempted_but_marked(quiz):
     [
         ({"capital": "z"}, "Give one of the letters a, b, in quotes"),
         ({"capital": 2}, "Give one of the letters"),
-        ({"number": "1"}, "Give a number, with a decimal point"),
+        ({"number": "1"}, "Give a number, without quotes"),
+        ({"number": [1]}, "Give a number, with a decimal point"),
         ({"number": 3}, "3 is not it."),
         ({"shape": (7, 7)}, "(7, 7) is not it."),
         ({"number": True}, "Give a number"),

@@ -60,10 +60,8 @@ site: build/.docs  ## build the website, offline, to build/site/html/index.html
 links: $(READY)  ## list the links that lead elsewhere; with TRY=1 open them and list those out of reach
 	$(BIN)/python -m tests.links $(if $(TRY),--try)
 
-bench: $(READY)  ## time the training loop against its alternatives, what a checkpoint costs, and the verdicts of the exercises
-	$(BIN)/python benchmarks/training_loops.py
-	$(BIN)/python benchmarks/checkpoints.py
-	$(BIN)/python benchmarks/exercises.py
+bench: $(READY) build/.bench  ## time the training loop beside its alternatives, what it takes, how it grows: about an hour
+	for script in training_loops time_to_accuracy scaling overheads run_all exercises; do $(BIN)/python benchmarks/$$script.py || exit; done
 
 lint: $(READY)  ## format and mend what ruff can mend
 	$(BIN)/ruff format .
@@ -85,6 +83,10 @@ build/.docs: $(READY)
 
 build/.browser: build/.docs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[browser]"
+	@touch $@
+
+build/.bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
 	@touch $@
 
 $(COLAB_VENV)/ready: tests/colab/requirements.txt | $(READY)

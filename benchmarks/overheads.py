@@ -1,65 +1,44 @@
-"""What a checkpoint costs: lesson 3's network, 784-512-512-10, Adam, batch 128, with and without.
+"""What a checkpoint and the progress bar cost: lesson 3's network, 784-512-512-10, with and without.
 
-    python benchmarks/checkpoints.py [--repeats 5] [--epochs 4]
+    python benchmarks/overheads.py [--repeats 5] [--epochs 4]
 
-Runs alternate; medians of the seconds an epoch, everything included: the description of the run at its beginning, which
-reads all the data once, and the state that is copied, written and put on disk after every epoch.
+Seconds an epoch, everything included: for the checkpoint the description of the run at its beginning, which reads all
+the data once, and the state that is copied, written and put on disk after every epoch.
 """
 
-import argparse
-import statistics
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
-import torch
-from torch import nn
+from side_by_side import Run, machine, options, rounds, table, timed
+from time_to_accuracy import dense
 
 from coursekit import data, runtime, train
 
+KINDS = ["`train.fit`", "with a checkpoint", "without the progress bar"]
 
-def seconds_an_epoch(batches, epochs: int, device: torch.device, checkpoint: Path | None) -> float:
+
+def measure(name: str, _: int, epochs: int, source: str) -> Run:
     """Train anew and return the mean time of an epoch."""
-    torch.manual_seed(0)
-    layers = [
-        nn.Flatten(),
-        nn.Linear(784, 512),
-        nn.ReLU(),
-        nn.Linear(512, 512),
-        nn.ReLU(),
-        nn.Linear(512, 10),
-    ]
-    model = nn.Sequential(*layers).to(device)
-    optimizer = torch.optim.Adam(model.parameters())
-    started = time.perf_counter()
-    train.fit(model, batches, epochs=epochs, optimizer=optimizer, checkpoint=checkpoint)
-    return (time.perf_counter() - started) / epochs
+    device = runtime.best_device()
+    batches = data.mnist(source).to(device).train.batches(128, shuffle=True)
+    model = dense().to(device)
+    train.fit(dense().to(device), batches, epochs=1)  # warm
+    if name == "without the progress bar":
+        train.tqdm = partial(train.tqdm, disable=True)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder, "run.pt") if name == "with a checkpoint" else None
+        seconds = timed(lambda: train.fit(model, batches, epochs=epochs, checkpoint=checkpoint))
+    return Run(seconds / epochs)
 
 
 def main() -> None:
     """Run the rounds and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
+    parser = options(__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=4)
-    options = parser.parse_args()
-
-    device = runtime.start()
-    batches = data.mnist().to(device).train.batches(128, shuffle=True)
-    results = {"without": [], "with": []}
-    with tempfile.TemporaryDirectory() as folder:
-        seconds_an_epoch(batches, 1, device, None)
-        for round_ in range(options.repeats):
-            path = Path(folder, f"{round_}.pt")
-            for name, checkpoint in [("without", None), ("with", path)][:: 1 if round_ % 2 else -1]:
-                results[name].append(seconds_an_epoch(batches, options.epochs, device, checkpoint))
-        size = path.stat().st_size
-
-    print(f"\n{options.repeats} rounds of {options.epochs} epochs; the file has {size / 1e6:.1f} MB\n")
-    print("| checkpoint | seconds an epoch (min–max) | × without |\n|---|---|---|")
-    base = statistics.median(results["without"])
-    for name, runs in results.items():
-        middle = statistics.median(runs)
-        print(f"| {name} | {middle:.3f} ({min(runs):.3f}–{max(runs):.3f}) | {middle / base:.3f} |")
+    chosen = parser.parse_args()
+    print(f"{machine()}; {chosen.repeats} rounds of {chosen.epochs} epochs")
+    table("one epoch", rounds(measure, KINDS, chosen.repeats, chosen.epochs, chosen.source))
 
 
 if __name__ == "__main__":

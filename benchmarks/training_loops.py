@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from side_by_side import Run, machine, options, rounds, table, timed
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from coursekit import data, runtime, train
 
@@ -76,21 +76,30 @@ def loader(digits: data.Splits) -> DataLoader:
     return DataLoader(TensorDataset(digits.train.x.cpu(), digits.train.y.cpu()), BATCH, shuffle=True)
 
 
-def image_by_image(digits: data.Splits, model: nn.Module, *, workers: int = 0) -> tuple[Epoch, Predict]:
-    """The loop of most tutorials: torchvision's data set, ToTensor and Normalize."""
+def as_torchvision(split: data.Split) -> Dataset:
+    """Return a split as torchvision's data set of files, its pictures prepared one by one."""
     from torchvision import datasets, transforms
 
     folder = Path(tempfile.mkdtemp())
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for part, split in (("train", digits.train), ("t10k", digits.test)):
-        pixels = split.x.mul(255).round().byte().squeeze(1).cpu().numpy()
-        for kind, array in (("images-idx3", pixels), ("labels-idx1", split.y.byte().cpu().numpy())):
-            header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    pixels = split.x.mul(255).round().byte().squeeze(1).cpu().numpy()
+    for kind, array in (("images-idx3", pixels), ("labels-idx1", split.y.byte().cpu().numpy())):
+        header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+        for part in ("train", "t10k"):  # it asks for both
             (raw / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
-    normalised = transforms.Compose([transforms.ToTensor(), transforms.Normalize((MEAN,), (DEVIATION,))])
-    pictures = datasets.MNIST(folder, transform=normalised)
-    batches = DataLoader(pictures, BATCH, shuffle=True, num_workers=workers)
+    prepared = transforms.Compose([transforms.ToTensor(), transforms.Normalize((MEAN,), (DEVIATION,))])
+    return datasets.MNIST(folder, transform=prepared)
+
+
+def normalised(split: data.Split) -> data.Split:
+    """Return the pictures as a network trained on `as_torchvision` expects them."""
+    return data.Split((split.x - MEAN) / DEVIATION, split.y)
+
+
+def image_by_image(digits: data.Splits, model: nn.Module, *, workers: int = 0) -> tuple[Epoch, Predict]:
+    """The loop of most tutorials: torchvision's data set, ToTensor and Normalize."""
+    batches = DataLoader(as_torchvision(digits.train), BATCH, shuffle=True, num_workers=workers)
     return bare_loop(model, batches), lambda x: model((x - MEAN) / DEVIATION)
 
 

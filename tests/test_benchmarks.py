@@ -1,0 +1,70 @@
+"""The benchmarks: contestants learn, tables say what was measured. No test looks at a time."""
+
+import importlib.util
+import os
+import sys
+
+import pytest
+
+from coursekit import lessons
+
+sys.path.insert(0, str(lessons.REPOSITORY / "benchmarks"))
+
+import side_by_side
+import time_to_accuracy
+import training_loops
+from side_by_side import Run
+
+MISSING = {
+    build for library, build in training_loops.NEEDS.items() if importlib.util.find_spec(library) is None
+}
+AT_HAND = [
+    name
+    for name, build in training_loops.CONTESTANTS.items()
+    if build not in MISSING and "workers" not in name
+]
+
+
+@pytest.mark.parametrize("kind", training_loops.MODELS)
+@pytest.mark.parametrize("name", AT_HAND)
+def test_every_contestant_trains_the_network_it_is_given(name, kind):
+    run = training_loops.measure(name, 0, kind, "sample")
+    assert run.seconds > 0
+    assert run.facts["valid accuracy"] > 0.6  # an untrained one guesses a tenth
+
+
+@pytest.mark.parametrize("name", time_to_accuracy.CONTESTANTS["dense"])
+def test_time_to_accuracy_ends_at_the_first_epoch_that_reaches_the_goal(name, monkeypatch):
+    monkeypatch.setitem(time_to_accuracy.GOALS, "dense", 0.8)
+    run = time_to_accuracy.measure(name, 0, "dense", "sample")
+    assert run.facts["epochs"] <= 4
+    assert run.facts["valid accuracy"] >= 0.8
+    assert run.facts["test accuracy"] > 0.7
+
+
+def test_table_shows_medians_their_spread_and_ratios_to_the_first(capsys, monkeypatch):
+    monkeypatch.setattr(side_by_side.torch.cuda, "is_available", lambda: False)
+
+    def runs(*seconds):
+        return [Run(one, mebibytes=100 + one, facts={"accuracy": one / 10}) for one in seconds]
+
+    side_by_side.table("loop", {"floor": runs(3.0, 1.0, 2.0), "other": runs(5.0, 4.0, 9.0)})
+    rows = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert rows == [
+        "| loop | s (min–max) | × the first | peak MiB | accuracy |",
+        "|---|---|---|---|---|",
+        "| floor | 2.00 (1.00–3.00) | 1.00 | 103 | 0.2 |",
+        "| other | 5.00 (4.00–9.00) | 2.50 | 109 | 0.6 |",
+    ]
+
+
+def test_rounds_run_everyone_as_often_each_in_a_process_of_its_own():
+    results = side_by_side.rounds(process_number, ["a", "b"], 2)
+    assert {name: len(runs) for name, runs in results.items()} == {"a": 2, "b": 2}
+    numbers = [run.facts["process"] for runs in results.values() for run in runs]
+    assert len(set(numbers)) == 4
+    assert all(run.mebibytes > 10 for runs in results.values() for run in runs)
+
+
+def process_number(name: str, _: int) -> Run:
+    return Run(1.0, facts={"process": os.getpid()})

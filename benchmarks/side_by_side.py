@@ -100,9 +100,13 @@ def table(title: str, results: dict[str, list[Run]], *, unit: float = 1.0, digit
             f"{middle / unit / base:.2f}",
             f"{max(run.mebibytes for run in runs):.0f}",
             *[f"{max(run.gpu_mebibytes for run in runs):.0f}"] * len(gpu),
-            *(f"{statistics.mean(run.facts[fact] for run in runs):.4g}" for fact in facts),
+            *(_short(statistics.mean(run.facts[fact] for run in runs)) for fact in facts),
         ]
         print("| " + " | ".join(cells) + " |")
+
+
+def _short(fact: float) -> str:
+    return f"{fact:,.0f}" if fact >= 1000 else f"{fact:.4g}"
 
 
 def machine() -> str:

@@ -33,13 +33,8 @@ def main() -> None:
         for threads in (1, 2)
     }
     results = {kind: rounds(measure, PATHS, chosen.repeats, *settings) for kind, settings in kinds.items()}
-    print(
-        f"{machine()}; {chosen.repeats} rounds\n\n| lesson | "
-        + " | ".join(results)
-        + " |\n"
-        + "|---" * (1 + len(kinds))
-        + "|"
-    )
+    print(f"{machine()}; {chosen.repeats} rounds\n")
+    print("| lesson | " + " | ".join(results) + " |\n" + "|---" * (1 + len(kinds)) + "|")
     for name in PATHS:
         cells = []
         for runs in results.values():

@@ -40,7 +40,7 @@ def main() -> None:
     chosen = options(__doc__.splitlines()[0]).parse_args()
     print(f"{machine()}; per example and epoch, {chosen.repeats} rounds")
     for title, contestants in TABLES.items():
-        table(title, rounds(measure, contestants, chosen.repeats, title, chosen.source), unit=1e6, digits=1)
+        table(title, rounds(measure, contestants, chosen.repeats, title, chosen.source), unit="µs", digits=1)
 
 
 if __name__ == "__main__":

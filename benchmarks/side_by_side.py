@@ -74,30 +74,24 @@ def _alone(measure: Callable[..., Run], name: str, number: int, *settings) -> Ru
     return Run(run.seconds, kibibytes / 1024, gpu, run.facts)
 
 
-def table(title: str, results: dict[str, list[Run]], *, unit: float = 1.0, digits: int = 2) -> None:
+def table(title: str, results: dict[str, list[Run]], *, unit: str = "s", digits: int = 2) -> None:
     """Print the runs as a Markdown table; the first contestant is the measure of the others.
 
-    `unit` multiplies the seconds, 1000 for milliseconds; every fact gets a column with its mean.
+    Times are shown in `unit`, "s" or "µs"; every fact gets a column with its mean.
     """
+    scale = {"s": 1, "µs": 1e6}[unit]
     facts = list(next(iter(results.values()))[0].facts)
     gpu = ["GPU MiB"] * torch.cuda.is_available()
-    columns = [
-        title,
-        f"{ {1.0: 's', 1e3: 'ms', 1e6: 'µs'}[unit] } (min–max)",
-        "× the first",
-        "peak MiB",
-        *gpu,
-        *facts,
-    ]
+    columns = [title, f"{unit} (min–max)", "× the first", "peak MiB", *gpu, *facts]
     print("\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
-    base = statistics.median(run.seconds for run in next(iter(results.values())))
+    base = scale * statistics.median(run.seconds for run in next(iter(results.values())))
     for name, runs in results.items():
-        times = sorted(unit * run.seconds for run in runs)
+        times = sorted(scale * run.seconds for run in runs)
         middle = statistics.median(times)
         cells = [
             name,
             f"{middle:.{digits}f} ({times[0]:.{digits}f}–{times[-1]:.{digits}f})",
-            f"{middle / unit / base:.2f}",
+            f"{middle / base:.2f}",
             f"{max(run.mebibytes for run in runs):.0f}",
             *[f"{max(run.gpu_mebibytes for run in runs):.0f}"] * len(gpu),
             *(_short(statistics.mean(run.facts[fact] for run in runs)) for fact in facts),

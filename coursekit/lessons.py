@@ -33,9 +33,8 @@ from tqdm.auto import tqdm
 
 PACKAGE = Path(__file__).parent
 REPOSITORY = PACKAGE.parent
-_MATHJAX = (
-    REPOSITORY / "docs" / "_static" / "vendor" / "mathjax"
-)  # the website's, so that formulas need no network
+# the website's copy, so that formulas need no network
+_MATHJAX = REPOSITORY / "docs" / "_static" / "vendor" / "mathjax"
 _TOOLS = {"lessons.py", "solve.py"}  # no lesson imports these, so changing them makes no stored output stale
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _WIDGET_STATES = "application/vnd.jupyter.widget-state+json"

@@ -12,10 +12,8 @@ from hypothesis import settings
 
 from coursekit import data
 
-collect_ignore = [
-    "browser",
-    "colab",
-]  # they need more than Python: `make test-browser` and `make colab` run them
+# these need more than Python; `make test-browser` and `make colab` run them
+collect_ignore = ["browser", "colab"]
 
 mpl.use("agg")
 settings.register_profile("course", deadline=None, derandomize=True, database=None)

@@ -3,14 +3,16 @@
     python benchmarks/overheads.py [--repeats 5] [--epochs 4]
 
 Seconds an epoch, everything included: for the checkpoint the description of the run at its beginning, which reads all
-the data once, and the state that is copied, written and put on disk after every epoch.
+the data once, and the state that is copied, written and put on disk after every epoch. The plain call trains before and
+after each of the others, in the same process.
 """
 
 import tempfile
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
-from side_by_side import Run, machine, options, rounds, table, timed
+from side_by_side import Run, machine, options, rounds, table, timed_beside
 from time_to_accuracy import dense
 
 from coursekit import data, runtime, train
@@ -22,14 +24,19 @@ def measure(name: str, _: int, epochs: int, source: str) -> Run:
     """Train anew and return the mean time of an epoch."""
     device = runtime.best_device()
     batches = data.mnist(source).to(device).train.batches(128, shuffle=True)
-    model = dense().to(device)
-    train.fit(dense().to(device), batches, epochs=1)  # warm
-    if name == "without the progress bar":
-        train.tqdm = partial(train.tqdm, disable=True)
+
+    def fit(**settings) -> None:
+        train.fit(dense().to(device), batches, epochs=epochs, **settings)
+
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Path(folder, "run.pt") if name == "with a checkpoint" else None
-        seconds = timed(lambda: train.fit(model, batches, epochs=epochs, checkpoint=checkpoint))
-    return Run(seconds / epochs)
+        ways = {
+            KINDS[0]: fit,
+            KINDS[1]: partial(fit, checkpoint=Path(folder, "run.pt")),
+            KINDS[2]: patch.object(train, "tqdm", partial(train.tqdm, disable=True))(fit),
+        }
+        train.fit(dense().to(device), batches, epochs=1)  # warm
+        seconds, beside = timed_beside(fit, ways[name])
+    return Run(seconds / epochs, beside / epochs)
 
 
 def main() -> None:

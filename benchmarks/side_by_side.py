@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from tqdm.auto import tqdm
@@ -20,9 +20,13 @@ from coursekit import data, runtime
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its time, the peak memory of its process (and of the GPU, if there is one), what came of it."""
+    """One run: its time, the peak memory of its process (and of the GPU, if there is one), what came of it.
+
+    `beside` is what the first contestant took in the same process, just before and just after.
+    """
 
     seconds: float
+    beside: float | None = None
     mebibytes: float = 0.0
     gpu_mebibytes: float = 0.0
     facts: dict[str, float] = field(default_factory=dict)
@@ -45,6 +49,16 @@ def timed(action: Callable[[], object]) -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - started
+
+
+def timed_beside(first: Callable[[], object], action: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds that `action()` takes, and the mean of `first()` before and after it.
+
+    A computer does not run at one speed for minutes; what is measured at the same time can be compared.
+    """
+    before = timed(first)
+    seconds = timed(action)
+    return seconds, (before + timed(first)) / 2
 
 
 def rounds(
@@ -71,32 +85,35 @@ def _alone(measure: Callable[..., Run], name: str, number: int, *settings) -> Ru
         resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
-    return Run(run.seconds, kibibytes / 1024, gpu, run.facts)
+    return replace(run, mebibytes=kibibytes / 1024, gpu_mebibytes=gpu)
 
 
 def table(title: str, results: dict[str, list[Run]], *, unit: str = "s", digits: int = 2) -> None:
     """Print the runs as a Markdown table; the first contestant is the measure of the others.
 
-    Times are shown in `unit`, "s" or "µs"; every fact gets a column with its mean.
+    Times are shown in `unit`, "s" or "µs", and divided by `beside`, without it by the median of the first; every fact
+    gets a column with its mean.
     """
     scale = {"s": 1, "µs": 1e6}[unit]
     facts = list(next(iter(results.values()))[0].facts)
     gpu = ["GPU MiB"] * torch.cuda.is_available()
-    columns = [title, f"{unit} (min–max)", "× the first", "peak MiB", *gpu, *facts]
+    columns = [title, f"{unit} (min–max)", "× the first (min–max)", "peak MiB", *gpu, *facts]
     print("\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
-    base = scale * statistics.median(run.seconds for run in next(iter(results.values())))
+    base = statistics.median(run.seconds for run in next(iter(results.values())))
     for name, runs in results.items():
-        times = sorted(scale * run.seconds for run in runs)
-        middle = statistics.median(times)
         cells = [
             name,
-            f"{middle:.{digits}f} ({times[0]:.{digits}f}–{times[-1]:.{digits}f})",
-            f"{middle / base:.2f}",
+            _spread([scale * run.seconds for run in runs], digits),
+            _spread([run.seconds / (run.beside or base) for run in runs], 2),
             f"{max(run.mebibytes for run in runs):.0f}",
             *[f"{max(run.gpu_mebibytes for run in runs):.0f}"] * len(gpu),
             *(_short(statistics.mean(run.facts[fact] for run in runs)) for fact in facts),
         ]
         print("| " + " | ".join(cells) + " |")
+
+
+def _spread(values: list[float], digits: int) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
 
 
 def _short(fact: float) -> str:

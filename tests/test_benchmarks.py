@@ -51,11 +51,29 @@ def test_table_shows_medians_their_spread_and_ratios_to_the_first(capsys, monkey
     side_by_side.table("loop", {"floor": runs(3.0, 1.0, 2.0), "other": runs(5.0, 4.0, 9.0)})
     rows = [line for line in capsys.readouterr().out.splitlines() if line]
     assert rows == [
-        "| loop | s (min–max) | × the first | peak MiB | accuracy |",
+        "| loop | s (min–max) | × the first (min–max) | peak MiB | accuracy |",
         "|---|---|---|---|---|",
-        "| floor | 2.00 (1.00–3.00) | 1.00 | 103 | 0.2 |",
-        "| other | 5.00 (4.00–9.00) | 2.50 | 109 | 0.6 |",
+        "| floor | 2.00 (1.00–3.00) | 1.00 (0.50–1.50) | 103 | 0.2 |",
+        "| other | 5.00 (4.00–9.00) | 2.50 (2.00–4.50) | 109 | 0.6 |",
     ]
+
+
+def test_times_are_divided_by_what_was_measured_beside_them(capsys, monkeypatch):
+    monkeypatch.setattr(side_by_side.torch.cuda, "is_available", lambda: False)
+    slow_machine = [Run(6.0, beside=3.0), Run(2.2, beside=1.0), Run(2.1, beside=1.0)]
+    side_by_side.table("loop", {"floor": [Run(1.0, beside=1.0)] * 3, "other": slow_machine})
+    assert "| other | 2.20 (2.10–6.00) | 2.10 (2.00–2.20) |" in capsys.readouterr().out
+
+
+def test_the_first_contestant_is_timed_before_and_after(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(side_by_side.time, "perf_counter", lambda: clock[0])
+    first = iter([3.0, 1.0])
+
+    def pass_time(seconds):
+        clock[0] += seconds
+
+    assert side_by_side.timed_beside(lambda: pass_time(next(first)), lambda: pass_time(7.0)) == (7.0, 2.0)
 
 
 def test_rounds_run_everyone_as_often_each_in_a_process_of_its_own():

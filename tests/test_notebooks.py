@@ -225,14 +225,27 @@ def test_exercise_asks_for_what_its_solution_is(code_cells, exercises):
             assert opening(cell.source, name) == opening(exercises[name]._solution_code(), name)
 
 
-def test_exercise_has_a_prompt_with_its_number_and_minutes(notebook):
-    prompts = [
+@pytest.fixture
+def prompts(notebook):
+    return [
         notebook.cells[number - 1].source
         for number, cell in enumerate(notebook.cells)
         if cell.metadata.get("exercise")
     ]
+
+
+def test_exercise_has_a_prompt_with_its_number_and_minutes(prompts):
     for number, prompt in enumerate(prompts, 1):
-        assert re.search(rf"^### Exercise {number} · .+ \(.*\d+ minutes?\)$", prompt, re.MULTILINE), prompt
+        heading = rf"^### Exercise {number} · .+ \((at home, )?\d+ minutes?\)$"
+        assert re.search(heading, prompt, re.MULTILINE), prompt
+
+
+def test_opening_names_the_exercises_for_home(notebook, prompts):
+    first = notebook.cells[0].source
+    named = re.search(r"the longer ones \((.+?)\)", first)[1]
+    for_home = [number for number, prompt in enumerate(prompts, 1) if "(at home, " in prompt]
+    homework = [len(prompts)] if "the homework" in first else []
+    assert [int(number) for number in re.findall(r"\d+", named)] + homework == for_home
 
 
 def test_report_closes_the_lesson(code_cells, exercises):

@@ -1,3 +1,4 @@
+import platform
 import random
 import subprocess
 import sys
@@ -81,3 +82,28 @@ def test_data_and_train_leave_slow_imports_for_later():
 def test_unknown_submodule_lists_the_known():
     with pytest.raises(AttributeError, match="it has data, exercises, plots, runtime, train"):
         coursekit.models  # noqa: B018
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc gives freed memory back and can be told"
+)
+def test_freed_memory_is_kept_for_the_next_tensors():
+    code = """
+import resource
+import torch
+from coursekit import runtime
+
+def faults_of_training_like_allocations():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(50):
+        activations = [torch.zeros(6 * 2**18) for _ in range(4)]  # 6 MiB each
+        del activations
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(faults_of_training_like_allocations())
+runtime.reuse_memory()
+print(faults_of_training_like_allocations())
+"""
+    alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    given_back, kept = map(int, alone.stdout.split())
+    assert kept < given_back / 5

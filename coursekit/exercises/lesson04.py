@@ -1214,6 +1214,17 @@ def _(x, first, second, shortcut):
     return F.relu(torch.cat([skip, second(F.relu(first(x)))], dim=1))
 
 
+@residual_block.remark(
+    "A remark: no gradient reaches the weights of the branch, so it cannot learn. Leave `detach` and `no_grad` out."
+)
+def _(attempt):
+    first, second = nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3, padding=1)
+    result = attempt(normal(1, 1, 2, 2), first, second, None)
+    if result.requires_grad:
+        result.sum().backward()
+    return any(part.grad is None for part in (*first.parameters(), *second.parameters()))
+
+
 # Section 8: the quiz -------------------------------------------------------------------------------------------
 
 

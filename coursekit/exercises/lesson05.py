@@ -83,6 +83,21 @@ def _(x, y, degree):
     return fit_polynomial._solution(x, y, degree).unsqueeze(1)
 
 
+@fit_polynomial.remark(
+    "A remark: right here, but the inverse of WᵀW falls apart for higher degrees, because its condition number is the "
+    "square of that of W: see lesson 1. `torch.linalg.lstsq` works with W itself."
+)
+def _(attempt):
+    x = torch.linspace(0, 1, 40, dtype=torch.float64)
+    powers = torch.stack([x**k for k in range(13)], dim=1)
+    try:
+        coefficients = attempt(x, x.exp(), 12)
+    except torch.linalg.LinAlgError:
+        return True
+    residual = powers @ torch.as_tensor(coefficients, dtype=torch.float64) - x.exp()
+    return not residual.abs().max() < 1e-3
+
+
 # Section 3: small weights ------------------------------------------------------------------------------------
 
 
@@ -454,6 +469,7 @@ def _facts_of_dropout(dropout, x, p, training):
         "all examples of the batch lose the same units": bool(same_rows > 0.5) and 0 < zeros < 1,
         "an example is kept whole or lost whole": bool(same_columns > 0.5) and 0 < zeros < 1,
         "every call draws anew": not (kept == kept[:1]).all(),
+        "the number of zeros is another in every draw": len(kept.sum(dim=(1, 2)).unique()) > 1,
     }
 
 
@@ -491,6 +507,14 @@ def dropout(x, p, training):
 )
 def _(x, p, training):
     return x * (torch.rand_like(x) > p) if training else x
+
+
+@dropout.mistake(
+    "A fixed number of values becomes 0. Every value is dropped on its own, by a draw of its own: `torch.rand_like(x)`."
+)
+def _(x, p, training):
+    order = torch.rand(x.numel()).argsort().reshape(x.shape)
+    return x * (order >= round(p * x.numel())) / (1 - p) if training else x
 
 
 @dropout.mistake("Dropout is active in eval mode as well. There, x comes back as it is.")
@@ -1118,7 +1142,8 @@ def _facts_of_folds(kfold_indices, N, folds):
     ):
         return {"what comes back is a list of pairs": False}
     sides = [[torch.as_tensor(part).flatten().tolist() for part in pair] for pair in pairs]
-    in_valid = sorted(index for _, valid in sides for index in valid)
+    in_order = [index for _, valid in sides for index in valid]
+    in_valid = sorted(in_order)
     again = [sorted(torch.as_tensor(valid).flatten().tolist()) for _, valid in kfold_indices(N, folds)]
     return {
         "what comes back is a list of pairs": True,
@@ -1130,6 +1155,7 @@ def _facts_of_folds(kfold_indices, N, folds):
             sorted({*one, *other}) == list(range(N)) for one, other in sides
         ),
         "an example occurs twice in a training part": any(len(set(one)) < len(one) for one, _ in sides),
+        "the parts are cut from the data in their order": in_order == in_valid,
         "every call deals anew": sorted(sorted(valid) for _, valid in sides) != sorted(again),
     }
 
@@ -1174,6 +1200,13 @@ def _(N, folds):
 )
 def _(N, folds):
     return _folds_of(torch.arange(N), folds)
+
+
+@kfold_indices.mistake(
+    "Every call deals the same parts: a seed is set inside. Seeding is the caller's, so draw from torch's generator."
+)
+def _(N, folds):
+    return _folds_of(torch.randperm(N, generator=torch.Generator().manual_seed(0)), folds)
 
 
 @kfold_indices.mistake(
@@ -1336,6 +1369,19 @@ def _(attempt):
     net = _linear_reader()
     attempt(net, torch.full((1, 1, 2, 2), 0.5), torch.tensor([0]), 0.1)
     return any(part.grad is not None for part in net.parameters())
+
+
+@fgsm.remark(
+    "A remark: afterwards the network is in another mode than before, which changes dropout and batch norm. Leave "
+    "`train()` and `eval()` to the caller."
+)
+def _(attempt):
+    net = _linear_reader()
+    for training in (True, False):
+        attempt(net.train(training), torch.full((1, 1, 2, 2), 0.5), torch.tensor([0]), 0.1)
+        if any(layer.training != training for layer in net.modules()):
+            return True
+    return False
 
 
 # Section 11: the quiz ----------------------------------------------------------------------------------------

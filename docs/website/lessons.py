@@ -10,7 +10,6 @@ import nbformat
 from nbformat import NotebookNode
 
 REPOSITORY = Path(__file__).parents[2]
-IN_CLASS = 5  # minutes: longer exercises are for home
 _AFTERWARDS = {"Your exercises", "Next"}  # headlines that take no time of their own
 
 
@@ -168,12 +167,9 @@ def repository_url() -> str:
 
 
 def _prompt(name: str, source: str) -> Prompt:
-    heading = re.search(r"^### Exercise (\d+) · (.+) \((.*?)(\d+) minutes?\)$", source, re.MULTILINE)
-    minutes = int(heading[4])
+    heading = re.search(r"^### Exercise (\d+) · (.+) \((at home, )?(\d+) minutes?\)$", source, re.MULTILINE)
     text = source[heading.end() :].strip()
-    return Prompt(
-        name, int(heading[1]), heading[2], minutes, "home" in heading[3] or minutes > IN_CLASS, text
-    )
+    return Prompt(name, int(heading[1]), heading[2], int(heading[4]), bool(heading[3]), text)
 
 
 _SPOKEN = {

@@ -199,6 +199,18 @@ def test_receptive_field_agrees_with_where_the_gradient_is_not_zero():
     assert ex.receptive_field._solution(layers) == int((x.grad != 0).sum())
 
 
+def test_block_whose_branch_cannot_learn_is_told_so():
+    def residual_block(x, first, second, shortcut):
+        with torch.no_grad():
+            branch = second(F.relu(first(x)))
+        return F.relu(branch + (x if shortcut is None else shortcut(x)))
+
+    verdict = ex.residual_block(residual_block)
+    assert verdict.status == "correct"
+    assert any("no gradient reaches" in remark for remark in verdict.remarks)
+    assert not ex.residual_block(ex.residual_block._solution).remarks
+
+
 # The homework ------------------------------------------------------------------------------------------------
 
 

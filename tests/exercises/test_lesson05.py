@@ -231,6 +231,34 @@ def test_attack_that_leaves_gradients_behind_is_right_but_told_so():
     assert not ex.fgsm(ex.fgsm._solution).remarks
 
 
+def test_attack_that_leaves_the_network_in_another_mode_is_right_but_told_so():
+    def fgsm(model, x, y, epsilon):
+        return ex.fgsm._solution(model.eval(), x, y, epsilon)
+
+    verdict = ex.fgsm(fgsm)
+    assert verdict.status == "correct"
+    assert any("in another mode" in remark for remark in verdict.remarks)
+
+
+def test_polynomial_by_an_inverse_is_right_but_told_what_happens_to_higher_degrees():
+    def fit_polynomial(x, y, degree):
+        W = torch.stack([x**k for k in range(degree + 1)], dim=1)
+        return torch.linalg.inv(W.T @ W) @ W.T @ y
+
+    verdict = ex.fit_polynomial(fit_polynomial)
+    assert verdict.status == "correct"
+    assert any("falls apart" in remark for remark in verdict.remarks)
+    assert not ex.fit_polynomial(fit_by_numpy).remarks
+
+
+def test_folds_with_a_seed_inside_are_told_so_and_not_that_they_are_unshuffled():
+    def kfold_indices(N, folds):
+        torch.manual_seed(1)
+        return ex.kfold_indices._solution(N, folds)
+
+    assert "a seed is set inside" in ex.kfold_indices(kfold_indices).message
+
+
 def test_randomised_exercises_are_judged_alike_whatever_the_seed():
     for seed in range(5):
         for exercise in (ex.dropout, ex.augment_digit, ex.he_init, ex.kfold_indices):

@@ -66,7 +66,8 @@ def rounds(
 ) -> dict[str, list[Run]]:
     """Return `repeats` runs of every contestant, `measure(name, round, *settings)`, in an order that changes.
 
-    Each run has a new process, so that nothing is warm from the one before and peak memory is its own.
+    Each run has a new process, so that nothing is warm from the one before and peak memory is its own. It keeps freed
+    memory, as in the lessons, whoever runs: without that the same loop takes once this time and once another.
     """
     results = {name: [] for name in contestants}
     order = [
@@ -79,6 +80,7 @@ def rounds(
 
 
 def _alone(measure: Callable[..., Run], name: str, number: int, *settings) -> Run:
+    runtime.reuse_memory()
     runtime.seed_everything(number)
     run = measure(name, number, *settings)
     kibibytes = max(

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from coursekit import lessons
 from coursekit.exercises.base import replace_lines
 from coursekit.exercises.functions import CodeExercise
-from tests.browser.lab import DRAWING_LIMIT_MS, RUN_ALL_LIMIT_MS, LessonPage, jupyterlab
+from tests.browser.lab import DRAWING_LIMIT_MS, LessonPage, jupyterlab
 
 LESSONS = sorted(lessons.REPOSITORY.glob("notebooks/*.ipynb"))
 expect.set_options(timeout=DRAWING_LIMIT_MS)

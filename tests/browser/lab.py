@@ -150,7 +150,7 @@ class LessonPage:
 
     def await_idle(self) -> None:
         """Wait until the kernel has nothing left to do."""
-        self.page.wait_for_function(KERNEL_IDLE)
+        self.page.wait_for_function(KERNEL_IDLE, timeout=RUN_ALL_LIMIT_MS)
 
     def close(self) -> None:
         """Shut the kernel down and close the page."""

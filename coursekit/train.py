@@ -136,6 +136,7 @@ def fit(
                 saved = run.state()
                 if checkpoint is not None:
                     _save(path, made_of, saved)
+            bar.total = bar.n  # stopped early, it would stay as a failure, in red
     except KeyboardInterrupt:
         run.restore(saved)
         print(_how_to_go_on(len(run.history), epochs, checkpoint))

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, TensorDataset
+from tqdm import notebook
 
 from coursekit import train
 from coursekit.data import Split
@@ -194,6 +195,21 @@ def test_patience_counts_from_the_last_improvement():
 
     history = train.fit(Level(), constant(0.0), constant(0.0), epochs=7, objective=scripted, patience=2)
     assert history.valid["loss"] == [5, 4, 6, 3, 6, 6]
+
+
+def test_early_stopping_leaves_no_bar_in_the_colour_of_failures(monkeypatch):
+    bars = []
+
+    class Kept(notebook.tqdm):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            bars.append(self)
+
+    monkeypatch.setattr(train, "tqdm", Kept)
+    history = train.fit(Level(), constant(100.0), constant(-1.0), epochs=50, objective=pull, patience=2)
+    (bar,) = bars
+    assert bar.n == len(history) < 50
+    assert bar.container.children[1].bar_style != "danger"
 
 
 def test_without_patience_the_last_weights_stay():

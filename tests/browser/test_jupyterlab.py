@@ -17,6 +17,14 @@ from tests.browser.lab import DRAWING_LIMIT_MS, LessonPage, jupyterlab
 
 LESSONS = sorted(lessons.REPOSITORY.glob("notebooks/*.ipynb"))
 expect.set_options(timeout=DRAWING_LIMIT_MS)
+TRAINING_OF_TWO_SECONDS = """import time
+import torch
+class Slow(list):
+    def __iter__(self):
+        for batch in super().__iter__():
+            time.sleep(0.1)
+            yield batch
+train.fit(torch.nn.Linear(2, 2), Slow([(torch.ones(1, 2), torch.tensor([0]))] * 20), epochs=1)"""
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +101,16 @@ def test_every_figure_is_drawn(lesson):
         assert figure.evaluate("image => image.complete && image.naturalWidth > 100")
 
 
-def test_no_progress_bar_is_left_after_training(lesson):
+def test_a_progress_bar_is_shown_while_training_and_gone_afterwards(lesson):
     bars = numbers_showing(lesson, "application/vnd.jupyter.widget-view+json")
     trainings = [number for number in bars if not has_sliders(lesson.cells[number])]
+    for number in trainings:
+        expect(lesson.show(number).locator(".widget-hprogress")).to_be_hidden()
     for number in trainings[:1]:
         bar = lesson.show(number).locator(".widget-hprogress")
-        expect(bar).to_be_hidden()
-        lesson.run(number)
+        lesson.answer(number, TRAINING_OF_TWO_SECONDS)
+        bar.wait_for()
+        lesson.picture("progress")
         lesson.await_idle()
         expect(bar).to_be_hidden()
 

@@ -1,6 +1,7 @@
 """What the benchmarks share: every run in a process of its own, an order that changes, medians with their spread."""
 
 import argparse
+import io
 import multiprocessing
 import os
 import platform
@@ -10,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -67,22 +69,26 @@ def rounds(
     """Return `repeats` runs of every contestant, `measure(name, round, *settings)`, in an order that changes.
 
     Each run has a new process, so that nothing is warm from the one before and peak memory is its own. It keeps freed
-    memory, as in the lessons, whoever runs: without that the same loop takes once this time and once another.
+    memory, as in the lessons, whoever runs: without that the same loop takes once this time and once another. What the
+    first run prints, such as where its data come from, is shown; the others say the same again.
     """
     results = {name: [] for name in contestants}
     order = [
         (number, name) for number in range(repeats) for name in random.sample(list(results), len(results))
     ]
-    for number, name in tqdm(order, unit="run", leave=False):
+    for place, (number, name) in enumerate(tqdm(order, unit="run", leave=False)):
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            results[name].append(process.submit(_alone, measure, name, number, *settings).result())
+            results[name].append(
+                process.submit(_alone, measure, name, number, place == 0, *settings).result()
+            )
     return results
 
 
-def _alone(measure: Callable[..., Run], name: str, number: int, *settings) -> Run:
+def _alone(measure: Callable[..., Run], name: str, number: int, heard: bool, *settings) -> Run:
     runtime.reuse_memory()
     runtime.seed_everything(number)
-    run = measure(name, number, *settings)
+    with nullcontext() if heard else redirect_stdout(io.StringIO()):
+        run = measure(name, number, *settings)
     kibibytes = max(
         resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )

@@ -84,5 +84,15 @@ def test_rounds_run_everyone_as_often_each_in_a_process_of_its_own():
     assert all(run.mebibytes > 10 for runs in results.values() for run in runs)
 
 
+def test_only_the_first_run_is_heard(capfd):
+    side_by_side.rounds(talkative, ["a"], 3)
+    assert capfd.readouterr().out == "55,000 digits\n"
+
+
+def talkative(name: str, _: int) -> Run:
+    print("55,000 digits")
+    return Run(1.0)
+
+
 def process_number(name: str, _: int) -> Run:
     return Run(1.0, facts={"process": os.getpid()})

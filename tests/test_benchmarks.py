@@ -85,7 +85,7 @@ def test_rounds_run_everyone_as_often_each_in_a_process_of_its_own():
 
 
 def test_only_the_first_run_is_heard(capfd):
-    side_by_side.rounds(talkative, ["a"], 3)
+    side_by_side.rounds(talkative, ["a"], 2)
     assert capfd.readouterr().out == "55,000 digits\n"
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
-from coursekit.exercises.functions import CodeExercise
+from coursekit.checks import CodeExercise
 
 
 def seconds(exercise: CodeExercise, attempt: object) -> float:
-    helpers = [helper._solution for helper in exercise._together]
+    helpers = [helper.reference for helper in exercise.helpers]
     started = time.perf_counter()
     exercise(*helpers, attempt)
     return time.perf_counter() - started
@@ -28,7 +28,7 @@ def main() -> None:
         lesson = importlib.import_module(f"coursekit.exercises.{path.stem}").lesson
         for name, exercise in lesson.exercises.items():
             if isinstance(exercise, CodeExercise):
-                right = min(seconds(exercise, exercise._solution) for _ in range(3))
+                right = min(seconds(exercise, exercise.reference) for _ in range(3))
                 wrong = max(seconds(exercise, mistake.attempt) for mistake in exercise.mistakes)
                 print(f"| {name} | {1e3 * right:.0f} | {1e3 * wrong:.0f} | {len(exercise.mistakes)} |")
 

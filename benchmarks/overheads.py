@@ -16,6 +16,7 @@ from side_by_side import Run, machine, options, rounds, table, timed_beside
 from time_to_accuracy import dense
 
 from coursekit import data, runtime, train
+from coursekit.train import loop
 
 KINDS = ["`train.fit`", "with a checkpoint", "without the progress bar"]
 
@@ -32,7 +33,7 @@ def measure(name: str, _: int, epochs: int, source: str) -> Run:
         ways = {
             KINDS[0]: fit,
             KINDS[1]: partial(fit, checkpoint=Path(folder, "run.pt")),
-            KINDS[2]: patch.object(train, "tqdm", partial(train.tqdm, disable=True))(fit),
+            KINDS[2]: patch.object(loop, "tqdm", partial(loop.tqdm, disable=True))(fit),
         }
         train.fit(dense().to(device), batches, epochs=1)  # warm
         seconds, beside = timed_beside(fit, ways[name])

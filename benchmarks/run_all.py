@@ -8,15 +8,16 @@ import statistics
 
 from side_by_side import Run, machine, options, rounds
 
-from coursekit import lessons
+from coursekit.teaching import catalogue
+from coursekit.teaching.execute import execute
 
-PATHS = {path.stem: path for path in sorted((lessons.REPOSITORY / "notebooks").glob("*.ipynb"))}
+PATHS = {lesson.stem: lesson.path for lesson in catalogue.lessons()}
 
 
 def measure(name: str, _: int, source: str, threads: int) -> Run:
     """Run a lesson as a student does."""
     os.environ["OMP_NUM_THREADS"] = str(threads)  # the kernel inherits it
-    run = lessons.execute(PATHS[name], source=source)
+    run = execute(PATHS[name], source=source)
     if run.error:
         raise RuntimeError(f"{name}: {run.error}")
     return Run(run.seconds)

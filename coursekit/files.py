@@ -12,12 +12,12 @@ _ABANDONED_AFTER_S = 600
 
 
 @contextlib.contextmanager
-def written_whole(path: Path, *, keep: Path | None = None) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, *, keep: Path | None = None) -> Iterator[BinaryIO]:
     """Open a scratch file beside `path`; when the block ends well, put it on disk and rename it to `path`.
 
     A reader sees the old contents or the new ones, whatever happens in between: an error, a full disk, a killed
     process. The old file, if any, is kept under the name `keep`. Folders that are missing are made. What a process
-    killed in here left behind goes with a later call.
+    killed in here left behind, a later call deletes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(path.parent.glob(f"{path.name}.*.part"))

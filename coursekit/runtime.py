@@ -3,8 +3,8 @@
 import ctypes
 import platform
 import random
+from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
@@ -17,6 +17,8 @@ def start(seed: int = 0) -> torch.device:
     Prints one line: versions, device, threads, seed. Freed memory is kept for reuse from here on, see `reuse_memory`.
     Every lesson's setup cell ends with this call.
     """
+    import matplotlib.pyplot as plt  # slow to import: not for those who only seed
+
     reuse_memory()
     seed_everything(seed)
     plt.style.use("coursekit.style")
@@ -41,12 +43,36 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def random_state() -> dict[str, Any]:
+    """Return the state of Python's, NumPy's and torch's generators on all devices, fit for a checkpoint."""
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - the global generator is what is to be kept
+    return {
+        "python": random.getstate(),
+        "numpy": (kind, torch.from_numpy(keys.astype(np.int64)), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Put all generators back to what `random_state` returned, except for devices that this machine lacks."""
+    kind, keys, *rest = state["numpy"]
+    random.setstate(state["python"])
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    torch.set_rng_state(state["torch"])
+    for device, value in zip(range(torch.cuda.device_count()), state["cuda"], strict=False):
+        torch.cuda.set_rng_state(value, device)
+    if state["mps"] is not None and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])
+
+
 def reuse_memory() -> None:
     """Keep up to 1 GiB of freed memory in this process for the next tensors; for Linux with glibc, else no effect.
 
     A training step frees its activations and wants as much again at once. By itself glibc may hand them back to the
     system each time, which then provides the same pages anew, thousands a batch, cleared one by one: whether it does
-    depends on what lies where, so that the same training takes now more time, now less. Source: mallopt(3).
+    depends on what lies where, so that the time of the same training varies. Source: mallopt(3).
     """
     if platform.libc_ver()[0] == "glibc":
         malloc = ctypes.CDLL(None)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from website.lessons import repository_url
+from coursekit.teaching.catalogue import repository_url
 
 project = "Deep learning, by hand and by machine"
 author = "the authors of the course"

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from coursekit import data
+from coursekit.data import download, search, sets
+from coursekit.data.idx import IdxDataset
 
 # these need more than Python; `make test-browser` and `make colab` run them
 collect_ignore = ["browser", "colab"]
@@ -26,8 +27,8 @@ def isolated(monkeypatch, tmp_path):
     """Give every test an empty cache and hosts that refuse the connection."""
     from torchvision import datasets
 
-    monkeypatch.setattr(data, "_cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr(data, "_silent_since", {})
+    monkeypatch.setattr(search, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(download, "silent_since", {})
     for name in ("COURSEKIT_DATA", "COURSEKIT_SOURCE"):
         monkeypatch.delenv(name, raising=False)
     for dataset in (datasets.MNIST, datasets.FashionMNIST):
@@ -63,6 +64,6 @@ def small_mnist(monkeypatch, tmp_path):
             (folder / f"{name}.gz").write_bytes(packed)
             contents[name] = hashlib.sha256(unpacked).hexdigest()
             resources.append((f"{name}.gz", hashlib.md5(packed).hexdigest()))
-    monkeypatch.setitem(data._CONTENTS, "MNIST", contents)
+    monkeypatch.setattr(sets.mnist, "FILES", IdxDataset("MNIST", contents))
     monkeypatch.setattr(datasets.MNIST, "resources", resources)
     return folder

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from coursekit import lessons
+from coursekit.teaching import catalogue
 
-sys.path.insert(0, str(lessons.REPOSITORY / "benchmarks"))
+sys.path.insert(0, str(catalogue.REPOSITORY / "benchmarks"))
 
 import side_by_side
 import time_to_accuracy

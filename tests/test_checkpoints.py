@@ -4,7 +4,6 @@ import io
 import os
 import pickle
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -22,8 +21,10 @@ from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, SequentialLR, StepLR
 from torch.utils.data import DataLoader, TensorDataset
 
-from coursekit import checkpoints, train
+from coursekit import train
 from coursekit.data import Split
+from coursekit.train import checkpoints
+from tests.posix import files_up_to, memory_up_to, only_linux, only_posix
 
 EPOCHS, SIZE = 6, 16
 pytestmark = pytest.mark.filterwarnings(
@@ -180,7 +181,7 @@ NURSERY = """
     import os, random, signal, sys, time, traceback
     from pathlib import Path
 
-    sys.path.insert(0, sys.argv[1])
+    sys.path[:0] = [sys.argv[1], os.path.dirname(sys.argv[1])]
     import torch._dynamo  # optimizers import it when they are made, which takes seconds
     from coursekit import files
     from test_checkpoints import EPOCHS, SIZE, call, points, train
@@ -290,13 +291,20 @@ NURSERY = """
 """
 
 
+@only_posix
 def test_run_killed_at_any_moment_loses_at_most_one_epoch_and_ends_with_the_same_weights(tmp_path):
     script = tmp_path / "nursery.py"
-    script.write_text(textwrap.dedent(NURSERY))
+    script.write_text(textwrap.dedent(NURSERY), encoding="utf-8")
     command = [sys.executable, script, Path(__file__).parent, tmp_path]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     output = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=200, check=False
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        encoding="utf-8",
     )
     lines = [line.split() for line in output.stdout.splitlines() if ".pt" not in line]
     assert len(lines) == 24, output.stderr
@@ -543,13 +551,12 @@ def test_pickle_with_code_in_it_is_refused_and_not_executed(path, write, monkeyp
     assert Path("executed").exists()  # it would have been
 
 
+@only_linux
 def test_archive_that_unpacks_to_more_than_its_size_is_refused_within_bounded_memory(path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("run/data.pkl", bytes(500_000_000))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB
-    with pytest.raises(ValueError, match="it is compressed"):
+    with memory_up_to(100), pytest.raises(ValueError, match="it is compressed"):
         call(path)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
 
 @pytest.fixture(scope="module")
@@ -582,22 +589,13 @@ def test_checkpoint_changed_at_random_is_read_as_it_was_or_refused(saved, data):
 # The disk and the memory -------------------------------------------------------------------------------------
 
 
+@only_posix
 def test_full_disk_costs_the_checkpoint_not_the_training(path):
     call(path, epochs=1)
     before, whole = path.read_bytes(), call(epochs=3)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(
-        signal.SIGXFSZ, signal.SIG_IGN
-    )  # a write beyond the limit is an error, not the end
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        with pytest.warns(
-            UserWarning, match=r"run.pt could not be saved \(File too large\). Training goes on"
-        ):
-            _, history = call(path, epochs=3)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, ignored)
+    told = pytest.warns(UserWarning, match=r"run.pt could not be saved \(File too large\). Training goes on")
+    with files_up_to(1000), told:
+        _, history = call(path, epochs=3)
     assert len(history) == len(whole[1]) == 3
     assert path.read_bytes() == before
     assert list(path.parent.glob("*.part")) == []

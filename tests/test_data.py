@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision import datasets
 
 from coursekit import data
-from coursekit.data import Split
+from coursekit.data import Split, download, search, sets
 
 SIZES = {"train": 3500, "valid": 500, "test": 1000}
 
@@ -88,7 +88,7 @@ def test_sample_is_parsed_once_then_cached(monkeypatch):
 @pytest.mark.parametrize("damage", [lambda b: b[:1000], lambda b: b"", lambda b: b[:500] + b"x" + b[501:]])
 def test_damaged_sample_in_the_cache_is_set_aside_and_replaced(damage):
     intact = data.mnist("sample")
-    cached = data._cache_folder() / data._SAMPLE_FILE
+    cached = search.cache_folder() / sets.mnist.SAMPLE_FILE
     cached.write_bytes(damage(cached.read_bytes()))
 
     with pytest.warns(UserWarning, match="is damaged: set aside"):
@@ -100,8 +100,8 @@ def test_damaged_sample_in_the_cache_is_set_aside_and_replaced(damage):
 
 
 def test_cache_that_cannot_be_written_costs_time_not_the_data(monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("no folder")
-    monkeypatch.setattr(data, "_cache_folder", lambda: tmp_path / "file" / "cache")
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    monkeypatch.setattr(search, "cache_folder", lambda: tmp_path / "file" / "cache")
     assert len(data.mnist("sample").train) == 3500
 
 
@@ -121,7 +121,7 @@ def test_without_a_network_the_sample_comes_with_the_reason_and_the_way_to_all_d
 @pytest.mark.parametrize(("seconds", "times"), [(0, 2), (1.1, 1)])
 def test_only_hosts_that_were_silent_for_long_are_left_alone(monkeypatch, seconds, times):
     asked = []
-    monkeypatch.setattr(data, "_answers", lambda url: asked.append(url) or time.sleep(seconds))
+    monkeypatch.setattr(download, "_answers", lambda url: asked.append(url) or time.sleep(seconds))
     data.mnist()
     data.mnist()
     assert len(asked) == times
@@ -186,12 +186,12 @@ def test_download_lands_in_the_cache_and_is_found_there(host, capsys, monkeypatc
     monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
     assert data.mnist("full").source == "full"
     assert "this user's cache" in capsys.readouterr().out
-    assert sorted(path.suffix for path in (data._cache_folder() / "MNIST" / "raw").iterdir()) == [".gz"] * 4
+    assert sorted(path.suffix for path in (search.cache_folder() / "MNIST" / "raw").iterdir()) == [".gz"] * 4
 
 
 def test_truncated_file_in_the_cache_is_set_aside_and_fetched_again(host):
     intact = data.mnist("full")
-    file = data._cache_folder() / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
+    file = search.cache_folder() / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[:10_000])
     with pytest.warns(UserWarning, match="set aside as train-images-idx3-ubyte.gz.damaged"):
         healed = data.mnist("full")
@@ -203,7 +203,7 @@ def test_download_with_wrong_bytes_is_not_used(host, capsys):
     file.write_bytes(file.read_bytes()[:-1] + b"!")
     assert data.mnist().source == "sample"
     assert "the download failed" in capsys.readouterr().out
-    assert not list((data._cache_folder() / "MNIST" / "raw").iterdir())
+    assert not list((search.cache_folder() / "MNIST" / "raw").iterdir())
 
 
 def test_full_that_cannot_be_had_says_what_to_do():
@@ -238,7 +238,7 @@ def test_fashion_mnist_has_no_sample():
 
 def test_asking_for_samples_by_the_environment_does_not_rule_out_fashion_mnist(monkeypatch):
     monkeypatch.setenv("COURSEKIT_SOURCE", "sample")
-    monkeypatch.setattr(data, "_find", lambda name: ({}, "not here"))
+    monkeypatch.setattr(search, "find", lambda dataset: ({}, "not here"))
     with pytest.raises(FileNotFoundError, match="FashionMNIST is in none"):
         data.fashion_mnist()
 
@@ -291,7 +291,7 @@ def test_jets_have_the_masses_of_what_they_come_from():
 
 def test_both_jets_of_a_collision_are_in_the_same_part():
     x = torch.arange(1000.0).unsqueeze(1).numpy()
-    splits = data._splits_by_event(x, y=np.zeros(1000), event=np.arange(1000) // 2, source="sample")
+    splits = sets.jets.splits_by_event(x, y=np.zeros(1000), event=np.arange(1000) // 2, source="sample")
     collisions = [set((split.x.squeeze(1) // 2).tolist()) for split in parts(splits).values()]
     assert [len(part) for part in collisions] == [300, 75, 125]
     assert len(set.union(*collisions)) == 500
@@ -303,7 +303,7 @@ def test_jets_of_the_same_event_number_are_stored_with_the_sample():
 
 
 def test_published_jets_get_our_columns_and_numbers(monkeypatch):
-    names = ["j_d2_a1_b1_mmdt", *(f"j_{name}" for name in reversed(data._PUBLISHED_FEATURES))]
+    names = ["j_d2_a1_b1_mmdt", *(f"j_{name}" for name in reversed(sets.jets._PUBLISHED_FEATURES))]
     table = types.SimpleNamespace(
         feature_names=names, data=np.tile(np.arange(16.0), (20, 1)), target=np.array(list("gqwzt") * 4)
     )

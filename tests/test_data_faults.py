@@ -8,8 +8,6 @@ import gzip
 import http.server
 import math
 import os
-import resource
-import signal
 import socket
 import struct
 import subprocess
@@ -25,6 +23,9 @@ from hypothesis import strategies as st
 from torchvision import datasets
 
 from coursekit import data
+from coursekit.data import download, search
+from coursekit.data.idx import read_idx
+from tests.posix import files_up_to, memory_up_to, only_linux, only_posix
 
 ENOUGH_S = 15
 pytestmark = pytest.mark.filterwarnings(
@@ -131,7 +132,7 @@ def served_labels(host):
 
 
 def cached_files():
-    return sorted(path.name for path in (data._cache_folder() / "MNIST" / "raw").iterdir())
+    return sorted(path.name for path in (search.cache_folder() / "MNIST" / "raw").iterdir())
 
 
 # The network ---------------------------------------------------------------------------------------------
@@ -177,7 +178,7 @@ def test_name_that_cannot_be_resolved_is_a_host_that_does_not_answer(host, in_ti
     assert "the hosts do not answer" in capsys.readouterr().out
 
     monkeypatch.setattr(datasets.MNIST, "mirrors", here)
-    monkeypatch.setattr(data, "_silent_since", {})  # as after a minute
+    monkeypatch.setattr(download, "silent_since", {})  # as after a minute
     assert data.mnist().source == "full"
 
 
@@ -193,26 +194,19 @@ def test_search_for_a_name_that_hangs_is_not_waited_for(in_time, monkeypatch):
 # The disk ------------------------------------------------------------------------------------------------
 
 
+@only_posix
 def test_full_disk_ends_in_the_sample_and_heals(host, in_time, capsys):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(
-        signal.SIGXFSZ, signal.SIG_IGN
-    )  # a write beyond the limit is an error, not the end
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-    try:
+    with files_up_to(100_000):
         assert data.mnist().source == "sample"
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, ignored)
     assert "the cache cannot be written: File too large" in capsys.readouterr().out
     assert cached_files() == []
     assert data.mnist().source == "full"
 
 
 def test_cache_that_is_read_only_ends_in_the_sample_and_heals(host, in_time, capsys, monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("where a folder should be")
+    (tmp_path / "file").write_text("where a folder should be", encoding="utf-8")
     with monkeypatch.context() as here:
-        here.setattr(data, "_cache_folder", lambda: tmp_path / "file" / "cache")
+        here.setattr(search, "cache_folder", lambda: tmp_path / "file" / "cache")
         assert data.mnist().source == "sample"
     assert "the cache cannot be written: Not a directory" in capsys.readouterr().out
     assert data.mnist().source == "full"
@@ -225,23 +219,27 @@ FETCH = """
     from pathlib import Path
     from torchvision import datasets
     from coursekit import data
+    from coursekit.data import search
+    from coursekit.data.idx import IdxDataset
+    from coursekit.data.sets import mnist
 
     served, cache, mirror = sys.argv[1:]
-    data._cache_folder = lambda: Path(cache)
+    search.cache_folder = lambda: Path(cache)
     datasets.MNIST.mirrors = [mirror]
     datasets.MNIST.resources = [
         (path.name, hashlib.md5(path.read_bytes()).hexdigest()) for path in sorted(Path(served).iterdir(), reverse=True)
     ]
     unpacked = {path.stem: gzip.decompress(path.read_bytes()) for path in Path(served).iterdir()}
-    data._CONTENTS["MNIST"] = {name: hashlib.sha256(contents).hexdigest() for name, contents in unpacked.items()}
+    digests = {name: hashlib.sha256(contents).hexdigest() for name, contents in unpacked.items()}
+    mnist.FILES = IdxDataset("MNIST", digests)
     print(data.mnist("full").source)
 """
 
 
 def fetching(host):
-    arguments = [host.folder, data._cache_folder(), datasets.MNIST.mirrors[0]]
+    arguments = [host.folder, search.cache_folder(), datasets.MNIST.mirrors[0]]
     command = [sys.executable, "-c", textwrap.dedent(FETCH), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8")
 
 
 def test_two_processes_that_fetch_at_once_both_get_the_digits(host):
@@ -263,8 +261,8 @@ def test_process_killed_while_it_fetches_leaves_nothing_that_is_taken_for_whole(
     assert data.mnist("full").test.y.tolist() == served_labels(host)
 
     for name in leftovers:  # ten minutes later they go
-        os.utime(data._cache_folder() / "MNIST" / "raw" / name, (0, 0))
-    (data._cache_folder() / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz").unlink()
+        os.utime(search.cache_folder() / "MNIST" / "raw" / name, (0, 0))
+    (search.cache_folder() / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz").unlink()
     data.mnist("full")
     assert len(leftovers) == 1
     assert len(cached_files()) == 4
@@ -287,20 +285,20 @@ HOSTILE = {
 }
 
 
+@only_linux
 @pytest.mark.parametrize("contents", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_file_is_refused_by_name_within_bounded_memory(small_mnist, monkeypatch, contents):
     monkeypatch.setenv("COURSEKIT_DATA", str(small_mnist.parents[1]))
     (small_mnist / "t10k-labels-idx1-ubyte.gz").write_bytes(contents)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB
-    with pytest.warns(UserWarning, match=r"t10k-labels-idx1-ubyte.gz is damaged or another version"):
+    told = pytest.warns(UserWarning, match=r"t10k-labels-idx1-ubyte.gz is damaged or another version")
+    with memory_up_to(200), told:
         assert data.mnist().source == "sample"
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 
 
 @given(st.lists(st.integers(0, 6), max_size=4), st.randoms())
 def test_idx_reader_returns_what_was_written(shape, random):
     values = bytes(random.randrange(256) for _ in range(int(np.prod(shape, dtype=int))))
-    read = data._read_idx(idx(*shape, values=values))
+    read = read_idx(idx(*shape, values=values))
     assert read.shape == tuple(shape)
     assert read.tobytes() == values
 
@@ -317,4 +315,4 @@ def test_idx_reader_takes_a_file_whole_or_says_why_not(contents):
     shape = [int.from_bytes(contents[at : at + 4], "big") for at in range(4, start, 4)]
     promise_kept = contents[:3] == b"\0\0\x08" and len(contents) - start == math.prod(shape)
     with contextlib.nullcontext() if promise_kept else pytest.raises(ValueError, match="IDX"):
-        assert data._read_idx(contents).shape == tuple(shape)
+        assert read_idx(contents).shape == tuple(shape)

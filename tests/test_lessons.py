@@ -1,194 +1,231 @@
+"""What every stored lesson promises, checked without running it."""
+
+import ast
 import base64
+import json
+import re
 
 import nbformat
 import pytest
 
-from coursekit import lessons
+from coursekit.teaching import catalogue, rules
+from coursekit.teaching.prose import printed
+from coursekit.teaching.solve import solved
+from coursekit.teaching.stamps import reasons
+from tests.not_yet import NOT_YET, RUNS_AGAIN, TRUE_ON_THE_SAMPLE, marks
 
-FIGURE = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
+LESSONS = catalogue.lessons()
+SETUP = """import importlib.util
 
+if importlib.util.find_spec("coursekit") is None:
+    %pip install --quiet "https://github.com/{slug}/archive/refs/heads/main.zip"
 
-def write(path, *cells, tags=()):
-    """Write a notebook: strings are code cells, and the tags go to the last one."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A lesson", id="title")])
-    for number, source in enumerate(cells):
-        notebook.cells.append(
-            nbformat.v4.new_code_cell(source, id=f"c{number}", metadata={"tags": list(tags)})
-        )
-    path.parent.mkdir(exist_ok=True, parents=True)
-    nbformat.write(notebook, path)
-    return path
+from coursekit import data, plots, runtime, train
 
-
-def outputs(notebook) -> str:
-    return str([cell.outputs for cell in notebook.cells if cell.cell_type == "code"])
+device = runtime.start(seed=0)"""
 
 
-def test_execute_runs_in_an_empty_folder_with_the_source_it_was_told(tmp_path):
-    code = "import os; print(os.listdir(), os.environ['COURSEKIT_SOURCE'])"
-    run = lessons.execute(write(tmp_path / "a.ipynb", code), source="sample")
-    assert run.error == ""
-    assert "[] sample" in outputs(run.notebook)
+@pytest.fixture(params=LESSONS, ids=lambda lesson: lesson.stem)
+def lesson(request):
+    return request.param
 
 
-def test_execute_reports_a_failing_cell_and_keeps_what_ran(tmp_path):
-    run = lessons.execute(write(tmp_path / "a.ipynb", "print('before')", "1 / 0", "print('after')"))
-    assert "ZeroDivisionError" in run.error
-    assert "before" in outputs(run.notebook)
-    assert "after" not in outputs(run.notebook)
+@pytest.fixture
+def notebook(lesson):
+    return lesson.notebook
 
 
-def test_a_cell_meant_to_raise_has_to(tmp_path):
-    assert lessons.execute(write(tmp_path / "a.ipynb", "1 / 0", tags=["raises-exception"])).error == ""
-    silent = lessons.execute(write(tmp_path / "b.ipynb", "1 / 1", tags=["raises-exception"]))
-    assert silent.error == "cell 2 is tagged raises-exception, but raised nothing"
+@pytest.fixture
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def test_progress_bars_leave_no_trace(tmp_path):
-    code = "from tqdm.auto import tqdm\nfor _ in tqdm(range(3)): pass\nprint('done')"
-    notebook = lessons.execute(write(tmp_path / "a.ipynb", code)).notebook
-    assert "widget" not in outputs(notebook)
-    assert "done" in outputs(notebook)
-    assert "widgets" not in notebook.metadata
+def opening(code: str, name: str) -> str:
+    """Signature and docstring of a definition, and of the methods in it."""
+    (found,) = [node for node in ast.parse(code).body if getattr(node, "name", None) == name]
+    for node in ast.walk(found):
+        if isinstance(node, ast.FunctionDef):
+            node.body = node.body[: ast.get_docstring(node) is not None] or [ast.Pass()]
+    return ast.unparse(found)
 
 
-def test_sliders_become_the_figure_they_control(tmp_path):
-    code = (
-        "import matplotlib.pyplot as plt\nfrom ipywidgets import interact\n"
-        "def draw(slope):\n    plt.plot([0, slope])\n    plt.show()\n"
-        "interact(draw, slope=(0.0, 2.0))"
+def kinds(cell) -> list[str]:
+    return [output.output_type for output in cell.outputs]
+
+
+def test_there_are_lessons():
+    assert LESSONS
+
+
+def test_format_is_valid_and_cell_ids_are_unique(lesson):
+    notebook = json.loads(lesson.path.read_text(encoding="utf-8"))  # nbformat.read would mend duplicate ids
+    nbformat.validate(notebook)
+    ids = [cell["id"] for cell in notebook["cells"]]
+    assert len(set(ids)) == len(ids)
+    language = notebook["metadata"]["language_info"]
+    assert language["name"] == "python"  # without it ruff skips the notebook
+    assert language["file_extension"] == ".py"  # without it nbconvert writes a .txt
+
+
+@pytest.mark.parametrize(
+    ("rule", "lesson"),
+    [
+        pytest.param(rule, lesson, marks=marks(rule, lesson.stem), id=f"{rule}-{lesson.stem}")
+        for rule in rules.RULES
+        for lesson in LESSONS
+    ],
+)
+def test_lesson_keeps_the_rule(rule, lesson):
+    problems = rules.RULES[rule](lesson)
+    assert not problems, "\n".join(f"{lesson.stem}, {problem}" for problem in problems)
+
+
+def test_exceptions_name_rules_and_lessons_that_exist():
+    assert set(NOT_YET) <= {*rules.RULES, RUNS_AGAIN, TRUE_ON_THE_SAMPLE}
+    for numbers in NOT_YET.values():
+        catalogue.select(numbers)
+
+
+def test_opening_says_what_it_is_for_how_long_it_takes_and_where_it_runs(lesson):
+    assert lesson.opening.startswith(f"# {lesson.number} · ")
+    for words in ("**After this lesson you can**", "**Time**", "**Hardware**", "Seed 0"):
+        assert words in lesson.opening
+
+
+def test_badge_opens_this_lesson(lesson):
+    assert f"]({lesson.colab})" in lesson.opening
+
+
+def test_setup_cell_is_the_same_everywhere(notebook):
+    assert notebook.cells[1].source == SETUP.format(slug=catalogue.repository_slug())
+
+
+def test_stored_run_went_once_from_top_to_bottom(code_cells):
+    assert [cell.execution_count for cell in code_cells] == list(range(1, len(code_cells) + 1))
+
+
+def test_no_error_is_stored_but_where_it_is_announced(code_cells):
+    for cell in code_cells:
+        announced = "raises-exception" in cell.metadata.get("tags", [])
+        assert ("error" in kinds(cell)) == announced, cell.source
+
+
+def test_no_warning_is_stored(code_cells):
+    for cell in code_cells:
+        assert not [output for output in cell.outputs if output.get("name") == "stderr"], cell.source
+
+
+def test_stamp_is_current(lesson):
+    causes = "; ".join(reasons(lesson.notebook))
+    assert not causes, f"{lesson.stem} is stale ({causes}): run `make notebooks`"
+
+
+def test_size_and_time_keep_within_the_budget(lesson):
+    assert lesson.path.stat().st_size <= 600_000
+    assert lesson.seconds["sample"] <= 60
+    assert lesson.seconds["full"] <= 180
+
+
+def test_stored_run_used_the_full_data(code_cells):
+    announced = [
+        line
+        for cell in code_cells
+        for line in printed(cell.outputs).splitlines()
+        if line.startswith("MNIST:")
+    ]
+    assert all("sample" not in line for line in announced)
+
+
+def test_nothing_of_a_machine_or_a_widget_is_stored(lesson):
+    text = lesson.path.read_text(encoding="utf-8")
+    for trace in (
+        "widget-view",
+        '"widgets"',
+        "/home/",
+        "/root/",
+        "/tmp/",
+        "/Users/",
+        str(catalogue.REPOSITORY),
+    ):
+        assert trace not in text
+
+
+def test_no_more_than_two_code_cells_without_prose(notebook):
+    row = "".join(cell.cell_type[0] for cell in notebook.cells)
+    assert "ccc" not in row, row.index("ccc")
+
+
+def test_no_code_cell_is_long(code_cells):
+    for cell in code_cells:
+        assert len(cell.source.splitlines()) <= 20, cell.source
+
+
+def test_cover_is_a_figure_of_the_stored_run(lesson, code_cells):
+    (cell,) = [cell for cell in code_cells if "cover" in cell.metadata.get("tags", [])]
+    (picture,) = [
+        output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})
+    ]
+    assert base64.b64decode(picture) == lesson.cover.read_bytes()
+
+
+def test_nothing_is_defined_twice(code_cells):
+    names = []
+    for cell in code_cells:
+        code = "\n".join(line for line in cell.source.splitlines() if not line.lstrip().startswith("%"))
+        if cell.source.startswith("import importlib.util"):
+            continue  # the setup cell: the same everywhere, and its body is a magic
+        names += [
+            node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        ]
+    assert len(set(names)) == len(names), names
+
+
+def test_readme_lists_the_lesson_with_its_minutes_and_measured_times(lesson):
+    (row,) = [
+        line for line in (catalogue.REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("|") and f"](notebooks/{lesson.path.name})" in line
+    ]  # fmt: skip
+    assert (
+        f"| {lesson.class_minutes} min | {lesson.seconds['sample']} s / {lesson.seconds['full']} s |" in row
     )
-    run = lessons.execute(write(tmp_path / "a.ipynb", code))
-    assert run.error == ""
-    (figure,) = [output for output in run.notebook.cells[1].outputs if "image/png" in output.get("data", {})]
-    assert figure.output_type == "display_data"
-    assert "widget-view" not in str(run.notebook)
-    nbformat.validate(run.notebook)
+    assert lesson.colab in row
 
 
-def test_course_writes_notebooks_pages_and_an_index_with_figures(tmp_path, capsys):
-    write(tmp_path / "in" / "01_good.ipynb", FIGURE)
-    write(tmp_path / "in" / "02_bad.ipynb", "1 / 0")
-    failed = lessons.course(tmp_path / "in", tmp_path / "out")
-    assert failed == 1
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"01_good.ipynb", "01_good.html", "02_bad.ipynb", "02_bad.html", "index.html", "mathjax"}
-    index = (tmp_path / "out" / "index.html").read_text()
-    assert index.count("<img") == 1
-    assert "ZeroDivisionError" in index
-    assert "01_good: ran clean" in capsys.readouterr().out
+def test_every_exercise_has_one_cell_in_order(lesson, code_cells):
+    cells = [cell for cell in code_cells if "exercise" in cell.metadata.get("tags", [])]
+    assert [cell.metadata.get("exercise") for cell in cells] == list(lesson.exercises)
 
 
-def test_pages_of_the_course_set_formulas_without_a_network(tmp_path):
-    write(tmp_path / "in" / "01_a.ipynb", "1 + 1")
-    lessons.course(tmp_path / "in", tmp_path / "out")
-    page = (tmp_path / "out" / "01_a.html").read_text()
-    assert '<script src="mathjax/tex-chtml.js">' in page
-    assert (tmp_path / "out" / "mathjax" / "tex-chtml.js").is_file()
-    assert page.index("inlineMath: [['$', '$']]") < page.index("mathjax/tex-chtml.js")
+def test_exercises_are_stored_unanswered(lesson, code_cells):
+    for cell in code_cells:
+        if name := cell.metadata.get("exercise"):
+            assert printed(cell.outputs).startswith(f"○ {name} · not attempted"), cell.source
 
 
-def test_record_stores_outputs_and_a_stamp_that_code_makes_stale(tmp_path):
-    path = write(tmp_path / "01_a.ipynb", FIGURE)
-    lessons.record(path)
-    notebook = nbformat.read(path, as_version=4)
-    assert "image/png" in outputs(notebook)
-    assert notebook.metadata.coursekit.stamp == lessons.stamp(notebook, "01_a")
-    assert set(notebook.metadata.coursekit.seconds) == {"sample", "full"}
-    notebook.cells[1].source += " "
-    assert notebook.metadata.coursekit.stamp != lessons.stamp(notebook, "01_a")
+def test_exercise_asks_for_what_its_solution_is(lesson, code_cells):
+    for cell in code_cells:
+        if (name := cell.metadata.get("exercise")) and f" {name}(" in cell.source:
+            assert opening(cell.source, name) == opening(lesson.exercises[name].source(), name)
 
 
-def test_record_stores_the_cover_and_the_seconds(tmp_path):
-    path = write(tmp_path / "notebooks" / "01_a.ipynb", FIGURE, tags=["cover"])
-    readme = tmp_path / "README.md"
-    readme.write_text(
-        "| [1 · A](notebooks/01_a.ipynb) | 999 s / 999 s | badge |\n| [2](notebooks/02.ipynb) | 5 s / 6 s |"
-    )
-    lessons.record(path)
-    notebook = nbformat.read(path, as_version=4)
-    cover = (tmp_path / "docs" / "covers" / "01_a.png").read_bytes()
-    assert notebook.cells[1].outputs[0].data["image/png"].strip() == base64.b64encode(cover).decode()
-    seconds = notebook.metadata.coursekit.seconds
-    assert f"| {seconds['sample']} s / {seconds['full']} s | badge |" in readme.read_text()
-    assert "| 5 s / 6 s |" in readme.read_text()
+def test_exercises_are_numbered_in_order(lesson):
+    assert [prompt.number for prompt in lesson.prompts] == list(range(1, len(lesson.prompts) + 1))
 
 
-def test_stamp_follows_the_package_but_not_the_tools_nor_other_lessons_exercises(tmp_path, monkeypatch):
-    monkeypatch.setattr(lessons, "PACKAGE", tmp_path)
-    notebook = nbformat.v4.new_notebook()
-
-    def changes(name) -> bool:
-        (tmp_path / name).write_text("first")
-        before = lessons.stamp(notebook, "03_x")
-        (tmp_path / name).write_text("second")
-        return lessons.stamp(notebook, "03_x") != before
-
-    assert changes("train.py")
-    assert changes("lesson03.py")
-    assert not changes("lesson04.py")
-    assert not changes("lessons.py")
+def test_opening_names_the_exercises_for_home(lesson):
+    named = re.search(r"the longer ones \((.+?)\)", lesson.opening)[1]
+    homework = [len(lesson.prompts)] if "the homework" in lesson.opening else []
+    for_home = [prompt.number for prompt in lesson.prompts if prompt.at_home]
+    assert [int(number) for number in re.findall(r"\d+", named)] + homework == for_home
 
 
-def test_record_leaves_a_failing_lesson_as_it_was(tmp_path):
-    path = write(tmp_path / "01_a.ipynb", "1 / 0")
-    before = path.read_bytes()
-    with pytest.raises(RuntimeError, match="failed on the sample data and was left as it was"):
-        lessons.record(path)
-    assert path.read_bytes() == before
+def test_report_closes_the_lesson(lesson, code_cells):
+    assert code_cells[-1].source == "ex.report()"
+    assert f"0 of {len(lesson.exercises)} correct" in printed(code_cells[-1].outputs)
 
 
-def test_folder_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    write(tmp_path / "in" / "01_a.ipynb", "1")
-    with pytest.raises(ValueError, match=r"course: `destination` is in .*file/out.* nothing can be written"):
-        lessons.course(tmp_path / "in", tmp_path / "file" / "out")
-
-
-def test_folder_without_lessons_is_named(tmp_path):
-    with pytest.raises(ValueError, match="holds no notebook"):
-        lessons.course(tmp_path, tmp_path / "out")
-
-
-def test_command_line_says_what_is_wrong_without_a_traceback(tmp_path, capsys):
-    assert lessons.main(["course", "--lessons", str(tmp_path)]) == 1
-    assert capsys.readouterr().err.startswith("error: course: `lessons`")
-
-
-def test_link_re_points_every_address_and_keeps_the_stamp_true(tmp_path, monkeypatch):
-    old, new = lessons.repository_slug(), "someone/fork"
-    monkeypatch.setattr(lessons, "REPOSITORY", tmp_path)
-    (tmp_path / "pyproject.toml").write_text(f'[project]\nurls.Repository = "https://github.com/{old}"\n')
-    (tmp_path / "README.md").write_text(f"badge {old} and {old}")
-    (tmp_path / "CITATION.cff").write_text(f"repository-code: https://github.com/{old}")
-    path = write(tmp_path / "notebooks" / "01_a.ipynb", f"url = 'https://github.com/{old}'")
-    notebook = nbformat.read(path, as_version=4)
-    notebook.metadata["coursekit"] = {"stamp": lessons.stamp(notebook, "01_a")}
-    nbformat.write(notebook, path)
-
-    lessons.link(new)
-
-    assert lessons.repository_slug() == new
-    assert all(old not in file.read_text() for file in tmp_path.rglob("*.*") if file.is_file())
-    notebook = nbformat.read(path, as_version=4)
-    assert lessons.is_current(notebook, "01_a")
-
-
-def test_link_does_not_call_a_stale_lesson_current(tmp_path, monkeypatch):
-    old = lessons.repository_slug()
-    monkeypatch.setattr(lessons, "REPOSITORY", tmp_path)
-    (tmp_path / "pyproject.toml").write_text(f'[project]\nurls.Repository = "https://github.com/{old}"\n')
-    for name in ("README.md", "CITATION.cff"):
-        (tmp_path / name).write_text("")
-    path = write(tmp_path / "notebooks" / "01_a.ipynb", "1 + 1")
-    notebook = nbformat.read(path, as_version=4)
-    notebook.metadata["coursekit"] = {"stamp": "of other code"}
-    nbformat.write(notebook, path)
-    lessons.link("someone/fork")
-    assert not lessons.is_current(nbformat.read(path, as_version=4), "01_a")
-
-
-@pytest.mark.parametrize("slug", ["fork", "a/b/c", "https://github.com/a/b", ""])
-def test_link_wants_owner_and_name(slug):
-    with pytest.raises(ValueError, match="`slug` must be owner/name"):
-        lessons.link(slug)
+def test_solved_form_has_no_gap_left(lesson):
+    for cell in solved(lesson).cells:
+        if cell.metadata.get("exercise"):
+            ast.parse(cell.source)
+            assert not re.search(r"^\s*\.\.\.$|=\.\.\.|\(\.\.\.\)", cell.source, re.MULTILINE), cell.source

@@ -9,11 +9,11 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 from ruamel.yaml import YAML
 
-from coursekit import lessons
+from coursekit.teaching import catalogue
 from tests.colab.environment import REQUIREMENTS as COLAB_REQUIREMENTS
 
-PROJECT = tomllib.loads((lessons.REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-COURSE = (lessons.REPOSITORY / "requirements.txt").read_text(encoding="utf-8").splitlines()
+PROJECT = tomllib.loads((catalogue.REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+COURSE = (catalogue.REPOSITORY / "requirements.txt").read_text(encoding="utf-8").splitlines()
 
 COLAB = COLAB_REQUIREMENTS.read_text(encoding="utf-8").splitlines()
 
@@ -54,8 +54,8 @@ def test_every_extra_has_lower_bounds():
 
 
 def test_citation_says_what_the_project_says():
-    citation = YAML(typ="safe").load(lessons.REPOSITORY / "CITATION.cff")
-    readme = (lessons.REPOSITORY / "README.md").read_text(encoding="utf-8")
+    citation = YAML(typ="safe").load(catalogue.REPOSITORY / "CITATION.cff")
+    readme = (catalogue.REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert citation["version"] == PROJECT["version"]
     assert citation["repository-code"] == PROJECT["urls"]["Repository"]
     assert " AND ".join(citation["license"]) == PROJECT["license"]
@@ -68,11 +68,11 @@ def test_wheel_carries_all_that_the_package_needs(tmp_path):
         tmp_path / "source"
     )  # a copy: building leaves its traces, and may pick up those of earlier builds
     shutil.copytree(
-        lessons.REPOSITORY / "coursekit", source / "coursekit", ignore=shutil.ignore_patterns("*.pyc")
+        catalogue.REPOSITORY / "coursekit", source / "coursekit", ignore=shutil.ignore_patterns("*.pyc")
     )
-    shutil.copytree(lessons.REPOSITORY / "data", source / "data")
+    shutil.copytree(catalogue.REPOSITORY / "data", source / "data")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(lessons.REPOSITORY / name, source)
+        shutil.copy(catalogue.REPOSITORY / name, source)
     command = [
         sys.executable,
         "-m",
@@ -89,8 +89,8 @@ def test_wheel_carries_all_that_the_package_needs(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("coursekit/")}
     tracked = {
-        path.relative_to(lessons.REPOSITORY).as_posix()
-        for path in (lessons.REPOSITORY / "coursekit").rglob("*.*")
+        path.relative_to(catalogue.REPOSITORY).as_posix()
+        for path in (catalogue.REPOSITORY / "coursekit").rglob("*.*")
         if path.is_file() and path.suffix != ".pyc"
     }
     shipped = {"__init__.py", "jets.npz", "jets_held_out.npz"}

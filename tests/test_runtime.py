@@ -63,7 +63,7 @@ def test_fastest_device_is_chosen(monkeypatch, cuda, mps, best):
 
 def loaded_by(modules: str) -> set[str]:
     code = f"import sys, {modules}; print(*sys.modules)"
-    return set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
+    return set(subprocess.check_output([sys.executable, "-c", code], text=True, encoding="utf-8").split())
 
 
 def test_import_of_the_package_imports_nothing_heavy():
@@ -104,6 +104,8 @@ print(faults_of_training_like_allocations())
 runtime.reuse_memory()
 print(faults_of_training_like_allocations())
 """
-    alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    alone = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8"
+    )
     given_back, kept = map(int, alone.stdout.split())
     assert kept < given_back / 5

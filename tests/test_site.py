@@ -12,17 +12,18 @@ from urllib.parse import unquote, urldefrag
 import nbformat
 import pytest
 
-from coursekit import lessons
+from coursekit.teaching import catalogue
+from coursekit.teaching.catalogue import Lesson
+from coursekit.teaching.markdown import plain
 
 pytest.importorskip("sphinx_book_theme", reason='the site needs its tools: pip install -e ".[docs]"')
 
-DOCS = lessons.REPOSITORY / "docs"
-NOTEBOOKS = sorted(lessons.REPOSITORY.glob("notebooks/*.ipynb"))
+DOCS = catalogue.REPOSITORY / "docs"
+NOTEBOOKS = [lesson.path for lesson in catalogue.lessons()]
 FIRST_PAGE_LIMIT = 1_500_000  # bytes
 sys.path.insert(0, str(DOCS))
 
 from website import alt_texts, exercise_pages, staging, terms  # noqa: E402
-from website.lessons import Lesson, plain  # noqa: E402
 
 
 class Page(HTMLParser):
@@ -50,7 +51,7 @@ class Page(HTMLParser):
 def build(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, DOCS / "build.py", "-o", folder]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=lessons.REPOSITORY)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=catalogue.REPOSITORY, encoding="utf-8")
     return done, folder / "html"
 
 
@@ -85,7 +86,7 @@ def test_build_has_no_warning(build):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_lesson_has_a_page_a_card_its_exercises_and_its_notebook(path, site, pages):
     home, lesson = pages["index.html"], pages[f"lessons/{path.stem}.html"]
-    colab = f"https://colab.research.google.com/github/{lessons.repository_slug()}/blob/main/notebooks/{path.name}"
+    colab = f"https://colab.research.google.com/github/{catalogue.repository_slug()}/blob/main/notebooks/{path.name}"
     assert f"lessons/{path.stem}.html" in home.links
     assert colab in home.links
     assert colab in lesson.links
@@ -96,10 +97,12 @@ def test_lesson_has_a_page_a_card_its_exercises_and_its_notebook(path, site, pag
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_teachers_page_has_every_exercise_with_its_solution_and_mistakes(path, pages):
-    text = html.unescape(re.sub(r"<[^>]+>", "", pages[f"exercises/{path.stem}.html"].path.read_text()))
+    text = html.unescape(
+        re.sub(r"<[^>]+>", "", pages[f"exercises/{path.stem}.html"].path.read_text(encoding="utf-8"))
+    )
     flat = " ".join(text.split())
     lesson = Lesson(path)
-    exercises = exercise_pages.exercises_of(lesson)
+    exercises = lesson.exercises
     assert [prompt.name for prompt in lesson.prompts] == list(exercises)
     assert text.count("Solution\n") == len(exercises)
     for name, exercise in exercises.items():
@@ -126,7 +129,9 @@ def test_pages_load_nothing_from_elsewhere(site, pages):
     outside = [(name, load) for name, page in pages.items() for load in page.loads if is_outside(load)]
     assert outside == []
     for sheet in site.rglob("*.css"):
-        addresses = re.findall(r"url\(['\"]?(?!data:)([^'\")]+)|@import ['\"]([^'\"]+)", sheet.read_text())
+        addresses = re.findall(
+            r"url\(['\"]?(?!data:)([^'\")]+)|@import ['\"]([^'\"]+)", sheet.read_text(encoding="utf-8")
+        )
         assert not [one for pair in addresses for one in pair if is_outside(one)], sheet
 
 
@@ -134,7 +139,7 @@ def test_first_page_is_light(pages):
     home = pages["index.html"]
     files = {target(home, load)[0] for load in home.loads}
     for sheet in [path for path in files if path.suffix == ".css"]:
-        fonts = re.findall(r"url\((fonts/[^)]+)\)", sheet.read_text())
+        fonts = re.findall(r"url\((fonts/[^)]+)\)", sheet.read_text(encoding="utf-8"))
         files |= {sheet.parent / font for font in fonts}
     total = home.path.stat().st_size + sum(path.stat().st_size for path in files)
     assert total <= FIRST_PAGE_LIMIT, f"{total:,} bytes"
@@ -173,27 +178,43 @@ def test_figure_is_described_by_headline_labels_and_the_sentence_below():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_planned_minutes_add_up_to_those_of_the_lesson(path):
+def test_minutes_of_the_sections_add_up_to_those_of_the_class(path):
     lesson = Lesson(path)
-    planned = lesson.planned_minutes()
-    assert sum(planned) == lesson.minutes
-    assert min(planned) >= 0
+    minutes = exercise_pages.whole_minutes([section for section in lesson.sections if section.part == 1])
+    assert sum(minutes) == lesson.class_minutes
+    assert min(minutes) >= 0
+
+
+def test_timetable_shows_parts_sections_minutes_and_exercises(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    path = tmp_path / "notebooks" / "03_a.ipynb"
+    notebook = nbformat.read(catalogue.REPOSITORY / "notebooks" / "03_dnn_mnist.ipynb", as_version=4)
+    place = next(number for number, cell in enumerate(notebook.cells) if cell.source.startswith("## 5 · "))
+    notebook.cells.insert(place, nbformat.v4.new_markdown_cell("## Part 2 · At home"))
+    nbformat.write(notebook, path)
+    table = exercise_pages.timing([Lesson(path)])
+    first, second = (
+        table.index("| **Part 1 · In class** | | | |"),
+        table.index("| **Part 2 · At home** | | | |"),
+    )
+    assert first < table.index("| 4 · Training | ") < second < table.index("| 5 · Looking at the result | ")
+    assert re.search(r"\| 4 · Training \| \d+ \| 9, 10, 11 \| 12 \|", table)
 
 
 def test_lesson_that_joins_or_leaves_needs_no_edit_of_the_site(tmp_path):
     for folder in ("notebooks", "docs/covers"):
         (tmp_path / folder).mkdir(parents=True)
     name = "03_dnn_mnist"
-    shutil.copy(lessons.REPOSITORY / "notebooks" / f"{name}.ipynb", tmp_path / "notebooks")
+    shutil.copy(catalogue.REPOSITORY / "notebooks" / f"{name}.ipynb", tmp_path / "notebooks")
     shutil.copy(DOCS / "covers" / f"{name}.png", tmp_path / "docs" / "covers")
     staging.stage(DOCS, tmp_path / "notebooks", tmp_path / "source")
-    cards = (tmp_path / "source" / "generated" / "cards.html").read_text()
+    cards = (tmp_path / "source" / "generated" / "cards.html").read_text(encoding="utf-8")
     assert cards.count('<li class="lesson-card">') == 1
-    assert "lesson 2, to come" in (tmp_path / "source" / "glossary.md").read_text()
+    assert "lesson 2, to come" in (tmp_path / "source" / "glossary.md").read_text(encoding="utf-8")
 
 
 def test_mark_for_a_headline_becomes_a_link_and_a_lost_headline_an_error():
-    lesson = Lesson(lessons.REPOSITORY / "notebooks" / "03_dnn_mnist.ipynb")
+    lesson = Lesson(catalogue.REPOSITORY / "notebooks" / "03_dnn_mnist.ipynb")
     linked = terms.with_lesson_links("[[3#Exercise 1 · Counting (3 minutes)]]", [lesson])
     assert (
         linked
@@ -205,7 +226,7 @@ def test_mark_for_a_headline_becomes_a_link_and_a_lost_headline_an_error():
 
 def test_links_of_included_files_lead_to_pages_or_to_the_repository():
     text = "[a](../docs/reliability.md) [b](generators/make_jets.py) [c](https://x.org) [d](#here)"
-    address = f"https://github.com/{lessons.repository_slug()}/blob/main/data/generators/make_jets.py"
+    address = f"https://github.com/{catalogue.repository_slug()}/blob/main/data/generators/make_jets.py"
     assert staging.with_site_links(text, "data/README.md", []) == (
         f"[a](/reliability.md) [b]({address}) [c](https://x.org) [d](#here)"
     )

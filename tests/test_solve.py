@@ -1,7 +1,8 @@
 import nbformat
 import pytest
 
-from coursekit import solve
+from coursekit.teaching import solve
+from coursekit.teaching.catalogue import Lesson
 
 STUB = 'def softmax(logits):\n    """Doc."""\n    ...\n\n\nex.softmax(softmax)'
 
@@ -35,11 +36,10 @@ def test_solution_takes_the_place_of_the_stub_and_nothing_else(tmp_path):
 
 def test_outputs_are_left_out_and_the_lesson_is_left_alone(tmp_path):
     path = write(tmp_path / "03_a.ipynb", ("softmax", STUB))
-    notebook = nbformat.read(path, as_version=4)
-    notebook.cells[0].outputs = [nbformat.v4.new_output("stream", text="old")]
-    solved = solve.solved(notebook, "03_a")
-    assert solved.cells[0].outputs == []
-    assert notebook.cells[0].source == STUB
+    lesson = Lesson(path)
+    lesson.notebook.cells[0].outputs = [nbformat.v4.new_output("stream", text="old")]
+    assert solve.solved(lesson).cells[0].outputs == []
+    assert lesson.notebook.cells[0].source == STUB
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from tqdm import notebook
 
 from coursekit import train
 from coursekit.data import Split
+from coursekit.train import loop
 
 
 def identity_classifier() -> nn.Module:
@@ -205,7 +206,7 @@ def test_early_stopping_leaves_no_bar_in_the_colour_of_failures(monkeypatch):
             super().__init__(*args, **kwargs)
             bars.append(self)
 
-    monkeypatch.setattr(train, "tqdm", Kept)
+    monkeypatch.setattr(loop, "tqdm", Kept)
     history = train.fit(Level(), constant(100.0), constant(-1.0), epochs=50, objective=pull, patience=2)
     (bar,) = bars
     assert bar.n == len(history) < 50

@@ -7,12 +7,13 @@ import sys
 import pytest
 from ruamel.yaml import YAML  # comes with check-jsonschema; reads `on` as a word
 
-from coursekit import lessons
-from tests import oldest
+from coursekit.teaching import catalogue
+from tests import oldest_versions
 from tests.colab.environment import COLAB_PYTHON
+from tests.forms import FORMS
 from tests.test_packaging import PROJECT
 
-FOLDER = lessons.REPOSITORY / ".github" / "workflows"
+FOLDER = catalogue.REPOSITORY / ".github" / "workflows"
 PATHS = sorted(FOLDER.glob("*.yml"))
 WORKFLOWS = {path.stem: YAML(typ="safe").load(path) for path in PATHS}
 JOBS = {f"{name}-{key}": job for name, flow in WORKFLOWS.items() for key, job in flow["jobs"].items()}
@@ -38,7 +39,7 @@ def pythons(job) -> list[str]:
 
 def valid(schema: str, *files) -> bool:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, *files]
-    told = subprocess.run(command, capture_output=True, text=True)
+    told = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     print(told.stdout)
     return told.returncode == 0
 
@@ -52,12 +53,12 @@ def test_workflows_are_valid():
 
 
 def test_citation_is_valid():
-    assert valid("vendor.citation-file-format", lessons.REPOSITORY / "CITATION.cff")
+    assert valid("vendor.citation-file-format", catalogue.REPOSITORY / "CITATION.cff")
 
 
 def test_a_workflow_with_a_misspelt_key_is_not_valid(tmp_path):
     wrong = tmp_path / "wrong.yml"
-    wrong.write_text(PATHS[0].read_text().replace("runs-on:", "run-on:"))
+    wrong.write_text(PATHS[0].read_text(encoding="utf-8").replace("runs-on:", "run-on:"), encoding="utf-8")
     assert not valid("vendor.github-workflows", wrong)
 
 
@@ -76,14 +77,16 @@ def test_workflows_may_only_read_unless_a_job_says_more():
 
 
 def test_make_targets_exist(job):
-    targets = re.findall(r"^([a-z-]+):", (lessons.REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(
+        r"^([a-z-]+):", (catalogue.REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
     called = re.findall(r"\bmake ([a-z-]+)", "\n".join(scripts(job)))
     assert set(called) <= set(targets)
 
 
 def test_scripts_are_valid_shell(job):
     for script in scripts(job):
-        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True, encoding="utf-8")
 
 
 def test_no_script_is_put_together_from_values(job):
@@ -105,7 +108,34 @@ def test_pythons_are_those_that_are_promised(job):
 def test_tests_run_on_the_oldest_python_and_on_colabs():
     newest = ".".join(map(str, COLAB_PYTHON))
     assert pythons(JOBS["tests-lessons"]) == [PROJECT["requires-python"].removeprefix(">="), newest]
-    assert pythons(JOBS["tests-colab"]) == [newest]
+    assert pythons(JOBS["tests-forms"]) == [newest]
+
+
+def test_windows_and_macos_install_by_the_words_of_the_readme_and_run_lessons():
+    job = JOBS["tests-systems"]
+    assert set(job["strategy"]["matrix"]["system"]) == {"windows-latest", "macos-latest"}
+    install, *runs = scripts(job)
+    assert f"\n{install}\n" in (catalogue.REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert all(re.match(r"python -m \w+", script) for script in runs)  # no make there, no shell of its own
+    assert "python -m tests lessons 01 03 --form student" in runs
+
+
+def test_lessons_are_chosen_where_the_history_is_at_hand():
+    chosen = [name for name, job in JOBS.items() if any("TODAY" in script for script in scripts(job))]
+    assert chosen == ["tests-forms"]
+    checkout = JOBS["tests-forms"]["steps"][0]
+    assert checkout["with"]["fetch-depth"] == 0
+
+
+def test_every_week_all_lessons_run_in_all_forms():
+    weekly = "\n".join(
+        script for name, job in JOBS.items() if name.startswith("weekly") for script in scripts(job)
+    )
+    run = [
+        form for forms in re.findall(r'make test-lessons FORMS="?([a-z ]+)', weekly) for form in forms.split()
+    ]
+    assert sorted(run) == sorted(set(FORMS) - {"student"})
+    assert "make test\n" in weekly
 
 
 def test_oldest_versions_go_to_the_oldest_python():
@@ -127,20 +157,20 @@ def test_constraints_are_the_lower_bounds():
         "dependencies": ["torch>=2.6", "numpy >= 2.0"],
         "optional-dependencies": {"test": ["pytest>=8"]},
     }
-    assert oldest.constraints(project) == ["torch==2.6", "numpy==2.0", "pytest==8"]
+    assert oldest_versions.constraints(project) == ["torch==2.6", "numpy==2.0", "pytest==8"]
 
 
 def test_every_requirement_has_a_lowest_version():
-    assert all(re.fullmatch(r"[\w-]+==[\d.]+", line) for line in oldest.constraints(PROJECT))
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+", line) for line in oldest_versions.constraints(PROJECT))
 
 
 def test_no_workflow_names_a_repository():
     for path in PATHS:
-        assert lessons.repository_slug() not in path.read_text(), path.name
+        assert catalogue.repository_slug() not in path.read_text(encoding="utf-8"), path.name
 
 
 def test_badges_show_workflows_that_exist():
-    readme = (lessons.REPOSITORY / "README.md").read_text(encoding="utf-8")
+    readme = (catalogue.REPOSITORY / "README.md").read_text(encoding="utf-8")
     shown = re.findall(r"/actions/workflows/(\w+)\.yml/badge\.svg", readme)
     assert shown
     assert set(shown) <= set(WORKFLOWS)

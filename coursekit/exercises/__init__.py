@@ -1,1 +1,1 @@
-"""Exercises that answer back, a module for each lesson: `from coursekit.exercises import lesson03 as ex`."""
+"""Exercises that check themselves, a module for each lesson: `from coursekit.exercises import lesson03 as ex`."""

@@ -5,11 +5,9 @@ import math
 import torch
 from torch.overrides import TorchFunctionMode
 
-from coursekit.exercises.compare import show
-from coursekit.exercises.core import Lesson, normal
-from coursekit.exercises.questions import Question
+from coursekit.checks import ExerciseSet, Question, normal, show
 
-lesson = Lesson("Lesson 1")
+lesson = ExerciseSet("Lesson 1")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 
 
@@ -22,16 +20,16 @@ shape_of_column_means = lesson.prediction(
         (28,),
         "Axis 0 counts the rows. Averaging over it leaves one mean for each of the 28 columns.",
         {
-            (28, 28): "That is the shape before. An average over an axis takes that axis away.",
-            (1, 28): "Close: an axis that is averaged over disappears, unless one asks for `keepdim=True`.",
-            (28, 1): "An axis that is averaged over disappears, unless one asks for `keepdim=True`.",
+            (28, 28): "That is the shape before averaging. Averaging over an axis removes it.",
+            (1, 28): "Close: an axis that is averaged over disappears, unless you pass `keepdim=True`.",
+            (28, 1): "An axis that is averaged over disappears, unless you pass `keepdim=True`.",
             (1,): "That would be one mean of all 784 pixels. Here only axis 0 is averaged over.",
             (): "That would be one mean of all 784 pixels. Here only axis 0 is averaged over.",
         },
     ),
     hints=[
-        "A reduction takes away the axis it runs over.",
-        "The digit has the shape (28, 28). Strike out axis 0.",
+        "A reduction removes the axis it runs over.",
+        "The digit has the shape (28, 28). Cross out axis 0.",
     ],
 )
 
@@ -50,7 +48,7 @@ shape_of_column_means = lesson.prediction(
     hints=[
         "The dot products of all rows with y are `x @ y`, of shape (N,). Divide by both lengths.",
         "`x.norm(dim=1)` has the shape (N,), `y.norm()` is one number.",
-        "For a vector of zeros 0 / 0 is nan. Raise the denominator to something tiny: `.clamp(min=1e-12)`.",
+        "For a vector of zeros 0 / 0 is nan. Keep the denominator above 0: `.clamp(min=1e-12)`.",
     ],
 )
 def cosine_similarity(x, y):
@@ -62,7 +60,7 @@ def cosine_similarity(x, y):
 
 
 @cosine_similarity.mistake(
-    "These are the dot products. Divide by both lengths, or long vectors look similar."
+    "These are the dot products. Divide by both lengths; otherwise long vectors look similar."
 )
 def _(x, y):
     return x @ y
@@ -92,17 +90,17 @@ def _(x, y):
     return x @ y / (x.norm() * y.norm()).clamp(min=1e-12)
 
 
-@cosine_similarity.mistake("These are the squares of the lengths. The length is the root: `norm`.")
+@cosine_similarity.mistake("You divide by the squares of the lengths. The length is the square root: `norm`.")
 def _(x, y):
     return x @ y / ((x**2).sum(dim=1) * (y**2).sum()).clamp(min=1e-12)
 
 
-@cosine_similarity.mistake("This is the angle. Its cosine is asked, which is what the dot product gives.")
+@cosine_similarity.mistake("This is the angle. The exercise asks for its cosine, so leave out the arccosine.")
 def _(x, y):
     return torch.acos((x @ y / (x.norm(dim=1) * y.norm()).clamp(min=1e-12)).clamp(-1, 1))
 
 
-@cosine_similarity.mistake("One minus the cosine is a distance. The cosine itself is asked.")
+@cosine_similarity.mistake("One minus the cosine is a distance. Return the cosine itself.")
 def _(x, y):
     return 1 - x @ y / (x.norm(dim=1) * y.norm()).clamp(min=1e-12)
 
@@ -123,8 +121,10 @@ def _distances(pairwise_distances, x, y):
         (normal(20, 784, seed=6), normal(20, 784, seed=6)),  # each to itself, too
     ],
     hints=[
-        "Give x one more axis: `x[:, None, :]` is (N, 1, D), and minus y (M, D) it broadcasts to (N, M, D).",
-        "Or without the large tensor: |x − y|² = |x|² + |y|² − 2 x·y, where all x·y at once are `x @ y.T`.",
+        "Give x one more axis: `x[:, None, :]` has the shape (N, 1, D); subtracting y (M, D) broadcasts to "
+        "(N, M, D).",
+        "Or, without the large tensor: |x − y|² = |x|² + |y|² − 2 x·y, where `x @ y.T` gives all x·y at "
+        "once.",
         "Rounding can make that square slightly negative, and its root nan: `.clamp(min=0).sqrt()`.",
     ],
 )
@@ -145,28 +145,26 @@ def _(x, y):
 
 
 @pairwise_distances.mistake(
-    "The N rows of x meet the M rows of y one by one. Every one has to meet every other: x, or |x|², needs one more "
-    "axis, (N, 1, …) against (M, …)."
+    "This pairs the rows of x and y one to one. Every row of x has to meet every row of y: x, or |x|², "
+    "needs one more axis, (N, 1, …) against (M, …)."
 )
 def _(x, y):
     return (x - y).norm(dim=1)
 
 
-@pairwise_distances.mistake(
-    "The sum runs over the wrong axis: the D coordinates, the last axis, are to be summed."
-)
+@pairwise_distances.mistake("The sum runs over the wrong axis: sum over the D coordinates, the last axis.")
 def _(x, y):
     return (x[:, None] - y).norm(dim=1)
 
 
 @pairwise_distances.mistake(
-    "This adds absolute differences, the city-block distance. Square them, add, take the root."
+    "This adds up absolute differences, the city-block distance. Square them, add them up, and take the root."
 )
 def _(x, y):
     return (x[:, None] - y).abs().sum(dim=2)
 
 
-@pairwise_distances.mistake("In |x − y|² = |x|² + |y|² − 2 x·y the factor 2 is missing.")
+@pairwise_distances.mistake("The factor 2 is missing from |x − y|² = |x|² + |y|² − 2 x·y.")
 def _(x, y):
     return ((x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - x @ y.T).clamp(min=0).sqrt()
 
@@ -192,8 +190,8 @@ class _Watch(TorchFunctionMode):
 
 
 @pairwise_distances.remark(
-    "A remark: on the way you make a tensor of shape (N, M, D). For 1,000 digits against 55,000 that is 172 GB. "
-    "With |x|² + |y|² − 2 x·y nothing is larger than (N, M)."
+    "A remark: along the way you create a tensor of shape (N, M, D). For 1,000 digits against 55,000 it "
+    "would take 172 GB. With |x|² + |y|² − 2 x·y nothing is larger than (N, M)."
 )
 def _(attempt):
     with _Watch() as watch:
@@ -202,7 +200,7 @@ def _(attempt):
 
 
 @pairwise_distances.remark(
-    "A remark: there is a loop over the rows, a million turns for a million digits. Tensors do without."
+    "A remark: you loop over the rows, a million iterations for a million digits. Tensors need no loop."
 )
 def _(attempt):
     with _Watch() as watch:
@@ -221,7 +219,7 @@ def _(attempt):
         (normal(4, 4, seed=4, dtype=torch.float64), normal(4, seed=5, dtype=torch.float64)),
     ],
     hints=[
-        "Column j of A is `A[:, j]`. Multiply it by the number x[j] and add up.",
+        "Column j of A is `A[:, j]`. Multiply each column by its number x[j], then add them up.",
         "Begin with `torch.zeros(len(A), dtype=A.dtype)`, and let j run over `range(A.shape[1])`.",
     ],
 )
@@ -233,12 +231,12 @@ def matvec_by_columns(A, x):
     return total
 
 
-@matvec_by_columns.mistake("These are the rows of A, weighted. `A[j]` is a row; a column is `A[:, j]`.")
+@matvec_by_columns.mistake("You added up weighted rows of A: `A[j]` is a row; a column is `A[:, j]`.")
 def _(A, x):
     return sum(x[j] * A[j] for j in range(len(x)))
 
 
-@matvec_by_columns.mistake("These are the products still apart, one column for each j. Add them up.")
+@matvec_by_columns.mistake("These are the separate products, one column for each j. Add them up.")
 def _(A, x):
     return A * x
 
@@ -261,7 +259,8 @@ def _(A, x):
 @lesson.exercise(
     cases=[(math.pi / 2,), (0.0,), (math.pi / 6,), (-1.0,), (4.0,)],
     hints=[
-        "The columns of a matrix are what becomes of (1, 0) and (0, 1). Where does a turn by the angle take them?",
+        "The columns of a matrix are the images of (1, 0) and (0, 1). Where does a rotation by the angle "
+        "take them?",
         "(1, 0) goes to (cos, sin), and (0, 1) to (−sin, cos).",
     ],
 )
@@ -276,30 +275,34 @@ def _(angle):
     return torch.tensor([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
 
 
-@rotation.mistake("The angle comes in radians already. `math.cos` takes radians: no factor π/180.")
+@rotation.mistake("The angle is already in radians. `math.cos` takes radians: no factor π/180.")
 def _(angle):
     a = math.radians(angle)
     return torch.tensor([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]])
 
 
-@rotation.mistake("The angle comes in radians, and `math.cos` takes radians: no factor 180/π.")
+@rotation.mistake("The angle is in radians, and `math.cos` takes radians: no factor 180/π.")
 def _(angle):
     a = math.degrees(angle)
     return torch.tensor([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]])
 
 
-@rotation.mistake("Sine and cosine are swapped. A turn by 0 should change nothing: cosines on the diagonal.")
+@rotation.mistake(
+    "Sine and cosine are swapped. A rotation by 0 should change nothing: the cosines belong on the diagonal."
+)
 def _(angle):
     return torch.tensor([[math.sin(angle), -math.cos(angle)], [math.cos(angle), math.sin(angle)]])
 
 
-@rotation.mistake("One of the sines needs a minus, or lengths are not kept: (0, 1) goes to (−sin, cos).")
+@rotation.mistake(
+    "One of the sines needs a minus sign, or lengths are not preserved: (0, 1) goes to (−sin, cos)."
+)
 def _(angle):
     return torch.tensor([[math.cos(angle), math.sin(angle)], [math.sin(angle), math.cos(angle)]])
 
 
 @rotation.mistake(
-    "This also mirrors the plane. (0, 1) goes to (−sin, cos): the minus belongs to the first row."
+    "This also reflects the plane. (0, 1) goes to (−sin, cos): the minus belongs to the first row."
 )
 def _(angle):
     return torch.tensor([[math.cos(angle), math.sin(angle)], [math.sin(angle), -math.cos(angle)]])
@@ -311,15 +314,17 @@ def _(angle):
 quiz = lesson.quiz(
     "quiz",
     hints=[
-        "Write both shapes one above the other, aligned at the right. Axes of size 1, or missing, are stretched.",
-        "In a product the inner sizes have to be equal and disappear; in a reduction the axis `dim` disappears.",
+        "Write one shape above the other, aligned at the right. Axes that have size 1 or are missing get "
+        "stretched.",
+        "In a product the inner sizes have to match, and they disappear; in a reduction the axis `dim` "
+        "disappears.",
     ],
     product=Question(
         (64, 10),
         "(64, 784) @ (784, 10): the inner 784 disappears.",
         {
             (784, 784): "The inner axes are summed over and disappear; the outer ones, 64 and 10, stay.",
-            (10, 64): "The order of the outer axes is that of the factors: 64, then 10.",
+            (10, 64): "The outer axes keep the order of the factors: 64, then 10.",
             (64, 784, 10): "The inner 784 is summed over.",
         },
     ),
@@ -327,8 +332,8 @@ quiz = lesson.quiz(
         (5, 3),
         "(5, 1) and (3,): aligned at the right, 1 against 3 is stretched, and the 5 has no partner.",
         {
-            (5, 1): "The axis of size 1 is stretched to the 3 of the other.",
-            (5,): "(5, 1) is no vector. Align at the right: 1 meets 3, and 5 meets nothing.",
+            (5, 1): "The axis of size 1 is stretched to match the 3 of the other tensor.",
+            (5,): "(5, 1) is not a vector. Align at the right: 1 meets 3, and 5 meets nothing.",
             (3, 5): "Align the shapes at the right: the 3 is the last axis.",
             (5, 4): "Broadcasting stretches axes, it does not join them.",
             (5, 1, 3): "Broadcasting aligns axes, it does not put them side by side: the 1 meets the 3.",
@@ -339,24 +344,24 @@ quiz = lesson.quiz(
         "The channel axis, number 1, is gone.",
         {
             (10, 1, 28, 28): "That would be with `keepdim=True`.",
-            (1, 28, 28): "That is the mean over axis 0, the examples. Axis 1 are the channels.",
-            (3, 28, 28): "That is the mean over axis 0: axes count from 0, and axis 1 are the channels.",
+            (1, 28, 28): "That is the mean over axis 0, the examples. Axis 1 holds the channels.",
+            (3, 28, 28): "That is the mean over axis 0: axes count from 0, and axis 1 holds the channels.",
             (
                 10,
                 3,
                 28,
-            ): "That is a mean over an axis of the picture. Axes count from 0: axis 1 are the channels.",
+            ): "That is a mean over an axis of the image. Axes count from 0: axis 1 holds the channels.",
         },
     ),
     einsum=Question(
         (8, 5),
-        "b and i stand behind the arrow: 8 and 5. The j, which does not, is summed over.",
+        "b and i appear after the arrow: 8 and 5. j does not, so it is summed over.",
         {
-            (8, 5, 3): "What does not stand behind the arrow, the j, is summed over.",
-            (8, 8, 5): "b is the same axis in both factors, and stands behind the arrow once.",
-            (5,): "Behind the arrow stands b as well: one result for each of the 8 examples.",
-            (5, 8): "The order behind the arrow is b, then i.",
-            (8, 3): "Behind the arrow stand b and i; the 3 belongs to j.",
+            (8, 5, 3): "An index that does not appear after the arrow, here j, is summed over.",
+            (8, 8, 5): "b is the same axis in both factors, and appears after the arrow once.",
+            (5,): "b appears after the arrow as well: one result for each of the 8 examples.",
+            (5, 8): "After the arrow comes b first, then i.",
+            (8, 3): "Only b and i appear after the arrow; the 3 belongs to j.",
         },
     ),
     impossible=Question(
@@ -365,7 +370,7 @@ quiz = lesson.quiz(
         {
             "a": "(3,) meets the last 3, and the 4 has no partner: that works.",
             "b": "(4, 1) has a 1 where the other has 3: that works.",
-            "d": "A number goes with every shape.",
+            "d": "A single number broadcasts with every shape.",
         },
     ),
 )
@@ -389,16 +394,14 @@ quiz = lesson.quiz(
     ],
 )
 def fit_line(x, y):
-    """Return slope and intercept of the line that fits the points x (N,), y (N,) with least squares."""
+    """Return the slope and intercept of the line that fits the points x (N,), y (N,) by least squares."""
     slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
     return slope, y.mean() - slope * x.mean()
 
 
-@fit_line.mistake(
-    "Slope and intercept are swapped: the order of the columns of the matrix is that of the answer."
-)
+@fit_line.mistake("Slope and intercept are swapped: the solution comes in the order of the matrix's columns.")
 def _(x, y):
-    slope, intercept = fit_line._solution(x, y)
+    slope, intercept = fit_line.reference(x, y)
     return intercept, slope
 
 
@@ -409,9 +412,9 @@ def _(x, y):
     return (x * y).sum() / (x * x).sum(), torch.zeros((), dtype=x.dtype)
 
 
-@fit_line.mistake("This predicts x from y. The error to be small is that of y.")
+@fit_line.mistake("This predicts x from y. The error to keep small is that of y.")
 def _(x, y):
-    return fit_line._solution(y, x)
+    return fit_line.reference(y, x)
 
 
 @fit_line.mistake("This line goes through the first and the last point. All points should have a say.")
@@ -420,12 +423,12 @@ def _(x, y):
     return slope, y[0] - slope * x[0]
 
 
-@fit_line.mistake("The slope is right, the intercept is not the mean of y: it is the value at x = 0.")
+@fit_line.mistake("The slope is right, but the intercept is not the mean of y: it is the value at x = 0.")
 def _(x, y):
-    return fit_line._solution(x, y)[0], y.mean()
+    return fit_line.reference(x, y)[0], y.mean()
 
 
-@fit_line.mistake("This is the correlation coefficient. The slope is covariance over the variance of x.")
+@fit_line.mistake("This is the correlation coefficient. The slope is the covariance over the variance of x.")
 def _(x, y):
     slope = torch.corrcoef(torch.stack([x, y]))[0, 1]
     return slope, y.mean() - slope * x.mean()
@@ -467,9 +470,10 @@ _CLOUD = normal(40, 3) * torch.tensor([3.0, 1.0, 0.3]) + torch.tensor([5.0, -2.0
         ),
     ],
     hints=[
-        "Subtract the mean of the rows, then make the covariance matrix, `centred.T @ centred / (N - 1)`, (D, D).",
+        "Subtract the mean of the rows, then compute the covariance matrix, "
+        "`centred.T @ centred / (N - 1)`, (D, D).",
         "`torch.linalg.eigh` gives eigenvalues in ascending order, and eigenvectors as columns.",
-        "Turn both round, `.flip(0)` and `.flip(1)`, transpose the vectors, and take the first k.",
+        "Reverse both with `.flip(0)` and `.flip(1)`, transpose the vectors, and take the first k.",
     ],
 )
 def pca(x, k):
@@ -493,13 +497,13 @@ def _axes(x, k, *, centre=True, largest=True, rows=False, divide=1):
 
 
 @pca.mistake(
-    "The data are not centred: subtract the mean of the rows first, or the first axis points at the mean."
+    "The data are not centred: subtract the mean of the rows first, or the first axis points to the mean."
 )
 def _(x, k):
     return _axes(x, k, centre=False)
 
 
-@pca.mistake("These are the axes of the smallest variance: `eigh` sorts in ascending order, turn it round.")
+@pca.mistake("These are the axes of smallest variance: `eigh` sorts in ascending order, so reverse it.")
 def _(x, k):
     return _axes(x, k, largest=False)
 
@@ -511,18 +515,18 @@ def _(x, k):
     return _axes(x, k, rows=True)
 
 
-@pca.mistake("The axes should be rows, (k, D). They stand in columns here: transpose.")
+@pca.mistake("The axes should be rows, (k, D). Yours are columns: transpose.")
 def _(x, k):
     components, variances = _axes(x, k)
     return components.T, variances
 
 
-@pca.mistake("The variances are divided by N. The customary estimate, scikit-learn's too, divides by N − 1.")
+@pca.mistake("The variances are divided by N. The usual estimate, scikit-learn's included, divides by N − 1.")
 def _(x, k):
     return _axes(x, k, divide=0)
 
 
-@pca.mistake("These are singular values. Squared and divided by N − 1 they are the variances.")
+@pca.mistake("These are singular values. Square them and divide by N − 1 to get the variances.")
 def _(x, k):
     _, singular, vectors = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
     return vectors[:k], singular[:k]
@@ -534,7 +538,7 @@ def _(x, k):
     return components, variances.sqrt()
 
 
-@pca.mistake("The variances come first. Return the axes, then the variances.")
+@pca.mistake("You return the variances first. Return the axes, then the variances.")
 def _(x, k):
     axes, variances = _axes(x, k)
     return variances, axes
@@ -546,37 +550,38 @@ def _(x, k):
     return axes.flip(0), variances.flip(0)
 
 
-@pca.mistake("S² is a sum over the examples. Divided by N − 1 it is the variance.")
+@pca.mistake("S² is a sum over the examples. Divide it by N − 1 to get the variance.")
 def _(x, k):
     axes, variances = _axes(x, k)
     return axes, variances * (len(x) - 1)
 
 
-@pca.mistake("These are shares of the variance. The variances themselves are asked.")
+@pca.mistake("These are fractions of the total variance. Return the variances themselves.")
 def _(x, k):
     axes, variances = _axes(x, k)
     return axes, variances / x.var(dim=0).sum()
 
 
-@pca.mistake("One mean of all numbers was subtracted. Every column has its own: `x.mean(dim=0)`.")
+@pca.mistake("You subtracted one mean of all the numbers. Every column has its own: `x.mean(dim=0)`.")
 def _(x, k):
     return _axes(x - x.mean(), k, centre=False)
 
 
 @pca.mistake(
-    "The columns were divided by their deviations. That gives other axes; here only the mean is subtracted."
+    "You divided the columns by their standard deviations. That gives different axes; only subtract the "
+    "mean here."
 )
 def _(x, k):
     return _axes((x - x.mean(dim=0)) / x.std(dim=0), k)
 
 
-@pca.mistake("All axes came back. The first k are asked.")
+@pca.mistake("You returned all the axes. The exercise asks for the first k.")
 def _(x, k):
     return _axes(x, x.shape[1])
 
 
 @pca.mistake(
-    "The mean of every row was subtracted. The mean over the examples is meant, one for each column."
+    "You subtracted the mean of every row. Subtract the mean over the examples, one for each column."
 )
 def _(x, k):
     return _axes(x - x.mean(dim=1, keepdim=True), k)
@@ -593,7 +598,7 @@ def _(x, k):
         (normal(1000, seed=1, dtype=torch.float64),),
     ],
     hints=[
-        "How much a mean of N numbers scatters: less than one number, by a factor √N.",
+        "How much does a mean of N numbers scatter? Less than a single number, by a factor of √N.",
         "`x.std() / len(x) ** 0.5`",
     ],
 )
@@ -617,7 +622,9 @@ def _(x):
     return x.std()
 
 
-@standard_error.mistake("The variance belongs under a root: the standard error is σ/√N.")
+@standard_error.mistake(
+    "You divided the variance by √N. Take its square root first: the standard error is σ/√N."
+)
 def _(x):
     return x.var() / math.sqrt(len(x))
 
@@ -628,18 +635,18 @@ def _(x):
 
 
 @standard_error.mistake(
-    "The deviation divides by N here. Estimated from a sample it divides by N − 1, as `x.std()` does."
+    "Your standard deviation divides by N. Estimated from a sample, it divides by N − 1, as `x.std()` does."
 )
 def _(x):
     return x.std(correction=0) / math.sqrt(len(x))
 
 
-@standard_error.mistake("`x.std()` has divided by N − 1 already. The mean of N numbers scatters by σ/√N.")
+@standard_error.mistake("`x.std()` already divides by N − 1. The mean of N numbers scatters by σ/√N.")
 def _(x):
     return x.std() / math.sqrt(len(x) - 1)
 
 
-@standard_error.mistake("σ√N grows with N. More numbers make the mean more certain: divide.")
+@standard_error.mistake("σ√N grows with N. More numbers make the mean more certain, so divide.")
 def _(x):
     return x.std() * math.sqrt(len(x))
 
@@ -652,13 +659,16 @@ def _(x):
         (torch.tensor([100.0, -100.0]), 0.0, 1.0),
     ],
     hints=[
-        "The density is exp(−(x − μ)² / 2σ²) / (σ√(2π)). Take minus its logarithm on paper first.",
+        "The density is exp(−(x − μ)² / 2σ²) / (σ√(2π)). Work out minus its logarithm on paper first.",
         "Three terms: (x − μ)² / 2σ², ln σ, ½ ln 2π. The last one is `0.5 * math.log(2 * math.pi)`.",
         "The exponential never has to be computed; for x = 100 it would be 0, and its logarithm −inf.",
     ],
 )
 def gaussian_nll(x, mu, sigma):
-    """Return the mean of −ln p(x) over the numbers x (N,), for a Gaussian of mean mu and deviation sigma."""
+    """Return the mean of −ln p(x) over the numbers x (N,), for a Gaussian.
+
+    Its mean is mu, its standard deviation sigma.
+    """
     return ((x - mu) ** 2 / (2 * sigma**2)).mean() + math.log(sigma) + 0.5 * math.log(2 * math.pi)
 
 
@@ -674,18 +684,18 @@ def _(x, mu, sigma):
 
 
 @gaussian_nll.mistake(
-    "The constant ½ ln 2π is missing. It does not matter for the minimum, but for the number."
+    "The constant ½ ln 2π is missing. It does not move the minimum, but it does change the value."
 )
 def _(x, mu, sigma):
     return _nll(x, mu, sigma, constant=0)
 
 
-@gaussian_nll.mistake("σ was taken for the variance. Divide the square by 2σ².")
+@gaussian_nll.mistake("You took σ for the variance. Divide the square by 2σ².")
 def _(x, mu, sigma):
     return _nll(x, mu, math.sqrt(sigma))
 
 
-@gaussian_nll.mistake("The factor ½ at the square is missing: (x − μ)² / 2σ².")
+@gaussian_nll.mistake("The factor ½ in front of the square is missing: (x − μ)² / 2σ².")
 def _(x, mu, sigma):
     return _nll(x, mu, sigma, square=2)
 
@@ -700,13 +710,15 @@ def _(x, mu, sigma):
     return _nll(x, mu, sigma, constant=2)
 
 
-@gaussian_nll.mistake("The sign: minus the logarithm is asked, which is small where the data are likely.")
+@gaussian_nll.mistake(
+    "The sign is wrong: return minus the logarithm, which is small where the data are likely."
+)
 def _(x, mu, sigma):
     return -_nll(x, mu, sigma)
 
 
 @gaussian_nll.mistake(
-    "Far from μ the density underflows to 0 and its logarithm is −inf. Take the logarithm on paper."
+    "Far from μ the density underflows to 0 and its logarithm is −inf. Work out the logarithm on paper."
 )
 def _(x, mu, sigma):
     density = torch.exp(-((x - mu) ** 2) / (2 * sigma**2)) / (sigma * math.sqrt(2 * math.pi))
@@ -718,7 +730,7 @@ def _(x, mu, sigma):
     return len(x) * _nll(x, mu, sigma)
 
 
-@gaussian_nll.mistake("There is one value for each x. Take their mean.")
+@gaussian_nll.mistake("This gives one value for each x. Take their mean.")
 def _(x, mu, sigma):
     return (x - mu) ** 2 / (2 * sigma**2) + math.log(sigma) + 0.5 * math.log(2 * math.pi)
 
@@ -736,14 +748,15 @@ def _(x, mu, sigma):
     ],
     hints=[
         "It is the mean of ln p − ln q, taken with the probabilities p: Σ p ln(p/q).",
-        "A term with p = 0 counts 0, but 0 · ln 0 is nan for the computer. `torch.where(p > 0, …, 0)` helps.",
+        "A term with p = 0 counts as 0, but the computer gets nan for 0 · ln 0. `torch.where(p > 0, …, 0)` "
+        "helps.",
         "`torch.xlogy(p, x)` is p ln x, and 0 where p is 0.",
     ],
 )
 def kl_divergence(p, q):
     """Return the Kullback–Leibler divergence KL(p‖q) in nats of two distributions p (C,) and q (C,).
 
-    Terms with p = 0 count nothing. Where q is 0 and p is not, the divergence is infinite.
+    Terms with p = 0 contribute nothing. Where q is 0 and p is not, the divergence is infinite.
     """
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum()
 
@@ -754,13 +767,14 @@ def _(p, q):
 
 
 @kl_divergence.mistake(
-    "0 · ln 0 is nan for the computer. Such a term counts 0: `torch.xlogy`, or `torch.where(p > 0, …)`."
+    "The computer gets nan for 0 · ln 0. Such a term counts as 0: use `torch.xlogy` or "
+    "`torch.where(p > 0, …)`."
 )
 def _(p, q):
     return (p * (p / q).log()).sum()
 
 
-@kl_divergence.mistake("The sign: Σ p ln(p/q) is never negative.")
+@kl_divergence.mistake("The sign is wrong: Σ p ln(p/q) is never negative.")
 def _(p, q):
     return (torch.xlogy(p, q) - torch.xlogy(p, p)).sum()
 
@@ -770,17 +784,19 @@ def _(p, q):
     return -torch.xlogy(p, q).sum()
 
 
-@kl_divergence.mistake("These are the terms. Add them up.")
+@kl_divergence.mistake("These are the individual terms. Add them up.")
 def _(p, q):
     return torch.xlogy(p, p) - torch.xlogy(p, q)
 
 
-@kl_divergence.mistake("The mean over the classes divides by C. The sum is asked.")
+@kl_divergence.mistake("This is the mean over the classes, which divides by C. Return the sum.")
 def _(p, q):
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).mean()
 
 
-@kl_divergence.mistake("The logarithm to base 2 gives bits. Nats are asked: the natural logarithm.")
+@kl_divergence.mistake(
+    "The logarithm to base 2 gives bits. The exercise asks for nats: take the natural logarithm."
+)
 def _(p, q):
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum() / math.log(2)
 
@@ -791,7 +807,7 @@ def _(p, q):
 
 
 @kl_divergence.mistake(
-    "A small number in the logarithm makes an infinite divergence finite. Treat p = 0 apart instead."
+    "A small number inside the logarithm makes an infinite divergence finite. Treat p = 0 separately instead."
 )
 def _(p, q):
     return (p * ((p + 1e-12) / (q + 1e-12)).log()).sum()

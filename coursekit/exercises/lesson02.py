@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from coursekit.exercises.core import Lesson, normal
-from coursekit.exercises.questions import Question
+from coursekit.checks import ExerciseSet, Question, normal
 
-lesson = Lesson("Lesson 2")
+lesson = ExerciseSet("Lesson 2")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 
 
@@ -53,7 +52,7 @@ def _estimate(finite_difference, f, x, h):
         (_Formula("exp x", math.exp), 0.0, 1e-3),
     ],
     hints=[
-        "Ask f twice: once a step h to the right of x, once a step h to the left.",
+        "Evaluate f twice: a step h to the right of x, and a step h to the left.",
         "The two points are 2h apart, so the slope of the line through them is (f(x + h) − f(x − h)) / (2h).",
     ],
 )
@@ -63,18 +62,21 @@ def finite_difference(f, x, h):
 
 
 @finite_difference.mistake(
-    "This is one-sided: it looks from x to x + h only, and errs by about h f″/2. Ask on both sides: x + h and x − h."
+    "This is the one-sided difference: it only looks from x to x + h, and its error is about h f″/2. "
+    "Evaluate f on both sides, at x + h and x − h."
 )
 def _(f, x, h):
     return (f(x + h) - f(x)) / h
 
 
-@finite_difference.mistake("This is one-sided, from x − h to x. Ask on both sides: x + h and x − h.")
+@finite_difference.mistake(
+    "This is the one-sided difference from x − h to x. Evaluate f on both sides, at x + h and x − h."
+)
 def _(f, x, h):
     return (f(x) - f(x - h)) / h
 
 
-@finite_difference.mistake("The two points are 2h apart, but the difference is divided by h only.")
+@finite_difference.mistake("The two points are 2h apart, but you divide the difference by h only.")
 def _(f, x, h):
     return (f(x + h) - f(x - h)) / h
 
@@ -85,26 +87,29 @@ def _(f, x, h):
 
 
 @finite_difference.mistake(
-    "This is not the step h that was given: use h as it is. (A far smaller one is no better: f(x + h) and f(x − h) "
-    "then agree in most of their digits, and the difference is made of rounding.)"
+    "You did not use the step h that was given: use it as it is. (A far smaller one is no better: f(x + h) "
+    "and f(x − h) then agree in most of their digits, and their difference is mostly rounding error.)"
 )
 def _(f, x, h):
     return (f(x + 1e-12) - f(x - 1e-12)) / 2e-12
 
 
-@finite_difference.mistake("The sign: the value on the right minus the value on the left.")
+@finite_difference.mistake("The sign is wrong: take the value on the right minus the value on the left.")
 def _(f, x, h):
     return (f(x - h) - f(x + h)) / (2 * h)
 
 
 @finite_difference.mistake(
-    "That goes h/2 to either side. It is a central difference too, but of half the step: go h to either side."
+    "You went h/2 to either side. That is a central difference too, but with half the step: go h to either "
+    "side."
 )
 def _(f, x, h):
     return (f(x + h / 2) - f(x - h / 2)) / h
 
 
-@finite_difference.mistake("This is the difference of the two values. Divide it by their distance, 2h.")
+@finite_difference.mistake(
+    "This is the difference of the two values. Divide it by the distance between the points, 2h."
+)
 def _(f, x, h):
     return f(x + h) - f(x - h)
 
@@ -113,13 +118,16 @@ halve_the_step = lesson.prediction(
     "halve_the_step",
     Question(
         4.0,
-        "The error of the central difference goes with h², so half the step leaves a quarter of it.",
+        "The error of the central difference is proportional to h², so half the step leaves a quarter of it.",
         {
-            2: "That is the one-sided difference, whose error goes with h. In the central one the terms with h cancel.",
-            8: "That would take an error that goes with h³. The first term that does not cancel goes with h².",
-            16: "That would take an error that goes with h⁴. The first term that does not cancel goes with h².",
-            0.25: "What is left is 0.25 of the error, so it falls by a factor of …?",
-            1: "It does fall: the first term that does not cancel goes with h².",
+            2: "That is the one-sided difference, whose error is proportional to h. In the central one the "
+            "terms in h cancel.",
+            8: "That would need an error proportional to h³. The first term that does not cancel is the one "
+            "in h².",
+            16: "That would need an error proportional to h⁴. The first term that does not cancel is the "
+            "one in h².",
+            0.25: "0.25 of the error is left. So by what factor does it fall?",
+            1: "It does fall: the first term that does not cancel is the one in h².",
         },
     ),
     hints=[
@@ -145,9 +153,10 @@ halve_the_step = lesson.prediction(
         (normal(4, 4, seed=6, dtype=torch.float64), torch.zeros(4).double(), normal(4, seed=7).double()),
     ],
     hints=[
-        "Call the residual r = Wθ − y, of shape (N,). The loss is r·r. What is its derivative by r?",
+        "Call the residual r = Wθ − y, of shape (N,). The loss is r·r. What is its derivative with respect "
+        "to r?",
         "By the chain rule 2r is multiplied by the Jacobian of r, which is W. The result must have the shape of θ.",
-        "`W.T @ r` has the shape (D,). What is still missing is a factor.",
+        "`W.T @ r` has the shape (D,). Only a factor is still missing.",
     ],
 )
 def least_squares_gradient(W, theta, y):
@@ -164,19 +173,21 @@ def _(W, theta, y):
 
 
 @least_squares_gradient.mistake(
-    "The transposition is lost: the residual has a number for each of the N rows, the gradient one for each of the D "
-    "columns. `W.T @ residual` goes from one to the other."
+    "The transpose is missing: the residual has a number for each of the N rows, the gradient one for each "
+    "of the D columns. `W.T @ residual` goes from one to the other."
 )
 def _(W, theta, y):
     return 2 * W @ (W @ theta - y)
 
 
-@least_squares_gradient.mistake("The sign: the residual is Wθ − y, prediction minus measurement.")
+@least_squares_gradient.mistake("The sign is wrong: the residual is Wθ − y, prediction minus measurement.")
 def _(W, theta, y):
     return 2 * W.T @ (y - W @ theta)
 
 
-@least_squares_gradient.mistake("Divided by N: that is the gradient of the mean. Here the errors are summed.")
+@least_squares_gradient.mistake(
+    "You divided by N, which gives the gradient of the mean. Here the errors are summed."
+)
 def _(W, theta, y):
     return 2 * W.T @ (W @ theta - y) / len(y)
 
@@ -194,7 +205,7 @@ def _(W, theta, y):
 
 
 @least_squares_gradient.mistake(
-    "That is twice the residual. By the chain rule it is still multiplied by Wᵀ, from the left."
+    "That is twice the residual. The chain rule also multiplies it by Wᵀ from the left."
 )
 def _(W, theta, y):
     return 2 * (W @ theta - y)
@@ -212,11 +223,12 @@ three_steps = lesson.prediction(
             -33: "That is where the first step ends. Two more.",
             300: "That is where the second step ends. One more.",
             2697: "The size is right. The step from 300 goes 2997 to the left.",
-            24276: "That is the fourth step. Three are asked.",
-            0.3: "There it would be, were the learning rate 0.1. With 1 it jumps over the minimum, further each time.",
+            24276: "That is where the fourth step ends. The question asks for three.",
+            0.3: "It would get there with a learning rate of 0.1. With 1 it jumps over the minimum, further "
+            "each time.",
             -2697.3: "That is the distance from the minimum. The position is 0.3 more.",
             2.9973: "That is where three steps with α = 0.01 end.",
-            41: "That step went up the slope: subtract the derivative, 37, from 4.",
+            41: "That step goes uphill: subtract the derivative, 37, from 4.",
         },
         tolerance=0.01,
     ),
@@ -231,7 +243,7 @@ def _positions(descend, gradient, start, lr, steps):
     """The path as one tensor, so that lists of numbers and of tensors will do; the lesson needs a list, though."""
     path = descend(gradient, start, lr, steps)
     if isinstance(path, torch.Tensor) and path.ndim > torch.as_tensor(start).ndim:
-        return "one tensor, no list"
+        return "one tensor, not a list"
     if isinstance(path, list | tuple) and path:
         return torch.stack([torch.as_tensor(point, dtype=torch.float64).detach() for point in path])
     return path
@@ -274,7 +286,7 @@ def _walk(gradient, start, lr, steps):
     return path
 
 
-@descend.mistake("The sign: the gradient points uphill, so subtract it.")
+@descend.mistake("The sign is wrong: the gradient points uphill, so subtract it.")
 def _(gradient, start, lr, steps):
     return _walk(gradient, start, -lr, steps)
 
@@ -284,32 +296,31 @@ def _(gradient, start, lr, steps):
     return _walk(gradient, start, lr, steps)[:-1]
 
 
-@descend.mistake("The start is missing: it is the first position of the path.")
+@descend.mistake("The starting point is missing: it is the first position of the path.")
 def _(gradient, start, lr, steps):
     return _walk(gradient, start, lr, steps)[1:]
 
 
-@descend.mistake("One step too many: the path has steps + 1 positions, the start being one of them.")
+@descend.mistake("One step too many: the path has steps + 1 positions, including the starting point.")
 def _(gradient, start, lr, steps):
     return _walk(gradient, start, lr, steps + 1)
 
 
 @descend.mistake(
-    "All steps use the gradient at the start. Compute it anew at every position: the slope changes on the way."
+    "All steps use the gradient at the starting point. Recompute it at every position: the slope changes "
+    "along the way."
 )
 def _(gradient, start, lr, steps):
     first = gradient(start)
     return [start - step * lr * first for step in range(steps + 1)]
 
 
-@descend.mistake(
-    "One tensor came back. A list of positions is asked: return it as it is, without `torch.stack`."
-)
+@descend.mistake("You return one tensor. Return the list of positions as it is, without `torch.stack`.")
 def _(gradient, start, lr, steps):
     return torch.stack([torch.as_tensor(point) for point in _walk(gradient, start, lr, steps)])
 
 
-@descend.mistake("That is where the path ends. The whole path is asked: a list of all its positions.")
+@descend.mistake("That is where the path ends. Return the whole path: a list of all its positions.")
 def _(gradient, start, lr, steps):
     return _walk(gradient, start, lr, steps)[-1]
 
@@ -332,8 +343,8 @@ def _(gradient, start, lr, steps):
 
 
 @descend.mistake(
-    "The length of the gradient is thrown away, only its direction is used. A step is lr times the gradient, long "
-    "where the slope is steep."
+    "You throw away the length of the gradient and use only its direction. A step is lr times the gradient, "
+    "long where the slope is steep."
 )
 def _(gradient, start, lr, steps):
     def direction(point):
@@ -358,7 +369,7 @@ _FULL = normal(4, 4, dtype=torch.float64)
         (_FULL @ _FULL.T + torch.eye(4),),
     ],
     hints=[
-        "On a parabola the limit is 2/f″. Which of the curvatures of a bowl is the first to break it?",
+        "On a parabola the limit is 2/f″. Which of a bowl's curvatures sets the lowest limit?",
         "The curvatures along the axes of the bowl are the eigenvalues of its Hessian: `torch.linalg.eigvalsh(H)`.",
     ],
 )
@@ -378,7 +389,8 @@ def _(H):
 
 
 @largest_learning_rate.mistake(
-    "That is the limit of the flattest direction. The steepest one, with the largest eigenvalue, breaks first."
+    "That is the limit of the flattest direction. The steepest one, with the largest eigenvalue, diverges "
+    "first."
 )
 def _(H):
     return 2 / torch.linalg.eigvalsh(H).min()
@@ -400,14 +412,15 @@ def _(H):
 
 
 @largest_learning_rate.mistake(
-    "`H.norm()` adds up the squares of all entries, so it is at least the largest eigenvalue. Take that eigenvalue."
+    "`H.norm()` is the root of the sum of all squared entries, which is at least the largest eigenvalue. "
+    "Take that eigenvalue."
 )
 def _(H):
     return 2 / H.norm()
 
 
 @largest_learning_rate.mistake(
-    "2/(λmin + λmax) is the fastest learning rate. The descent converges further up, below 2/λmax."
+    "With 2/(λmin + λmax) gradient descent converges fastest. It still converges above that, up to 2/λmax."
 )
 def _(H):
     values = torch.linalg.eigvalsh(H)
@@ -415,7 +428,7 @@ def _(H):
 
 
 @largest_learning_rate.mistake(
-    "The sums of the rows give a bound on the eigenvalues, so this is safe, but not the limit. Take the largest "
+    "The row sums give a bound on the eigenvalues, so this is safe, but not the limit. Take the largest "
     "eigenvalue."
 )
 def _(H):
@@ -449,7 +462,7 @@ def _numbers(*values, dtype=torch.float64):
     returns=("theta", "v"),
     hints=[
         "Two lines, in this order: first the velocity, then the position.",
-        "The velocity keeps the share mu of itself and loses lr times the gradient: `v = mu * v - lr * g`.",
+        "The velocity keeps a fraction mu of itself and loses lr times the gradient: `v = mu * v - lr * g`.",
     ],
 )
 def momentum_step(theta, v, g, lr, mu):
@@ -462,21 +475,22 @@ def momentum_step(theta, v, g, lr, mu):
 
 
 @momentum_step.mistake(
-    "The old velocity was used to move. Compute the new one first, then move with it: v ← μv − αg, then θ ← θ + v."
+    "You moved with the old velocity. Compute the new one first, then move with it: v ← μv − αg, then θ ← θ "
+    "+ v."
 )
 def _(theta, v, g, lr, mu):
     return theta + v, mu * v - lr * g
 
 
-@momentum_step.mistake("The sign of the gradient: the velocity gains −αg, downhill.")
+@momentum_step.mistake("The sign of the gradient is wrong: the velocity gains −αg, downhill.")
 def _(theta, v, g, lr, mu):
     v = mu * v + lr * g
     return theta + v, v
 
 
 @momentum_step.mistake(
-    "That v is PyTorch's, v ← μv + g, with the learning rate applied in the move. The position agrees; here the "
-    "velocity is asked: v ← μv − αg."
+    "That v is PyTorch's, v ← μv + g, with the learning rate applied in the move. The position agrees, but "
+    "the exercise asks for the velocity v ← μv − αg."
 )
 def _(theta, v, g, lr, mu):
     # PyTorch's buffer is −v/α
@@ -485,7 +499,7 @@ def _(theta, v, g, lr, mu):
 
 
 @momentum_step.mistake(
-    "That is v ← μv + g with the velocity given taken for PyTorch's. Here v ← μv − αg: the learning rate sits in v."
+    "That is PyTorch's rule, v ← μv + g. Here it is v ← μv − αg: the learning rate is part of v."
 )
 def _(theta, v, g, lr, mu):
     v = mu * v + g
@@ -512,7 +526,7 @@ def _(theta, v, g, lr, mu):
     return theta + v, v
 
 
-@momentum_step.mistake("The learning rate comes in twice: v holds it already, so the move is θ + v.")
+@momentum_step.mistake("The learning rate comes in twice: v already contains it, so the move is θ + v.")
 def _(theta, v, g, lr, mu):
     v = mu * v - lr * g
     return theta + lr * v, v
@@ -572,7 +586,7 @@ def _(theta, v, g, lr, beta, eps):
     return theta - lr * g / (v.sqrt() + eps), beta * v + (1 - beta) * g**2
 
 
-@rmsprop_step.mistake("ε stands outside the root: √v + ε.")
+@rmsprop_step.mistake("ε belongs outside the root: √v + ε.")
 def _(theta, v, g, lr, beta, eps):
     v = beta * v + (1 - beta) * g**2
     return theta - lr * g / (v + eps).sqrt(), v
@@ -583,7 +597,7 @@ def _(theta, v, g, lr, beta, eps):
     return _rmsprop(theta, v, g, lr, beta, eps, sign=1)
 
 
-@rmsprop_step.mistake("The mean is one of squares: g², not g.")
+@rmsprop_step.mistake("v is the mean of the squares: g², not g.")
 def _(theta, v, g, lr, beta, eps):
     v = beta * v + (1 - beta) * g
     return theta - lr * g / (v.abs().sqrt() + eps), v
@@ -600,7 +614,7 @@ def _(theta, v, g, lr, beta, eps):
     return theta - lr * g / (v.sqrt() + eps), v
 
 
-@rmsprop_step.mistake("The order: first theta, then v.")
+@rmsprop_step.mistake("The order is wrong: return theta first, then v.")
 def _(theta, v, g, lr, beta, eps):
     return _rmsprop(theta, v, g, lr, beta, eps)[::-1]
 
@@ -685,7 +699,7 @@ def _(*state):
     return _adam(*state, correct=(0, 1))
 
 
-@adam_step.mistake("ε stands outside of the root: √v̂ + ε, not √(v̂ + ε).")
+@adam_step.mistake("ε belongs outside the root: √v̂ + ε, not √(v̂ + ε).")
 def _(*state):
     return _adam(*state, move=lambda m, v, eps: m / (v + eps).sqrt())
 
@@ -708,15 +722,15 @@ def _(*state):
 
 
 @adam_step.mistake(
-    "m̂ and v̂ came back. They are for the move only; the next step goes on from m and v, or they would be corrected "
-    "twice."
+    "You return m̂ and v̂. They are for the move only; the next step continues from m and v, or they would "
+    "be corrected twice."
 )
 def _(theta, m, v, g, t, lr, beta1, beta2, eps):
     theta, m, v = _adam(theta, m, v, g, t, lr, beta1, beta2, eps)
     return theta, m / (1 - beta1**t), v / (1 - beta2**t)
 
 
-@adam_step.mistake("The sign: subtract the step, as always in a descent.")
+@adam_step.mistake("The sign is wrong: subtract the step, as always in gradient descent.")
 def _(*state):
     return _adam(*state, move=lambda m, v, eps: -m / (v.sqrt() + eps))
 
@@ -738,7 +752,8 @@ def _(theta, m, v, g, t, lr, beta1, beta2, eps):
 
 
 @adam_step.mistake(
-    "A running mean weighs the new value with 1 − β: m ← β₁m + (1 − β₁)g. Without that factor it is a growing sum."
+    "A running mean weights the new value by 1 − β: m ← β₁m + (1 − β₁)g. Without that factor it is a "
+    "growing sum."
 )
 def _(theta, m, v, g, t, lr, beta1, beta2, eps):
     m, v = beta1 * m + g, beta2 * v + g**2
@@ -761,16 +776,18 @@ noise_of_larger_batch = lesson.prediction(
         4.0,
         "16 times the examples, √16 = 4 times less noise.",
         {
-            16: "That is how many times more it costs. The mean of B independent numbers scatters with 1/√B.",
+            16: "That is how many times more it costs. The scatter of a mean of B independent numbers falls "
+            "only as 1/√B.",
             2: "That would be 4 times the examples. Here it is 64/4 = 16 times as many.",
             8: "That is √64. What counts is the ratio of the two sizes: 64/4.",
-            256: "Averaging does not pay that well: the mean of B independent numbers scatters with 1/√B.",
-            0.25: "What is left is 0.25 of the noise, so it falls by a factor of …?",
-            60: "Not the difference of the two sizes counts, but their ratio: 16.",
+            256: "Averaging does not pay off that well: the scatter of a mean of B independent numbers "
+            "falls only as 1/√B.",
+            0.25: "0.25 of the noise is left. So by what factor does it fall?",
+            60: "What counts is not the difference between the two sizes but their ratio, 16.",
         },
     ),
     hints=[
-        "The standard error of a mean of B independent numbers is σ/√B: lesson 1.",
+        "The standard error of a mean of B independent numbers is σ/√B, as in lesson 1.",
         "Divide σ/√4 by σ/√64.",
     ],
 )
@@ -785,16 +802,17 @@ def _two_epochs(minibatches, x, y, size):
     epochs = [list(batches) for batches in epochs]
     if not all(isinstance(one, tuple | list) and len(one) == 2 for one in epochs[0]):
         return {
-            "what comes back": "no pairs: `yield x[rows], y[rows]` hands out one batch and goes on with the loop"
+            "what comes back": "not pairs: `yield x[rows], y[rows]` hands out one batch and goes on with "
+            "the loop"
         }
     orders = [[place for one, _ in batches for place in one[:, 0].tolist()] for batches in epochs]
     jumps = [one[:, 0].diff().abs() for one, _ in epochs[0] if len(one) > 1]
     return {
         "what comes back": "pairs (x, y)",
         "the sizes of the batches": tuple(sorted((len(one) for one, _ in epochs[0]), reverse=True)),
-        "every example comes once an epoch": sorted(orders[0]) == sorted(places),
+        "every example comes once per epoch": sorted(orders[0]) == sorted(places),
         "inputs keep their labels": all(bool((one[:, 0] * 10 == label).all()) for one, label in epochs[0]),
-        "the order is that in which they are stored": orders[0] == places,
+        "the examples come in the order in which they are stored": orders[0] == places,
         # at random, two members of a batch are N/3 apart on average
         "a batch holds examples stored close to each other": len(x) > 100
         and bool(torch.cat(jumps).mean() < len(x) / 6),
@@ -819,15 +837,17 @@ def _examples(count):
         (*_examples(304), 10),
     ],
     hints=[
-        "`order = torch.randperm(len(x))` is a shuffled list of all places, new at every call.",
-        "`order.split(size)` cuts it into pieces of `size`, the last one shorter. Each picks the rows of a batch.",
-        "A function with `yield x[rows], y[rows]` in a loop hands out one batch after the other; a list will do, too.",
+        "`order = torch.randperm(len(x))` is a shuffled list of all indices, new at every call.",
+        "`order.split(size)` cuts it into pieces of length `size`, the last one possibly shorter. Each "
+        "piece picks the rows of a batch.",
+        "A function with `yield x[rows], y[rows]` in a loop hands out one batch after another; a list is "
+        "fine, too.",
     ],
 )
 def minibatches(x, y, size):
     """Yield one epoch of batches (x, y) of `size` examples, in a new random order at every call.
 
-    Every example comes once. The last batch is shorter if N is no multiple of `size`.
+    Every example comes once. The last batch is shorter if N is not a multiple of `size`.
     """
     for rows in torch.randperm(len(x)).split(size):
         yield x[rows], y[rows]
@@ -861,7 +881,8 @@ def _(x, y, size):
 
 
 @minibatches.mistake(
-    "Inputs and labels are shuffled apart, so an input gets the label of another. Draw one permutation for both."
+    "Inputs and labels are shuffled separately, so an input gets the label of another. Draw one permutation "
+    "for both."
 )
 def _(x, y, size):
     x, y = x[torch.randperm(len(x))], y[torch.randperm(len(y))]
@@ -876,7 +897,8 @@ def _(x, y, size):
 
 
 @minibatches.mistake(
-    "Only the order of the batches changes, each holds the same neighbours. Shuffle the examples, then cut."
+    "Only the order of the batches changes; each still holds the same neighbours. Shuffle the examples, "
+    "then split them."
 )
 def _(x, y, size):
     batches = _cut(x, y, size, torch.arange(len(x)))
@@ -911,7 +933,8 @@ def _(x, y, size):
     ],
     returns=("dw", "db"),
     hints=[
-        "Write the chain of section 7 down: a = x·w + b, p = σ(a), loss. Sigmoid and logarithm together give p − y.",
+        "Write down the chain of section 7: a = x·w + b, p = σ(a), loss. Sigmoid and logarithm together "
+        "give p − y.",
         "With `delta = (torch.sigmoid(x @ w + b) - y) / len(x)`, of shape (N,), both gradients are one line each.",
         "Every weight meets its column of x: `x.T @ delta`. The bias meets a 1 in every row.",
     ],
@@ -919,7 +942,7 @@ def _(x, y, size):
 def logistic_gradient(x, y, w, b):
     """Return the gradients dw (D,) and db () of the mean binary cross-entropy of one neuron.
 
-    Shapes: x (N, D), y (N,) of zeros and ones, w (D,), b (). The neuron says p = σ(x·w + b).
+    Shapes: x (N, D), y (N,) of zeros and ones, w (D,), b (). The neuron outputs p = σ(x·w + b).
     """
     delta = (torch.sigmoid(x @ w + b) - y) / len(x)  # (N,)
     return x.T @ delta, delta.sum()
@@ -936,14 +959,16 @@ def _(x, y, w, b):
     return dw * len(x), db * len(x)
 
 
-@logistic_gradient.mistake("The sign: it is p − y, prediction minus label. y − p makes the loss grow.")
+@logistic_gradient.mistake(
+    "The sign is wrong: it is p − y, prediction minus label. With y − p the loss grows."
+)
 def _(x, y, w, b):
     return _logistic(x, y, w, b, delta=lambda p: y - p)
 
 
 @logistic_gradient.mistake(
-    "The slope of the sigmoid, p(1 − p), is in it once too often: the derivative of the cross-entropy cancels it. "
-    "Only p − y is left."
+    "The slope of the sigmoid, p(1 − p), appears once too often: the derivative of the cross-entropy "
+    "cancels it. Only p − y is left."
 )
 def _(x, y, w, b):
     return _logistic(x, y, w, b, delta=lambda p: (p - y) * p * (1 - p))
@@ -955,13 +980,13 @@ def _(x, y, w, b):
     return x.T @ delta, delta.sum()
 
 
-@logistic_gradient.mistake("The bias is left out of a = x·w + b.")
+@logistic_gradient.mistake("The bias is missing from a = x·w + b.")
 def _(x, y, w, b):
     return _logistic(x, y, w, torch.zeros_like(b), delta=lambda p: p - y)
 
 
 @logistic_gradient.mistake(
-    "db is divided by N twice: `delta` holds the 1/N, so its sum is asked, not its mean."
+    "db is divided by N twice: `delta` already contains the 1/N, so take its sum, not its mean."
 )
 def _(x, y, w, b):
     dw, db = _logistic(x, y, w, b, delta=lambda p: p - y)
@@ -974,7 +999,7 @@ def _(x, y, w, b):
     return dw, db * len(x)
 
 
-@logistic_gradient.mistake("The order: first dw, then db.")
+@logistic_gradient.mistake("The order is wrong: return dw first, then db.")
 def _(x, y, w, b):
     return _logistic(x, y, w, b, delta=lambda p: p - y)[::-1]
 
@@ -1001,7 +1026,7 @@ def _(x, y, w, b):
     hints=[
         "All tensors together are one long vector. Its length is the root of the sum of all squares.",
         "Multiply every tensor by the same number: limit / norm if the norm is above the limit, else 1.",
-        "`min(1, limit / norm)` is that number, with a norm of 0 looked after.",
+        "`min(1, limit / norm)` is that number; take care of a norm of 0.",
     ],
 )
 def clip_by_norm(gradients, limit):
@@ -1020,13 +1045,16 @@ def _joint_norm(gradients):
 
 
 @clip_by_norm.mistake(
-    "This clips number by number, which turns the gradient into another direction. Scale all of them by one factor."
+    "This clips each number on its own, which changes the direction of the gradient. Scale all of them by "
+    "one factor."
 )
 def _(gradients, limit):
     return [gradient.clamp(-limit, limit) for gradient in gradients]
 
 
-@clip_by_norm.mistake("Small gradients are scaled up to the limit. Only those that are too long are touched.")
+@clip_by_norm.mistake(
+    "Small gradients are scaled up to the limit. Only those that are too long should change."
+)
 def _(gradients, limit):
     norm = _joint_norm(gradients)
     return [gradient * limit / norm if norm > 0 else gradient for gradient in gradients]
@@ -1041,7 +1069,8 @@ def _(gradients, limit):
 
 
 @clip_by_norm.mistake(
-    "Here the tensors count one by one. The norm is that of all their numbers together, and one factor scales them all."
+    "This clips each tensor on its own. The norm is that of all their numbers together, and one factor "
+    "scales them all."
 )
 def _(gradients, limit):
     return [
@@ -1084,12 +1113,12 @@ def _(gradients, limit):
 quiz = lesson.quiz(
     "quiz",
     hints=[
-        "Every answer stands in the lesson: sections 3, 4, 4, 5, 6, 7, 8 and 9.",
+        "Every answer is in the lesson: sections 3, 4, 4, 5, 6, 7, 8 and 9.",
         "Work the numbers out on paper, with the formulas of those sections.",
     ],
     limit=Question(
         0.25,
-        "2/f″ = 2/8. At 0.25 itself it swings for ever between two points.",
+        "2/f″ = 2/8. At 0.25 itself it oscillates between two points for ever.",
         {
             0.125: "1/f″ lands in the minimum at once. It still converges up to twice that.",
             4: "That is f″/2. The limit is 2/f″: the stronger the curvature, the smaller the step.",
@@ -1102,9 +1131,9 @@ quiz = lesson.quiz(
         "b",
         "Each step lands further up the other side than it started. A smaller learning rate ends that.",
         {
-            "a": "Longer is worse: the distance grows by the same factor in every step.",
+            "a": "Training longer makes it worse: the distance grows by the same factor in every step.",
             "c": "Momentum lengthens the steps. They are too long already.",
-            "d": "The direction is not the trouble: the steps are too long, from any start.",
+            "d": "The direction is not the problem: the steps are too long, wherever it starts.",
         },
     ),
     first_adam_step=Question(
@@ -1113,9 +1142,10 @@ quiz = lesson.quiz(
         {
             0.5: "That is plain gradient descent, α · 500. Adam divides by √v̂, which is 500 here.",
             500: "Adam divides the gradient by √v̂, which is 500 here.",
-            -0.001: "Against the gradient, yes. Asked is how far it moves: the distance, without its sign.",
+            -0.001: "It moves against the gradient, yes. But the question is how far: the distance, without "
+            "its sign.",
             0.0001: "That would be m without its bias correction. With m̂ = g it is 0.001.",
-            1: "g/√v̂ is 1, yes. It is still multiplied by α.",
+            1: "g/√v̂ is 1, yes. But it is still multiplied by α.",
         },
         tolerance=1e-6,
     ),
@@ -1130,10 +1160,11 @@ quiz = lesson.quiz(
     ),
     iterations=Question(
         469,
-        "60,000/128 = 468.75: 468 whole batches, and a short one.",
+        "60,000/128 = 468.75: 468 full batches and a short one.",
         {
-            468: "These are the whole batches. The 96 examples left over make one more, shorter.",
-            468.75: "There is no three quarters of a step: the last batch is shorter, but it is a batch.",
+            468: "These are the full batches. The 96 examples left over make one more, shorter batch.",
+            468.75: "There is no such thing as three quarters of a step: the last batch is shorter, but it "
+            "is a batch.",
             60000: "That would be batches of one example.",
             128: "That is the number of examples in a batch. How many batches does it take to see all examples?",
         },
@@ -1142,9 +1173,10 @@ quiz = lesson.quiz(
         "a",
         "Its boundary is a straight line, and no line has (0,0) and (1,1) on one side, (0,1) and (1,0) on the other.",
         {
-            "b": "Its loss has one valley only, and the descent gets to the bottom. The bottom is too high.",
+            "b": "Its loss has only one valley, and gradient descent reaches the bottom. The bottom is too "
+            "high.",
             "c": "Neither more examples nor more steps help: the four points are all there are.",
-            "d": "The sigmoid is not to blame: any bend that rises has a straight boundary.",
+            "d": "The sigmoid is not to blame: any increasing activation function gives a straight boundary.",
         },
     ),
     grid=Question(
@@ -1153,14 +1185,14 @@ quiz = lesson.quiz(
         {
             60: "That is 10 · 6: one weight at a time. A grid tries every combination, 10⁶.",
             600: "Every value of one weight is combined with every value of the others: 10 · 10 · 10 and so on.",
-            100000: "That is five weights.",
+            100000: "That would be five weights.",
         },
     ),
     clipped=Question(
         0.6,
         "The norm is 5, so both components are divided by 5: (0.6, 0.8) points where (3, 4) does.",
         {
-            1: "That is clipping by value. By norm, the direction stays: both are divided by 5.",
+            1: "That is clipping by value. Clipping by norm keeps the direction: both are divided by 5.",
             3: "The norm is 5, above the limit, so it is scaled.",
             0.75: "That divides by 4, the larger component. The norm is √(9 + 16) = 5.",
             0.43: "That divides by 3 + 4. The norm is √(9 + 16) = 5.",

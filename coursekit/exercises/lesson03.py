@@ -8,10 +8,9 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from coursekit import data, train
-from coursekit.exercises.core import Lesson, normal
-from coursekit.exercises.questions import Question
+from coursekit.checks import ExerciseSet, Question, normal
 
-lesson = Lesson("Lesson 3")
+lesson = ExerciseSet("Lesson 3")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 
 
@@ -57,7 +56,7 @@ def _(widths):
     return sum(inputs * outputs + 1 for inputs, outputs in itertools.pairwise(widths))
 
 
-@count_parameters.mistake("Every output unit has a bias, not one for all of them.")
+@count_parameters.mistake("Every output unit has a bias of its own; there is not one for all of them.")
 def _(widths):
     products = sum(inputs * outputs for inputs, outputs in itertools.pairwise(widths))
     return products + sum(widths[1:-1]) + 1
@@ -110,7 +109,7 @@ def relu_and_derivative(a):
 
 
 @relu_and_derivative.mistake(
-    "The derivative is the slope of ReLU: 1 on the right of 0, whatever a is, not a itself."
+    "The derivative is the slope of ReLU: 1 to the right of 0, whatever a is, not a itself."
 )
 def _(a):
     return a.clamp(min=0), a * (a > 0)
@@ -126,7 +125,9 @@ def _(a):
     return a.clamp(max=0), (a < 0).to(a.dtype)
 
 
-@relu_and_derivative.mistake("On the left ReLU is flat, so its slope there is 0, not −1: that would be |a|.")
+@relu_and_derivative.mistake(
+    "To the left of 0, ReLU is flat, so its slope there is 0, not −1: that would be |a|."
+)
 def _(a):
     return a.clamp(min=0), a.sign()
 
@@ -136,13 +137,13 @@ def _(a):
     return a.clamp(min=0), a.clamp(0, 1)
 
 
-@relu_and_derivative.mistake("a / a has no value at a = 0, it is nan there. Compare instead: `a > 0`.")
+@relu_and_derivative.mistake("a / a is undefined at a = 0 and gives nan there. Compare instead: `a > 0`.")
 def _(a):
     return a.clamp(min=0), a.clamp(min=0) / a
 
 
 @relu_and_derivative.mistake(
-    "ReLU does not bend the right half: for positive a it is a, with slope 1 for all of them."
+    "ReLU has no upper limit: for every positive a it returns a itself, with slope 1."
 )
 def _(a):
     return a.clamp(0, 1), ((a > 0) & (a < 1)).to(a.dtype)
@@ -166,14 +167,14 @@ shape_of_output = lesson.prediction(
             (
                 64,
                 784,
-            ): "That is the shape of the input once it is flattened. What does the last layer put out?",
+            ): "That is the shape of the input once it is flattened. What does the last layer output?",
             (64, 128): "That is the hidden layer, 64 digits by 128 units. One more affine map follows.",
             (
                 64,
                 1,
                 28,
                 28,
-            ): "That is the shape of the input. What does the last layer put out for each digit?",
+            ): "That is the shape of the input. What does the last layer output for each digit?",
             (10,): "Ten numbers, yes, but for each of the 64 digits in the batch.",
         },
     ),
@@ -201,7 +202,7 @@ shape_of_output = lesson.prediction(
     ],
 )
 def forward(x, W1, b1, W2, b2):
-    """Return hidden values h (N, hidden) and logits (N, C) of a network that bends with tanh.
+    """Return hidden activations h (N, hidden) and logits (N, C) of a network with a tanh nonlinearity.
 
     Shapes: x (N, inputs), W1 (hidden, inputs), b1 (hidden,), W2 (C, hidden), b2 (C,).
     """
@@ -209,19 +210,23 @@ def forward(x, W1, b1, W2, b2):
     return h, h @ W2.T + b2
 
 
-@forward.mistake("The bend is missing: h should be the tanh of the first affine map, not the map itself.")
+@forward.mistake(
+    "The nonlinearity is missing: h should be the tanh of the first affine map, not the map itself."
+)
 def _(x, W1, b1, W2, b2):
     h = x @ W1.T + b1
     return h, h @ W2.T + b2
 
 
-@forward.mistake("No bend after the last layer: the logits may have any size and sign, tanh squeezes them.")
+@forward.mistake(
+    "The last layer has no activation function: logits may have any size and sign, and tanh squeezes them."
+)
 def _(x, W1, b1, W2, b2):
     h = torch.tanh(x @ W1.T + b1)
     return h, torch.tanh(h @ W2.T + b2)
 
 
-@forward.mistake("The bend of this network is tanh, not ReLU.")
+@forward.mistake("The activation function of this network is tanh, not ReLU.")
 def _(x, W1, b1, W2, b2):
     h = F.relu(x @ W1.T + b1)
     return h, h @ W2.T + b2
@@ -243,13 +248,13 @@ def _(x, W1, b1, W2, b2):
     return h, h @ W2.reshape(W2.shape[::-1]) + b2
 
 
-@forward.mistake("The biases are forgotten: add b1 before the bend, b2 after the second product.")
+@forward.mistake("The biases are missing: add b1 before the tanh, b2 after the second product.")
 def _(x, W1, b1, W2, b2):
     h = torch.tanh(x @ W1.T)
     return h, h @ W2.T
 
 
-@forward.mistake("Stop at the logits: a softmax has turned them into probabilities here.")
+@forward.mistake("Stop at the logits: your softmax has turned them into probabilities.")
 def _(x, W1, b1, W2, b2):
     h = torch.tanh(x @ W1.T + b1)
     return h, torch.softmax(h @ W2.T + b2, dim=1)
@@ -269,13 +274,15 @@ def _(x, W1, b1, W2, b2):
     return h, h @ W2.T
 
 
-@forward.mistake("The bias belongs inside the bend: first `x @ W1.T + b1`, then tanh.")
+@forward.mistake("The bias goes inside the nonlinearity: first `x @ W1.T + b1`, then tanh.")
 def _(x, W1, b1, W2, b2):
     h = torch.tanh(x @ W1.T) + b1
     return h, h @ W2.T + b2
 
 
-@forward.mistake("As h you return what enters the bend. h is what leaves it, the tanh.")
+@forward.mistake(
+    "The h you return is what goes into the nonlinearity. Return what comes out of it, the tanh."
+)
 def _(x, W1, b1, W2, b2):
     a1 = x @ W1.T + b1
     return a1, torch.tanh(a1) @ W2.T + b2
@@ -306,7 +313,7 @@ def _(x, W1, b1, W2, b2):
     ],
 )
 def softmax(logits):
-    """Turn rows of logits (N, C), also large ones, into rows of probabilities (N, C)."""
+    """Turn rows of logits (N, C), even large ones, into rows of probabilities (N, C)."""
     exponentials = (logits - logits.max(dim=1, keepdim=True).values).exp()
     return exponentials / exponentials.sum(dim=1, keepdim=True)
 
@@ -349,7 +356,7 @@ def _(logits):
 
 @softmax.mistake(
     "One maximum for the whole batch is too large for rows with smaller logits: they underflow to 0 / 0. "
-    "Subtract from each row its own."
+    "Subtract each row's own maximum."
 )
 def _(logits):
     exponentials = (logits - logits.max()).exp()
@@ -385,7 +392,7 @@ def _(logits):
     return torch.softmax(-logits, dim=1)
 
 
-@softmax.mistake("These are logarithms of probabilities. The probabilities are asked, from 0 to 1.")
+@softmax.mistake("These are log-probabilities. Return the probabilities, from 0 to 1.")
 def _(logits):
     return torch.log_softmax(logits, dim=1)
 
@@ -419,14 +426,14 @@ def _(logits):
     ],
 )
 def cross_entropy(logits, labels):
-    """Return the mean cross-entropy in nats of logits (N, C), also large ones, and labels (N,)."""
+    """Return the mean cross-entropy in nats of logits (N, C), even large ones, and labels (N,)."""
     log_p = logits - logits.logsumexp(dim=1, keepdim=True)
     return -log_p[torch.arange(len(labels)), labels].mean()
 
 
 @cross_entropy.mistake(
-    "A probability of e⁻²⁰⁰ is 0 in float32, and its logarithm −inf. Compute ln p in one piece: z − ln Σ exp(z), "
-    "with `torch.logsumexp` or `torch.log_softmax`."
+    "A probability of e⁻²⁰⁰ is 0 in float32, and its logarithm −inf. Compute ln p in one step: z − ln Σ "
+    "exp(z), with `torch.logsumexp` or `torch.log_softmax`."
 )
 def _(logits, labels):
     return -torch.softmax(logits, dim=1).log()[torch.arange(len(labels)), labels].mean()
@@ -447,20 +454,20 @@ def _patched(epsilon, patch):
 
 for _epsilon, _patch in itertools.product((1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12), (torch.add, torch.clamp)):
     cross_entropy.mistake(
-        "A small number that keeps p away from 0 hides the −inf and gives a wrong loss instead. Compute ln p in one "
-        "piece: z − ln Σ exp(z), with `torch.logsumexp` or `torch.log_softmax`."
+        "A small number that keeps p away from 0 hides the −inf and gives a wrong loss instead. Compute ln "
+        "p in one step: z − ln Σ exp(z), with `torch.logsumexp` or `torch.log_softmax`."
     )(_patched(_epsilon, _patch))
 
 
 @cross_entropy.mistake(
-    "exp overflows for large logits: inf / inf is nan. Compute ln p in one piece: z − ln Σ exp(z)."
+    "exp overflows for large logits: inf / inf is nan. Compute ln p in one step: z − ln Σ exp(z)."
 )
 def _(logits, labels):
     p = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
     return -p.log()[torch.arange(len(labels)), labels].mean()
 
 
-@cross_entropy.mistake("A softmax too many: `F.cross_entropy` applies its own. Give it the logits.")
+@cross_entropy.mistake("That is one softmax too many: `F.cross_entropy` applies its own. Give it the logits.")
 def _(logits, labels):
     return F.cross_entropy(torch.softmax(logits, dim=1), labels)
 
@@ -472,7 +479,7 @@ def _(logits, labels):
     return F.cross_entropy(logits, labels, reduction="sum")
 
 
-@cross_entropy.mistake("The sign: ln p is negative, the loss is −ln p.")
+@cross_entropy.mistake("The sign is wrong: ln p is negative, and the loss is −ln p.")
 def _(logits, labels):
     return -F.cross_entropy(logits, labels)
 
@@ -492,13 +499,13 @@ def _(logits, labels):
     return -torch.log_softmax(logits, dim=1)[:, labels].mean()
 
 
-@cross_entropy.mistake("These are losses of single examples, one for each. Take their mean.")
+@cross_entropy.mistake("These are the losses of the individual examples. Take their mean.")
 def _(logits, labels):
     return F.cross_entropy(logits, labels, reduction="none")
 
 
 @cross_entropy.mistake(
-    "This averages the true class's logit itself. Its logarithm of a probability is asked."
+    "This averages the logit of the true class. Average the logarithm of its probability instead."
 )
 def _(logits, labels):
     return -logits[torch.arange(len(labels)), labels].mean()
@@ -510,7 +517,7 @@ def _(logits, labels):
 
 
 @cross_entropy.mistake(
-    "The logarithm to base 2 gives bits. PyTorch, and we, take the natural one, which gives nats."
+    "The logarithm to base 2 gives bits. PyTorch takes the natural one, which gives nats, and so do we."
 )
 def _(logits, labels):
     return F.cross_entropy(logits, labels) / torch.log(torch.tensor(2.0))
@@ -520,14 +527,15 @@ untrained_loss = lesson.prediction(
     "untrained_loss",
     Question(
         2.303,
-        "−ln(1/10) = ln 10 = 2.303: what ignorance of ten classes costs.",
+        "−ln(1/10) = ln 10 = 2.303: the loss of a network that knows nothing about ten classes.",
         {
             0.1: "That is the probability of the true class. The loss is minus its logarithm.",
             -2.303: "The number is right, the sign is not: ln(1/10) is negative, and the loss is minus that.",
             1.0: "That would be the logarithm to base 10. The loss takes the natural one.",
             3.322: "That is the logarithm to base 2, the loss in bits. Here it is in nats: take the natural one.",
-            0.0: "It would pay 0 if it were certain and right every time. It knows nothing.",
-            0.9: "That is how often it errs. The loss is minus the logarithm of the probability of the true class.",
+            0.0: "The loss would be 0 if it were certain and right every time. It knows nothing yet.",
+            0.9: "That is how often it is wrong. The loss is minus the logarithm of the probability of the "
+            "true class.",
         },
         tolerance=0.006,
     ),
@@ -574,13 +582,14 @@ def _gradients(forward, backward, x, labels, W1, b1, W2, b2):
     ],
     returns=("dW1", "db1", "dW2", "db2"),
     hints=[
-        "Go through the six steps of the table. Only step 4 changes: there stands the slope of the bend.",
+        "Go through the six steps of the table. Only step 4 changes: it contains the slope of the "
+        "activation function.",
         "The slope of tanh at a is 1 − tanh²(a), and h is tanh(a). So you need neither a nor W1.",
         "Start with `delta2 = (torch.softmax(logits, dim=1) - F.one_hot(labels, logits.shape[1])) / len(x)`.",
     ],
 )
 def backward(x, labels, h, logits, W2):
-    """Return the gradients dW1, db1, dW2, db2 of the mean cross-entropy, shaped as the parameters.
+    """Return the gradients dW1, db1, dW2, db2 of the mean cross-entropy, shaped like the parameters.
 
     `h` (N, hidden) and `logits` (N, C) are what `forward` returned for the inputs x (N, inputs).
     labels (N,) are integers, W2 is (C, hidden).
@@ -598,12 +607,14 @@ def _backward(x, labels, h, logits, W2, *, slope, averaged=True, target=1):
     return delta1.T @ x, delta1.sum(dim=0), delta2.T @ h, delta2.sum(dim=0)
 
 
-@backward.mistake("The slope of the bend is missing in step 4: multiply by the derivative of tanh, 1 − h².")
+@backward.mistake(
+    "The slope of the activation function is missing in step 4: multiply by the derivative of tanh, 1 − h²."
+)
 def _(x, labels, h, logits, W2):
     return _backward(x, labels, h, logits, W2, slope=torch.ones_like)
 
 
-@backward.mistake("h > 0 is the slope of ReLU. The bend here is tanh, whose slope is 1 − h².")
+@backward.mistake("h > 0 is the slope of ReLU. The activation function here is tanh, whose slope is 1 − h².")
 def _(x, labels, h, logits, W2):
     return _backward(x, labels, h, logits, W2, slope=lambda h: h > 0)
 
@@ -640,13 +651,13 @@ def _(x, labels, h, logits, W2):
     return delta1.T @ x, delta1.sum(dim=0), delta2.T @ h, delta2.sum(dim=0)
 
 
-@backward.mistake("The gradients come in the wrong order: dW1, db1, dW2, db2.")
+@backward.mistake("The gradients are in the wrong order: return dW1, db1, dW2, db2.")
 def _(x, labels, h, logits, W2):
     dW1, db1, dW2, db2 = _backward(x, labels, h, logits, W2, slope=lambda h: 1 - h**2)
     return dW2, db2, dW1, db1
 
 
-@backward.mistake("Not (1 − h)² but 1 − h²: the slope of tanh is 1 − tanh²(a).")
+@backward.mistake("It is 1 − h², not (1 − h)²: the slope of tanh is 1 − tanh²(a).")
 def _(x, labels, h, logits, W2):
     return _backward(x, labels, h, logits, W2, slope=lambda h: (1 - h) ** 2)
 
@@ -658,7 +669,7 @@ def _(x, labels, h, logits, W2):
     return delta1.T @ x, delta1.sum(dim=0), delta2.T @ h, delta2.sum(dim=0)
 
 
-@backward.mistake("The sign: δ₂ is P − Y, not Y − P. This gradient would make the loss grow.")
+@backward.mistake("The sign is wrong: δ₂ is P − Y, not Y − P. This gradient would make the loss grow.")
 def _(x, labels, h, logits, W2):
     gradients = _backward(x, labels, h, logits, W2, slope=lambda h: 1 - h**2)
     return tuple(-gradient for gradient in gradients)
@@ -670,7 +681,7 @@ def _(x, labels, h, logits, W2):
     return dW1.T, db1, dW2.T, db2
 
 
-@backward.mistake("The gradients of the biases lack the factor 1/N, those of the weights have it.")
+@backward.mistake("The gradients of the biases lack the factor 1/N, while those of the weights have it.")
 def _(x, labels, h, logits, W2):
     dW1, db1, dW2, db2 = _backward(x, labels, h, logits, W2, slope=lambda h: 1 - h**2)
     return dW1, db1 * len(x), dW2, db2 * len(x)
@@ -682,7 +693,7 @@ def _(x, labels, h, logits, W2):
     return dW1, db1 / len(x), dW2, db2 / len(x)
 
 
-@backward.mistake("P are probabilities: apply softmax to the logits before you subtract the labels.")
+@backward.mistake("P holds probabilities: apply softmax to the logits before you subtract the labels.")
 def _(x, labels, h, logits, W2):
     delta2 = (logits - F.one_hot(labels, logits.shape[1])) / len(x)
     delta1 = (delta2 @ W2) * (1 - h**2)
@@ -699,7 +710,7 @@ _BENDS = {
 
 
 def _between_layers(net, hidden, x):
-    """The bend with which affine maps by the net's own weights give its logits, if there is such a one."""
+    """The activation function with which the net's own affine maps give its logits, if there is one."""
     affine = []
     for inputs, outputs in itertools.pairwise([784, *hidden, 10]):
         weights = [part for part in net.parameters() if set(part.shape) == {inputs, outputs}]
@@ -727,13 +738,13 @@ def _facts_of_network(build_mlp, hidden):
     logits, wide = net(pictures), net(100 * normal(50, 1, 28, 28))
     return {
         "what comes back": "an nn.Module",
-        "the shape of its answer to 5 pictures": logits.shape,
-        "the shape of its answer to 1 picture": net(pictures[:1]).shape,
+        "the shape of its output for 5 images": logits.shape,
+        "the shape of its output for 1 image": net(pictures[:1]).shape,
         "the number of its parameters": sum(part.numel() for part in net.parameters()),
         "every row sums to one": torch.allclose(logits.sum(dim=1), torch.ones(5)),
         "every row's exponentials sum to one": torch.allclose(logits.exp().sum(dim=1), torch.ones(5)),
         "negative logits occur": bool((wide < 0).any()),
-        "what stands between its layers": _between_layers(net, hidden, pictures),
+        "the activation function between its layers": _between_layers(net, hidden, pictures),
     }
 
 
@@ -741,15 +752,15 @@ def _facts_of_network(build_mlp, hidden):
     observe=_facts_of_network,
     cases=[([16],), ([32, 8],), ([12, 12, 12],)],
     hints=[
-        "Collect the layers in a list, beginning with `nn.Flatten()`, and hand it over with `nn.Sequential(*layers)`.",
+        "Collect the layers in a list, beginning with `nn.Flatten()`, and return `nn.Sequential(*layers)`.",
         "Two neighbouring entries of `[784, *hidden, 10]` are the inputs and outputs of one `nn.Linear`.",
-        "An `nn.ReLU()` stands between two linear layers, and nothing after the last: the loss wants logits.",
+        "An `nn.ReLU()` goes between two linear layers, and nothing after the last: the loss expects logits.",
     ],
 )
 def build_mlp(hidden):
-    """Return a dense network for batches of digits (N, 1, 28, 28) that puts out logits (N, 10).
+    """Return a dense network for batches of digits (N, 1, 28, 28) that outputs logits (N, 10).
 
-    `hidden` lists the units of the hidden layers, such as [512, 512]. The bend is ReLU.
+    `hidden` lists the units of the hidden layers, such as [512, 512]. The activation function is ReLU.
     """
     layers = [nn.Flatten()]
     for inputs, outputs in itertools.pairwise([784, *hidden]):
@@ -771,33 +782,38 @@ def _build(hidden, *, bend=nn.ReLU, end=(), start=(nn.Flatten,)):
 
 
 @build_mlp.mistake(
-    "There is a softmax at the end, and `F.cross_entropy` applies its own: two in a row learn badly. End in logits."
+    "There is a softmax at the end, and `F.cross_entropy` applies its own: two in a row train badly. End "
+    "with the logits."
 )
 def _(hidden):
     return _build(hidden, end=[nn.Softmax(dim=1)])
 
 
-@build_mlp.mistake("A log-softmax at the end: `F.cross_entropy` applies its own. End in logits.")
+@build_mlp.mistake(
+    "There is a log-softmax at the end, and `F.cross_entropy` applies its own. End with the logits."
+)
 def _(hidden):
     return _build(hidden, end=[nn.LogSoftmax(dim=1)])
 
 
 @build_mlp.mistake(
-    "A digit arrives as (1, 28, 28), a linear layer wants a row of 784 numbers: start with `nn.Flatten()`."
+    "A digit arrives as (1, 28, 28), but a linear layer expects a row of 784 numbers: start with "
+    "`nn.Flatten()`."
 )
 def _(hidden):
     return _build(hidden, start=())
 
 
 @build_mlp.mistake(
-    "There is no bend between the layers, so all of them collapse to one affine map: put `nn.ReLU()` in between."
+    "There is no nonlinearity between the layers, so they all collapse into one affine map: put `nn.ReLU()` "
+    "in between."
 )
 def _(hidden):
     return _build(hidden, bend=nn.Identity)
 
 
 @build_mlp.mistake(
-    "A ReLU is missing between some of the layers. Without it, the two collapse to one affine map."
+    "A ReLU is missing between some of the layers. Without it, those two collapse into one affine map."
 )
 def _(hidden):
     first, bend, *rest = list(_build(hidden))[1:]
@@ -813,7 +829,7 @@ def _(hidden):
     return _build(hidden, end=[nn.ReLU()])
 
 
-@build_mlp.mistake("`hidden` is not used: the layers have the same units whatever it says.")
+@build_mlp.mistake("`hidden` is not used: the layers have the same number of units whatever it says.")
 def _(hidden):
     return _build([128])
 
@@ -827,7 +843,7 @@ def _(hidden):
 
 
 class _Hidden(nn.Module):
-    """A network whose layers stand in a plain list."""
+    """A network whose layers are in a plain list."""
 
     def __init__(self, hidden):
         super().__init__()
@@ -839,7 +855,7 @@ class _Hidden(nn.Module):
         return x
 
 
-@build_mlp.mistake("Every layer has biases, the default of `nn.Linear`: leave out `bias=False`.")
+@build_mlp.mistake("Every layer should have biases, the default of `nn.Linear`: leave out `bias=False`.")
 def _(hidden):
     layers = [nn.Flatten()]
     for inputs, outputs in itertools.pairwise([784, *hidden]):
@@ -854,12 +870,14 @@ def _(hidden):
     return _Hidden(hidden)
 
 
-@build_mlp.mistake("`squeeze()` removes the batch axis, too, when there is one picture. Take `nn.Flatten()`.")
+@build_mlp.mistake(
+    "`squeeze()` removes the batch axis, too, when there is only one image. Use `nn.Flatten()`."
+)
 def _(hidden):
     return nn.Sequential(*_build(hidden), _Squeeze())
 
 
-@build_mlp.mistake("A list of layers is no network yet: wrap it, `nn.Sequential(*layers)`.")
+@build_mlp.mistake("A list of layers is not a network yet: wrap it in `nn.Sequential(*layers)`.")
 def _(hidden):
     return list(_build(hidden))
 
@@ -880,7 +898,8 @@ def _some_steps(train_step, steps):
     returns=("the losses", "the weights afterwards"),
     hints=[
         "The four lines of the table, in that order, after `model.train()`.",
-        "`loss.item()` turns the loss into a Python number. The gradients of the batch before have to be forgotten.",
+        "`loss.item()` turns the loss into a Python number. The gradients of the previous batch have to be "
+        "cleared.",
     ],
 )
 def train_step(model, optimizer, x, y):
@@ -908,14 +927,14 @@ def _step(model, optimizer, x, y, *, mode=True, zero=True, reduction="mean", squ
 
 
 @train_step.mistake(
-    "The gradients of earlier batches pile up: call `optimizer.zero_grad()` before `loss.backward()`."
+    "The gradients of earlier batches accumulate: call `optimizer.zero_grad()` before `loss.backward()`."
 )
 def _(model, optimizer, x, y):
     return _step(model, optimizer, x, y, zero=False)
 
 
 @train_step.mistake(
-    "The model is still in eval mode: call `model.train()` first, dropout and batch norm depend on it."
+    "The model is still in eval mode: call `model.train()` first, since dropout and batch norm depend on it."
 )
 def _(model, optimizer, x, y):
     return _step(model, optimizer, x, y, mode=False)
@@ -931,9 +950,7 @@ def _(model, optimizer, x, y):
     return _step(model, optimizer, x, y, reduction="sum")
 
 
-@train_step.mistake(
-    "Returned is the mean, but the step was made with the sum: call `backward()` on the mean."
-)
+@train_step.mistake("You return the mean, but the step was made with the sum: call `backward()` on the mean.")
 def _(model, optimizer, x, y):
     return _step(model, optimizer, x, y, reduction="sum") / len(x)
 
@@ -947,7 +964,8 @@ def _(model, optimizer, x, y):
 
 
 @train_step.mistake(
-    "`optimizer.step()` comes before `loss.backward()`, so it uses the gradients of the batch before, or none at all."
+    "`optimizer.step()` comes before `loss.backward()`, so it uses the gradients of the previous batch, or "
+    "none at all."
 )
 def _(model, optimizer, x, y):
     model.train()
@@ -959,14 +977,15 @@ def _(model, optimizer, x, y):
 
 
 @train_step.mistake(
-    "Nothing moves. Is `backward()` or `step()` missing, or are the gradients zeroed between the two?"
+    "The weights do not change. Is `backward()` or `step()` missing, or are the gradients zeroed between "
+    "the two?"
 )
 def _(model, optimizer, x, y):
     model.train()
     return F.cross_entropy(model(x), y).item()
 
 
-@train_step.mistake("Return the loss that the step was made with; this one is computed again after the step.")
+@train_step.mistake("Return the loss that the step was made with; this one is recomputed after the step.")
 def _(model, optimizer, x, y):
     _step(model, optimizer, x, y)
     return F.cross_entropy(model(x), y).item()
@@ -997,7 +1016,7 @@ class _Echo(nn.Module):
         (_Echo(), [(torch.eye(3), torch.arange(3)), (-torch.eye(3)[:2], torch.arange(2))]),
     ],
     hints=[
-        "Count over all batches, how many are right and how many there are; divide once, at the end.",
+        "Over all batches, count how many are right and how many there are; divide once, at the end.",
         "`model(x).argmax(dim=1)` is the predicted class. Switch with `model.eval()` and compute in `torch.no_grad()`.",
     ],
 )
@@ -1035,9 +1054,9 @@ def _(model, batches):
     return torch.cat([guess == y for guess, y in pairs]).float().mean().item()
 
 
-@accuracy.mistake("This is in percent. A fraction is asked, from 0 to 1.")
+@accuracy.mistake("This is a percentage. Return a fraction, from 0 to 1.")
 def _(model, batches):
-    return 100 * accuracy._solution(model, batches)
+    return 100 * accuracy.reference(model, batches)
 
 
 @accuracy.mistake("This is the number of right answers. Divide it by the number of examples.")
@@ -1062,7 +1081,7 @@ def _(model, batches):
     return right / sum(len(y) for _, y in batches)
 
 
-@accuracy.mistake("Only the last batch counts here: keep what came before it.")
+@accuracy.mistake("Only the last batch counts here: keep the counts of those before it.")
 def _(model, batches):
     return _accuracies(model, batches)[-1]
 
@@ -1072,12 +1091,12 @@ def _(model, batches):
     return _accuracies(model, batches)[0]
 
 
-@accuracy.mistake("This is the share of wrong answers. The share of right ones is asked.")
+@accuracy.mistake("This is the fraction of wrong answers. Return the fraction of right ones.")
 def _(model, batches):
-    return 1 - accuracy._solution(model, batches)
+    return 1 - accuracy.reference(model, batches)
 
 
-@accuracy.mistake("Divided by the number of batches; divide by the number of examples.")
+@accuracy.mistake("You divided by the number of batches. Divide by the number of examples.")
 def _(model, batches):
     right = [rate * len(y) for rate, (_, y) in zip(_accuracies(model, batches), batches, strict=True)]
     return sum(right) / len(batches)
@@ -1087,20 +1106,22 @@ def _facts_of_layer(Standardise, x_train, x):
     """What the layer gives, also after its state went through a file and its numbers became float64."""
     layer = Standardise(x_train)
     if not isinstance(layer, nn.Module):
-        return {"what comes back": "no nn.Module: the class should begin with `class Standardise(nn.Module)`"}
+        return {
+            "what comes back": "not an nn.Module: the class should begin with `class Standardise(nn.Module)`"
+        }
     other = Standardise(normal(*x_train.shape, seed=9))
     other.load_state_dict(layer.state_dict())
     given, result = x.clone(), layer(x)
     return {
         "what comes back": "an nn.Module",
-        "what it gives": result,
+        "what it returns": result,
         "it leaves its input as it was": torch.equal(x, given),
-        "what it gives for the first example alone": layer(x[:1]),
-        "numbers that training would change": sum(
+        "what it returns for the first example alone": layer(x[:1]),
+        "the number of values that training would change": sum(
             part.numel() for part in layer.parameters() if part.requires_grad
         ),
-        "what it gives when its state_dict is loaded into another one": other(x),
-        "what it gives after layer.double()": layer.double()(x.double()),
+        "what another one returns after loading its state_dict": other(x),
+        "what it returns after layer.double()": layer.double()(x.double()),
     }
 
 
@@ -1116,17 +1137,18 @@ _FEATURES = torch.tensor([[1.0, 10.0, 7.0, 0.1], [2.0, 30.0, 7.0, 0.11], [3.0, 8
         (normal(30, 1, 4, 4), normal(5, 1, 4, 4, seed=1)),
     ],
     hints=[
-        "In `__init__`, after `super().__init__()`: compute mean and deviation along `dim=0`. In `forward` use them.",
+        "In `__init__`, after `super().__init__()`: compute mean and standard deviation along `dim=0`. Use "
+        "them in `forward`.",
         "`self.register_buffer('mean', ...)` makes a tensor part of the layer, so that it is saved and moved with it.",
-        "A deviation of 0 becomes 0.1 by `.clamp(min=0.1)`.",
+        "`.clamp(min=0.1)` turns a standard deviation of 0 into 0.1.",
     ],
 )
 class Standardise(nn.Module):
     """A layer that subtracts the mean of the training data and divides by their standard deviation.
 
     Standardise(x_train) computes both over the examples, x_train.mean(dim=0) and
-    x_train.std(dim=0), and raises deviations below 0.1 to 0.1. They belong to the layer's state,
-    so they are saved and moved with it, but training does not change them.
+    x_train.std(dim=0), and raises standard deviations below 0.1 to 0.1. Both belong to the layer's
+    state, so they are saved and moved with it, but training does not change them.
     """
 
     def __init__(self, x_train):
@@ -1140,7 +1162,7 @@ class Standardise(nn.Module):
 
 
 class _Layer(nn.Module):
-    """The layer, with mean and deviation already computed."""
+    """The layer, with mean and standard deviation already computed."""
 
     def __init__(self, mean, deviation):
         super().__init__()
@@ -1152,8 +1174,8 @@ class _Layer(nn.Module):
 
 
 @Standardise.mistake(
-    "A plain attribute is no part of the layer's state: it is not saved, and `.to(device)` leaves it behind. Use "
-    "`self.register_buffer('mean', ...)`."
+    "A plain attribute is not part of the layer's state: it is not saved, and `.to(device)` leaves it "
+    "behind. Use `self.register_buffer('mean', ...)`."
 )
 class _(_Layer):
     def __init__(self, x_train):
@@ -1161,7 +1183,7 @@ class _(_Layer):
         self.mean, self.deviation = x_train.mean(dim=0), x_train.std(dim=0).clamp(min=0.1)
 
 
-@Standardise.mistake("A parameter is changed by training, and these two should stay. Use `register_buffer`.")
+@Standardise.mistake("Training changes a parameter, but these two should stay fixed. Use `register_buffer`.")
 class _(_Layer):
     def __init__(self, x_train):
         nn.Module.__init__(self)
@@ -1170,8 +1192,8 @@ class _(_Layer):
 
 
 @Standardise.mistake(
-    "This uses mean and deviation of the batch at hand, so an example's result depends on its neighbours. Take those "
-    "of the training data, in `__init__`."
+    "This uses the mean and standard deviation of the current batch, so an example's result depends on the "
+    "others in it. Take those of the training data, in `__init__`."
 )
 class _(nn.Module):
     def __init__(self, x_train):
@@ -1181,7 +1203,9 @@ class _(nn.Module):
         return (x - x.mean(dim=0)) / x.std(dim=0).clamp(min=0.1)
 
 
-@Standardise.mistake("A feature that never varies has the deviation 0, and 0 / 0 is nan: `.clamp(min=0.1)`.")
+@Standardise.mistake(
+    "A feature that never varies has standard deviation 0, and 0 / 0 is nan: `.clamp(min=0.1)`."
+)
 def _(x_train):
     return _Layer(x_train.mean(dim=0), x_train.std(dim=0))
 
@@ -1191,18 +1215,20 @@ def _(x_train):
     return _Layer(x_train.mean(), x_train.std().clamp(min=0.1))
 
 
-@Standardise.mistake("The deviation divides by N here; `std(dim=0)` divides by N − 1.")
+@Standardise.mistake("Your standard deviation divides by N; `std(dim=0)` divides by N − 1.")
 def _(x_train):
     return _Layer(x_train.mean(dim=0), x_train.std(dim=0, correction=0).clamp(min=0.1))
 
 
-@Standardise.mistake("Deviations between 0 and 0.1 are to be raised to 0.1 as well: `.clamp(min=0.1)`.")
+@Standardise.mistake(
+    "Standard deviations between 0 and 0.1 should be raised to 0.1 as well: `.clamp(min=0.1)`."
+)
 def _(x_train):
     return _Layer(x_train.mean(dim=0), torch.where(x_train.std(dim=0) == 0, 0.1, x_train.std(dim=0)))
 
 
 @Standardise.mistake(
-    "A division binds more tightly than a minus: write `(x - mean) / deviation`, with brackets."
+    "Division binds more tightly than subtraction: write `(x - mean) / deviation`, with brackets."
 )
 class _(nn.Module):
     def __init__(self, x_train):
@@ -1215,20 +1241,20 @@ class _(nn.Module):
 
 
 @Standardise.mistake(
-    "0.1 was added to every deviation. Only those below 0.1 are to be raised: `.clamp(min=0.1)`."
+    "You added 0.1 to every standard deviation. Only those below 0.1 should be raised: `.clamp(min=0.1)`."
 )
 def _(x_train):
     return _Layer(x_train.mean(dim=0), x_train.std(dim=0) + 0.1)
 
 
-@Standardise.mistake("Divided by the variance: divide by its square root, the standard deviation.")
+@Standardise.mistake("You divided by the variance. Divide by its square root, the standard deviation.")
 def _(x_train):
     return _Layer(x_train.mean(dim=0), x_train.std(dim=0).clamp(min=0.1) ** 2)
 
 
 @Standardise.mistake(
-    "A small number added to the deviation changes every feature a little, and blows up the constant ones. "
-    "`.clamp(min=0.1)` changes only deviations below 0.1."
+    "A small number added to the standard deviation changes every feature a little, and blows up the "
+    "constant ones. `.clamp(min=0.1)` changes only standard deviations below 0.1."
 )
 def _(x_train):
     return _Layer(x_train.mean(dim=0), x_train.std(dim=0) + 1e-8)
@@ -1253,7 +1279,7 @@ def _(x_train):
 def confusion_matrix(labels, predictions, classes):
     """Return a tensor of counts (classes, classes): [i, j] says how often a true i was taken for a j.
 
-    `labels` (N,) are the true classes, `predictions` (N,) the predicted ones, integers both.
+    `labels` (N,) are the true classes, `predictions` (N,) the predicted ones, both integers.
     """
     pairs = labels * classes + predictions  # one number for each pair
     return pairs.bincount(minlength=classes**2).reshape(classes, classes)
@@ -1261,12 +1287,12 @@ def confusion_matrix(labels, predictions, classes):
 
 @confusion_matrix.mistake("Rows and columns are swapped: the true class chooses the row.")
 def _(labels, predictions, classes):
-    return confusion_matrix._solution(predictions, labels, classes)
+    return confusion_matrix.reference(predictions, labels, classes)
 
 
 @confusion_matrix.mistake(
-    "A pair that occurs several times is counted once. `counts[labels, predictions] += 1` does that, and so does "
-    "`= 1` in a loop: count with `+= 1` in a loop, or with `bincount`."
+    "A pair that occurs several times is counted only once. `counts[labels, predictions] += 1` does that, "
+    "and so does `= 1` in a loop: count with `+= 1` in a loop, or with `bincount`."
 )
 def _(labels, predictions, classes):
     counts = torch.zeros(classes, classes, dtype=torch.long)
@@ -1274,29 +1300,29 @@ def _(labels, predictions, classes):
     return counts
 
 
-@confusion_matrix.mistake("These are shares of the rows. Counts are asked.")
+@confusion_matrix.mistake("These are fractions of each row. Return the counts.")
 def _(labels, predictions, classes):
-    counts = confusion_matrix._solution(labels, predictions, classes)
+    counts = confusion_matrix.reference(labels, predictions, classes)
     return counts / counts.sum(dim=1, keepdim=True)
 
 
 @confusion_matrix.mistake(
-    "A class that does not occur has a row and a column as well, of zeros: use `classes`."
+    "A class that does not occur still gets a row and a column of zeros: use `classes`."
 )
 def _(labels, predictions, classes):
-    return confusion_matrix._solution(labels, predictions, int(max(labels.max(), predictions.max())) + 1)
+    return confusion_matrix.reference(labels, predictions, int(max(labels.max(), predictions.max())) + 1)
 
 
 @confusion_matrix.mistake(
-    "`bincount` ends at the largest number it meets. `minlength=classes**2` keeps a place for every pair."
+    "`bincount` stops at the largest number it sees. `minlength=classes**2` keeps a place for every pair."
 )
 def _(labels, predictions, classes):
     return (labels * classes + predictions).bincount().reshape(classes, classes)
 
 
-@confusion_matrix.mistake("uint8 counts to 255 and begins again at 0. Count in int64, `torch.long`.")
+@confusion_matrix.mistake("uint8 counts to 255 and starts again at 0. Count in int64, `torch.long`.")
 def _(labels, predictions, classes):
-    return confusion_matrix._solution(labels, predictions, classes).to(torch.uint8)
+    return confusion_matrix.reference(labels, predictions, classes).to(torch.uint8)
 
 
 @confusion_matrix.mistake("Only the right answers are counted. The mistakes belong off the diagonal.")
@@ -1304,9 +1330,9 @@ def _(labels, predictions, classes):
     return torch.diag(labels[labels == predictions].bincount(minlength=classes))
 
 
-@confusion_matrix.mistake("These are shares of all examples. Counts are asked.")
+@confusion_matrix.mistake("These are fractions of all examples. Return the counts.")
 def _(labels, predictions, classes):
-    return confusion_matrix._solution(labels, predictions, classes) / len(labels)
+    return confusion_matrix.reference(labels, predictions, classes) / len(labels)
 
 
 # Section 7: the quiz -----------------------------------------------------------------------------------------
@@ -1315,14 +1341,16 @@ def _(labels, predictions, classes):
 quiz = lesson.quiz(
     "quiz",
     hints=[
-        "Every answer stands in the lesson: sections 2, 2, 3, 2, 4, 5 and 7.",
+        "Every answer is in the lesson: sections 2, 2, 3, 2, 4, 5 and 7.",
         "Work out shapes on paper.",
     ],
     start_at_20=Question(
         "b",
-        "All-equal logits pay ln 10 = 2.3. Twenty takes large and wrong logits, which large weights make.",
+        "Equal logits give a loss of ln 10 = 2.3. A loss of 20 takes large, wrong logits, which come from "
+        "large weights.",
         {
-            "a": "Wrong labels do not show before training: random opinions are wrong nine times in ten anyway.",
+            "a": "Wrong labels do not show before training: random guesses are wrong nine times in ten "
+            "anyway.",
             "c": "Before the first step the learning rate has done nothing yet.",
             "d": "More digits would give the same mean.",
         },
@@ -1331,8 +1359,8 @@ quiz = lesson.quiz(
         "c",
         "The second softmax sees numbers from 0 to 1 only. At best it gives e / (e + 9), so the loss stays above 1.46.",
         {
-            "a": "No error, and that is the trap: rows of probabilities are as good as logits to the loss.",
-            "b": "Applied to probabilities, softmax gives other, flatter probabilities.",
+            "a": "There is no error, and that is the trap: the loss takes rows of probabilities for logits.",
+            "b": "Applied to probabilities, softmax gives different, flatter probabilities.",
             "d": "They still sum to one, whatever goes into the last softmax.",
         },
     ),
@@ -1340,7 +1368,7 @@ quiz = lesson.quiz(
         (128, 784),
         "A gradient has the shape of its weights: δ₁ᵀ X is (128, 64) @ (64, 784).",
         {
-            (784, 128): "Transposed: W₁ has a row for each of the 128 units.",
+            (784, 128): "That is transposed: W₁ has a row for each of the 128 units.",
             (64, 128): "That is δ₁. The weights do not depend on the number of examples.",
             (64, 784): "That is X. The weights do not depend on the number of examples.",
             (128,): "That is the bias's gradient.",
@@ -1351,35 +1379,38 @@ quiz = lesson.quiz(
         "100 · 50 + 50 weights and biases in the first layer, 50 · 3 + 3 in the second.",
         {
             5150: "The biases are missing: one for each hidden and output unit.",
-            5200: "The hidden biases are there; the 3 output units have some as well.",
+            5200: "The hidden biases are there; the 3 output units have biases as well.",
             5303: "The inputs have no biases.",
             5152: "Each unit has a bias, not each layer.",
         },
     ),
     rising_valid=Question(
         "b",
-        "It learns its training digits by heart. The weights of the best epoch are the ones to keep.",
+        "It is memorizing its training digits. The weights of the best epoch are the ones to keep.",
         {
-            "a": "The network already fits the training digits better than the others. More of it widens the gap.",
-            "c": "Then the test digits would have taken part in a choice, and their report would flatter.",
+            "a": "The network already fits the training digits better than the others. A larger one widens "
+            "the gap.",
+            "c": "Then you would have used the test digits to choose, and the test accuracy would be too "
+            "optimistic.",
             "d": "The training loss falls, so the learning rate is not too high.",
         },
     ),
     two_points=Question(
         "d",
-        "The standard error of each is 0.0014, of the difference √2 times that, 0.0019: 0.002 is well within chance.",
+        "The standard error of each is 0.0014, of the difference √2 times that, 0.0019: 0.002 is well "
+        "within the noise.",
         {
             "a": "Each of the two scatters by 0.0014, so a difference of 0.002 can be luck.",
             "b": "More parameters say nothing about which one is better.",
-            "c": "Training digits do not say how a network does on others.",
+            "c": "The training digits do not tell you how a network does on others.",
         },
     ),
     no_bend=Question(
         "a",
         "Affine after affine is affine, however often: the boundary is straight.",
         {
-            "b": "That takes bends. Without them the three layers are one affine map.",
-            "c": "Without bends there is nothing to fold: three layers are one affine map.",
+            "b": "That takes nonlinearities. Without them the three layers are one affine map.",
+            "c": "Without nonlinearities there is nothing to fold the line: three layers are one affine map.",
             "d": "It has a boundary: where the two logits of one affine map are equal.",
         },
     ),
@@ -1390,7 +1421,7 @@ quiz = lesson.quiz(
 
 
 def _jet_scaling():
-    """Mean and deviation of the training jets (15,), with which the lesson standardises."""
+    """Mean and standard deviation of the training jets (15,), with which the lesson standardises."""
     x = data.jets().train.x
     return x.mean(dim=0), x.std(dim=0)
 
@@ -1450,8 +1481,8 @@ def jet_tagger(train_jets, valid_jets):
 
 
 @jet_tagger.symptom(
-    "It names one kind for nearly every jet. Are its units dead, by a learning rate that is too high, or was another "
-    "model trained than the one returned?"
+    "It predicts one kind for nearly every jet. Are its units dead because the learning rate is too high, "
+    "or did you train a different model from the one you returned?"
 )
 def _(model, jets):
     return model(jets.x).argmax(dim=1).bincount(minlength=5).max() > 0.9 * len(jets)
@@ -1468,8 +1499,8 @@ def _(model, jets):
 
 
 @jet_tagger.symptom(
-    "It hardly tells W from Z, though it knows the other kinds: units of a narrow layer have died. Take no dropout "
-    "after the layer of 10, or train again from another seed."
+    "It hardly tells W from Z, though it knows the other kinds: units of a narrow layer have died. Use no "
+    "dropout after the layer of 10, or train again from another seed."
 )
 def _(model, jets):
     w_or_z = (jets.y == 2) | (jets.y == 3)
@@ -1478,7 +1509,7 @@ def _(model, jets):
     return (says_z == jets.y[w_or_z] - 2).float().mean() < 0.7 and others > 0.65
 
 
-@jet_tagger.symptom("It is one affine map: where is the bend, ReLU, between its layers?")
+@jet_tagger.symptom("It is one affine map: where are the ReLUs between its layers?")
 def _(model, jets):
     one, other = jets.x[:500], jets.x[500:1000]
     affine = model(one) + model(other) - model(torch.zeros_like(one))
@@ -1486,15 +1517,15 @@ def _(model, jets):
 
 
 @jet_tagger.symptom(
-    "Its rows sum to one: there is a softmax at its end, and the cross-entropy applied a second one while it was "
-    "trained. End in logits."
+    "Its rows sum to one: there is a softmax at its end, and the cross-entropy applied a second one during "
+    "training. End with the logits."
 )
 def _(model, jets):
     return torch.allclose(model(jets.x).sum(dim=1), torch.ones(len(jets), device=jets.x.device), atol=1e-3)
 
 
 @jet_tagger.symptom(
-    "It does hardly better than guessing. Did its own parameters go to the optimizer, and did `fit` run?"
+    "It does hardly better than guessing. Did you give the optimizer its parameters, and did `fit` run?"
 )
 def _(model, jets):
     return (model(jets.x).argmax(dim=1) == jets.y).float().mean() < 0.35

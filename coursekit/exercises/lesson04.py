@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from coursekit import data, train
-from coursekit.exercises.core import Lesson, normal
-from coursekit.exercises.questions import Question
+from coursekit.checks import ExerciseSet, Question, normal
 
-lesson = Lesson("Lesson 4")
+lesson = ExerciseSet("Lesson 4")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 
 
@@ -54,14 +53,14 @@ dense_edge_weights = lesson.prediction(
     ],
     hints=[
         "Each number of the signal sends out a copy of the kernel, scaled by itself. The result is their sum.",
-        "Begin with N + K − 1 zeros. The copy of x[i] begins at place i.",
-        "Or the other way round: kernel[k] adds `kernel[k] * x` to the places from k to k + N.",
+        "Begin with N + K − 1 zeros. The copy for x[i] begins at index i.",
+        "Or the other way round: kernel[k] adds `kernel[k] * x` to the slice from k to k + N.",
     ],
 )
 def convolve_1d(x, kernel):
     """Return the convolution of a signal x (N,) and a kernel (K,), flip included.
 
-    All N + K − 1 numbers y[i] = Σₖ kernel[k] · x[i − k] come back; outside of the signal, x counts as 0.
+    All N + K − 1 numbers y[i] = Σₖ kernel[k] · x[i − k] are returned; outside the signal, x counts as 0.
     Either of the two may be the longer one.
     """
     y = x.new_zeros(len(x) + len(kernel) - 1)
@@ -72,12 +71,12 @@ def convolve_1d(x, kernel):
 
 def _correlate(x, kernel):
     """All N + K − 1 products of the kernel, unflipped, with the signal under it."""
-    return convolve_1d._solution(x, kernel.flip(0))
+    return convolve_1d.reference(x, kernel.flip(0))
 
 
 @convolve_1d.mistake(
-    "That is the cross-correlation: the kernel slides along as it is. A convolution flips it first, so that an "
-    "impulse 1 in the signal gives back the kernel, not its mirror image."
+    "That is the cross-correlation: the kernel slides along as it is. A convolution flips it first, so that "
+    "a unit impulse in the signal gives back the kernel, not its mirror image."
 )
 def _(x, kernel):
     return _correlate(x, kernel)
@@ -92,30 +91,30 @@ def _cut(length):
         return y[first : first + keep]
 
     return (
-        lambda x, kernel: middle(convolve_1d._solution(x, kernel), len(x), len(kernel)),
+        lambda x, kernel: middle(convolve_1d.reference(x, kernel), len(x), len(kernel)),
         lambda x, kernel: middle(_correlate(x, kernel), len(x), len(kernel)),
     )
 
 
 _LENGTHS = {
-    "Only the places where the kernel lies on the signal entirely came back, {}. All N + K − 1 are asked: add K − 1 "
-    "zeros at either end first.": lambda N, K: max(N, K) - min(N, K) + 1,
-    "As many numbers as the signal has came back, {}. The kernel overhangs at both ends: the full convolution has "
-    "N + K − 1 numbers.": lambda N, K: N,
+    "You kept only the places where the kernel lies entirely on the signal; {}. Return all N + K − 1 "
+    "numbers: add K − 1 zeros at either end first.": lambda N, K: max(N, K) - min(N, K) + 1,
+    "You return as many numbers as the signal has; {}. The kernel overhangs at both ends: the full "
+    "convolution has N + K − 1 numbers.": lambda N, K: N,
 }
 for _sentence, _length in _LENGTHS.items():
     for _said, _attempt in zip(
-        ("the flip is right", "and the flip is missing as well"), _cut(_length), strict=True
+        ("the flip is right", "the flip is missing as well"), _cut(_length), strict=True
     ):
         convolve_1d.mistake(_sentence.format(_said))(_attempt)
 
 
-@convolve_1d.mistake("The result has one number too many: N + K − 1, not N + K.")
+@convolve_1d.mistake("The result has one number too many: it should have N + K − 1, not N + K.")
 def _(x, kernel):
-    return F.pad(convolve_1d._solution(x, kernel), (0, 1))
+    return F.pad(convolve_1d.reference(x, kernel), (0, 1))
 
 
-@convolve_1d.mistake("The last numbers wrapped around to the front. Outside of the signal x counts as 0.")
+@convolve_1d.mistake("The last numbers wrapped around to the front. Outside the signal x counts as 0.")
 def _(x, kernel):
     return torch.fft.ifft(torch.fft.fft(x) * torch.fft.fft(kernel, n=len(x))).real
 
@@ -124,10 +123,12 @@ def _(x, kernel):
     "The result is back to front: the signal was flipped. Leave it as it is; for `F.conv1d`, flip the kernel."
 )
 def _(x, kernel):
-    return convolve_1d._solution(x, kernel).flip(0)
+    return convolve_1d.reference(x, kernel).flip(0)
 
 
-@convolve_1d.mistake("The copies overwrite each other. Where they overlap they add up: `+=` in place of `=`.")
+@convolve_1d.mistake(
+    "The copies overwrite each other. Where they overlap they add up: use `+=` instead of `=`."
+)
 def _(x, kernel):
     y = x.new_zeros(len(x) + len(kernel) - 1)
     for k, weight in enumerate(kernel):
@@ -136,8 +137,8 @@ def _(x, kernel):
 
 
 @convolve_1d.mistake(
-    "A negative index counts from the end: `x[i - k]` with i < k is not an error but another number of the signal. "
-    "Leave those terms out."
+    "A negative index counts from the end: `x[i - k]` with i < k is not an error, but picks another number "
+    "of the signal. Leave those terms out."
 )
 def _(x, kernel):
     y = x.new_zeros(len(x) + len(kernel) - 1)
@@ -165,14 +166,14 @@ def _respond(kernel, picture):
     ],
     hints=[
         "The output at (i, j) is the sum over the window `picture[i : i + h, j : j + w]`, weighted by the kernel.",
-        "There are H − h + 1 places from above to below, and W − w + 1 from left to right.",
+        "There are H − h + 1 places from top to bottom, and W − w + 1 from left to right.",
         "Two loops will do: `result[i, j] = (window * kernel).sum()`.",
     ],
 )
 def convolve_2d(picture, kernel):
-    """Return what a convolutional layer computes: the kernel (h, w), unflipped, slid over the picture (H, W).
+    """Return what a convolutional layer computes: the kernel (h, w), unflipped, slid over the image (H, W).
 
-    The result has shape (H − h + 1, W − w + 1): the kernel lies on the picture entirely.
+    The result has shape (H − h + 1, W − w + 1): the kernel lies entirely on the image.
     """
     h, w = kernel.shape
     windows = picture.unfold(0, h, 1).unfold(1, w, 1)  # (H − h + 1, W − w + 1, h, w)
@@ -187,8 +188,8 @@ def _(picture, kernel):
 
 
 @convolve_2d.mistake(
-    "Zeros were added around the picture, so the result is as large as the picture. Here the kernel stays inside: "
-    "(H − h + 1, W − w + 1)."
+    "You added zeros around the image, so the result is as large as the image. Here the kernel stays "
+    "inside: (H − h + 1, W − w + 1)."
 )
 def _(picture, kernel):
     h, w = kernel.shape
@@ -196,25 +197,25 @@ def _(picture, kernel):
 
 
 @convolve_2d.mistake(
-    "The last row and column are missing: there are H − h + 1 places from above to below, not H − h."
+    "The last row and column are missing: there are H − h + 1 places from top to bottom, not H − h."
 )
 def _(picture, kernel):
     return _respond(kernel, picture)[:-1, :-1]
 
 
-@convolve_2d.mistake("That is the mean over the window. The weighted sum is asked: `.sum()`.")
+@convolve_2d.mistake("That is the mean over the window. Return the weighted sum: `.sum()`.")
 def _(picture, kernel):
     return _respond(kernel, picture) / kernel.numel()
 
 
-@convolve_2d.mistake(
-    "The kernel lies across: rows of the window meet columns of the kernel. Is it transposed?"
-)
+@convolve_2d.mistake("The rows of the window meet the columns of the kernel. Did you transpose the kernel?")
 def _(picture, kernel):
     return _respond(kernel.T, picture)
 
 
-@convolve_2d.mistake("`@` is the product of matrices. Here number meets number: `(window * kernel).sum()`.")
+@convolve_2d.mistake(
+    "`@` is the matrix product. Here you multiply entry by entry: `(window * kernel).sum()`."
+)
 def _(picture, kernel):
     h, w = kernel.shape
     return (picture.unfold(0, h, 1).unfold(1, w, 1) @ kernel).sum(dim=(2, 3))
@@ -226,21 +227,21 @@ def _(picture, kernel):
 
 
 @convolve_2d.mistake(
-    "The windows do not overlap: the kernel moves on by its own size. It should move by one pixel."
+    "The windows do not overlap: the kernel moves by its own size. It should move by one pixel."
 )
 def _(picture, kernel):
     return F.conv2d(picture[None, None], kernel[None, None], stride=tuple(kernel.shape))[0, 0]
 
 
 @convolve_2d.mistake(
-    "There are axes of size 1 too many, those of examples and channels: take `[0, 0]` of the result."
+    "There are two axes of size 1 too many, for examples and channels: take `[0, 0]` of the result."
 )
 def _(picture, kernel):
     return F.conv2d(picture[None, None], kernel[None, None])
 
 
 class _Picture:
-    """A grey picture with a name, which is how messages show it."""
+    """A grey image with a name, which is how messages show it."""
 
     def __init__(self, name, rows):
         self.name, self.rows = name, torch.tensor(rows)
@@ -257,24 +258,26 @@ class _Picture:
 
 _STEP = [[0.2, 0.2, 0.2, 0.2, 0.9, 0.9, 0.9, 0.9]] * 8
 _SCENES = [
-    _Picture("an evenly grey picture", [[0.5] * 8] * 8),
-    _Picture("a picture that is dark on the left, bright on the right", _STEP),
-    _Picture("a picture that is bright on the left, dark on the right", [row[::-1] for row in _STEP]),
-    _Picture("a picture that is dark above, bright below", torch.tensor(_STEP).T.tolist()),
-    _Picture("a picture that is bright above, dark below", torch.tensor(_STEP).T.flip(0).tolist()),
+    _Picture("a uniformly grey image", [[0.5] * 8] * 8),
+    _Picture("an image that is dark on the left, bright on the right", _STEP),
+    _Picture("an image that is bright on the left, dark on the right", [row[::-1] for row in _STEP]),
+    _Picture("an image that is dark at the top, bright at the bottom", torch.tensor(_STEP).T.tolist()),
+    _Picture(
+        "an image that is bright at the top, dark at the bottom", torch.tensor(_STEP).T.flip(0).tolist()
+    ),
 ]
 
 
 def _answer_of_kernel(edge_kernel, picture):
-    """What a kernel says to a picture, in words."""
+    """How a kernel responds to an image, in words."""
     kernel = edge_kernel()
     if not isinstance(kernel, torch.Tensor):
         return {"what comes back": type(kernel).__name__}
-    facts = {"what comes back": "a tensor", "its shape": tuple(kernel.shape), "its answer": ""}
+    facts = {"what comes back": "a tensor", "its shape": tuple(kernel.shape), "its response": ""}
     if kernel.shape == (3, 3):
         answer = _respond(kernel.detach().float(), picture.rows)
         tiny = 1e-5
-        facts["its answer"] = {
+        facts["its response"] = {
             (False, False): "0 everywhere",
             (True, False): "positive at the edge, nowhere negative",
             (False, True): "negative at the edge, nowhere positive",
@@ -287,46 +290,47 @@ def _answer_of_kernel(edge_kernel, picture):
     observe=_answer_of_kernel,
     cases=[(scene,) for scene in _SCENES],
     hints=[
-        "To the right minus to the left is positive where it gets brighter. Which three columns of numbers say so?",
-        "An evenly grey picture gives its grey times the sum of all nine numbers: that sum has to be 0.",
-        "Every row alike, so that what happens from above to below cancels: for instance −1, 0, 1.",
+        "Right minus left is positive where the image gets brighter. Which three columns of numbers compute "
+        "that?",
+        "A uniformly grey image gives its grey value times the sum of all nine numbers: that sum has to be "
+        "0.",
+        "Make all rows alike, so that changes from top to bottom cancel: for instance −1, 0, 1.",
     ],
 )
 def edge_kernel():
     """Return a 3 × 3 kernel, a float tensor (3, 3), that finds edges between left and right.
 
-    Slid over a picture without a flip, it gives positive numbers where the picture gets brighter from
-    left to right, negative ones where it gets darker, and 0 where it is even, or changes from above
-    to below only.
+    Slid over an image without a flip, it gives positive numbers where the image gets brighter from
+    left to right, negative ones where it gets darker, and 0 where it is uniform or changes only from
+    top to bottom.
     """
     return torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
 
 
 @edge_kernel.mistake(
-    "It finds the other edges, between above and below. Differences along a row are asked: transpose it."
+    "It finds the other edges, between top and bottom. The exercise asks for differences along a row: "
+    "transpose it."
 )
 def _():
-    return edge_kernel._solution().T
+    return edge_kernel.reference().T
+
+
+@edge_kernel.mistake("The sign is wrong: without a flip, the right column has to be the positive one.")
+def _():
+    return -edge_kernel.reference()
 
 
 @edge_kernel.mistake(
-    "The sign is the other way round: without a flip, the right column has to be the positive one."
-)
-def _():
-    return -edge_kernel._solution()
-
-
-@edge_kernel.mistake(
-    "Its nine numbers do not sum to 0, so it answers even where nothing changes. Their sum is its answer to a "
-    "picture of ones."
+    "Its nine numbers do not sum to 0, so it responds even where nothing changes. Their sum is its response "
+    "to an image of ones."
 )
 def _():
     return torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
 
 
 @edge_kernel.mistake(
-    "This is a second derivative: it answers edges of every direction, and each with both signs. Take a difference "
-    "between right and left."
+    "This is a second derivative: it responds to edges in every direction, and to each with both signs. "
+    "Take a difference between right and left."
 )
 def _():
     return torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
@@ -340,24 +344,24 @@ def _():
 
 
 @edge_kernel.mistake(
-    "It answers edges between above and below as well as those between left and right: the rows should be alike in "
-    "sign, with every row summing to 0."
+    "It responds to edges between top and bottom as well as those between left and right: the rows should "
+    "be alike in sign, with every row summing to 0."
 )
 def _():
     return torch.tensor([[-2.0, -1.0, 0.0], [-1.0, 0.0, 1.0], [0.0, 1.0, 2.0]])
 
 
-@edge_kernel.mistake("A list of lists is no kernel yet: wrap it in `torch.tensor(...)`.")
+@edge_kernel.mistake("A list of lists is not a tensor yet: wrap it in `torch.tensor(...)`.")
 def _():
-    return edge_kernel._solution().tolist()
+    return edge_kernel.reference().tolist()
 
 
-@edge_kernel.mistake("A tensor (3, 3) is asked, without axes for channels.")
+@edge_kernel.mistake("Return a tensor of shape (3, 3), without axes for channels.")
 def _():
-    return edge_kernel._solution()[None, None]
+    return edge_kernel.reference()[None, None]
 
 
-@edge_kernel.mistake("One row is too few: the kernel is to be 3 × 3.")
+@edge_kernel.mistake("One row is too few: the kernel should be 3 × 3.")
 def _():
     return torch.tensor([[-1.0, 0.0, 1.0]])
 
@@ -366,7 +370,7 @@ def _():
 
 
 class _Map(nn.Module):
-    """A function of pictures with a name, which is how messages show it."""
+    """A function of images with a name, which is how messages show it."""
 
     def __init__(self, name, function):
         super().__init__()
@@ -389,8 +393,8 @@ def _wrapping(kernel):
 _SLANTED = torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.5, 0.0], [-1.0, 0.0, 0.0]])
 _ROUND = torch.tensor([[0.1, 0.3, 0.1], [0.3, 0.7, 0.3], [0.1, 0.3, 0.1]])
 _MOVE = _Map("a shift by two pixels", lambda x: x.roll((2, 2), dims=(2, 3)))
-_TURN = _Map("a turn by 90 degrees", lambda x: x.rot90(dims=(2, 3)))
-_MIRROR = _Map("a mirror", lambda x: x.flip(3))
+_TURN = _Map("a rotation by 90 degrees", lambda x: x.rot90(dims=(2, 3)))
+_MIRROR = _Map("a reflection", lambda x: x.flip(3))
 _DOUBLE = _Map("doubling", lambda x: 2 * x)
 _LAST_PIXEL = torch.zeros(2, 1, 6, 6)
 _LAST_PIXEL[-1, 0, 0, 0] = 1
@@ -401,13 +405,13 @@ _LAYERS = {
         "a ReLU": lambda x: x.relu(),
         "a convolution": _wrapping(_SLANTED),
         "a convolution with a round kernel": _wrapping(_ROUND),
-        "a weight for every place": lambda x: x * _RAMP.to(x.dtype),
-        "the mean over the picture": lambda x: x.mean(dim=(2, 3), keepdim=True),
+        "a weight for every pixel": lambda x: x * _RAMP.to(x.dtype),
+        "the mean over the image": lambda x: x.mean(dim=(2, 3), keepdim=True),
         "a layer that mixes the pixels": lambda x: (x.flatten(1) @ _MIX.to(x.dtype)).reshape(x.shape),
         "a sort along the rows": lambda x: x.sort(dim=3).values,
-        "a tiny weight for every place, added": lambda x: x + 0.0003 * _RAMP.to(x.dtype),
+        "a tiny weight for every pixel, added": lambda x: x + 0.0003 * _RAMP.to(x.dtype),
         "one added": lambda x: x + 1,
-        "a thousandth added to one pixel of the last picture": lambda x: x + 1e-3 * _LAST_PIXEL.to(x.dtype),
+        "a thousandth added to one pixel of the last image": lambda x: x + 1e-3 * _LAST_PIXEL.to(x.dtype),
     }.items()
 }
 _MIX = normal(36, 36, seed=3) / 6
@@ -428,26 +432,26 @@ def _pair(layer, transform, **kwargs):
         _pair("a convolution with a round kernel", _TURN),
         _pair("a convolution with a round kernel", _TURN, seed=5),
         _pair("a convolution with a round kernel", _MOVE, dtype=torch.float64),
-        _pair("a weight for every place", _MOVE),
-        _pair("the mean over the picture", _MOVE),
+        _pair("a weight for every pixel", _MOVE),
+        _pair("the mean over the image", _MOVE),
         _pair("a layer that mixes the pixels", _MOVE),
         _pair("a sort along the rows", _TURN),
-        _pair("a tiny weight for every place, added", _MOVE),
+        _pair("a tiny weight for every pixel, added", _MOVE),
         _pair("one added", _DOUBLE),
-        _pair("a thousandth added to one pixel of the last picture", _MOVE),
+        _pair("a thousandth added to one pixel of the last image", _MOVE),
         (_LAYERS["a ReLU"], _MOVE, _CHESS),
         (_LAYERS["a sort along the rows"], _MOVE, normal(2, 1, 6, 6)),
     ],
     hints=[
         "There are two ways from x to a result: transform first and then the layer, or the layer first.",
-        "Compare `layer(transform(x))` with `transform(layer(x))`, all numbers of them.",
+        "Compare `layer(transform(x))` with `transform(layer(x))`, in all their numbers.",
         "`torch.allclose(one, other, atol=1e-5)` forgives the rounding, which differs between the two ways.",
     ],
 )
 def is_equivariant(layer, transform, x):
-    """Return True if on the pictures x (N, 1, H, W) it does not matter which comes first, layer or transform.
+    """Return True if on the images x (N, 1, H, W) it does not matter which comes first, layer or transform.
 
-    Both are functions from pictures to pictures. Differences up to 1e-5 are rounding and do not count.
+    Both are functions from images to images. Differences up to 1e-5 are rounding and do not count.
     """
     return torch.allclose(layer(transform(x)), transform(layer(x)), rtol=0, atol=1e-5)
 
@@ -461,8 +465,8 @@ def _(layer, transform, x):
 
 
 @is_equivariant.mistake(
-    "Two sums in another order round differently, so numbers that are equal on paper differ in the last digit. Use "
-    "`torch.allclose(…, atol=1e-5)`."
+    "Sums in a different order round differently, so numbers that are equal on paper differ in the last "
+    "digit. Use `torch.allclose(…, atol=1e-5)`."
 )
 def _(layer, transform, x):
     return torch.equal(layer(transform(x)), transform(layer(x)))
@@ -473,48 +477,48 @@ def _(layer, transform, x):
     return torch.allclose(layer(transform(x)).mean(), transform(layer(x)).mean(), rtol=0, atol=1e-5)
 
 
-@is_equivariant.mistake("The answer is the wrong way round: True where the two ways agree.")
+@is_equivariant.mistake("The answer is inverted: return True where the two ways agree.")
 def _(layer, transform, x):
-    return not is_equivariant._solution(layer, transform, x)
+    return not is_equivariant.reference(layer, transform, x)
 
 
 @is_equivariant.mistake(
-    "Both sides are the same way round, so the answer is always True. One of them has to begin with the layer."
+    "Both sides use the same order, so the answer is always True. One of them has to begin with the layer."
 )
 def _(layer, transform, x):
     return True
 
 
 @is_equivariant.mistake(
-    "Here the transform is compared with the picture itself; the layer plays no part. Both ways end with a result of "
-    "the layer."
+    "This compares the transform with the image itself; the layer plays no part. Both ways have to go "
+    "through the layer."
 )
 def _(layer, transform, x):
     return torch.allclose(transform(x), x, rtol=0, atol=1e-5)
 
 
 @is_equivariant.mistake(
-    "An answer for every pixel came back. One answer is asked: do all of them agree? `.all()`."
+    "You return an answer for every pixel. Return a single one: do all of them agree? `.all()`."
 )
 def _(layer, transform, x):
     return torch.isclose(layer(transform(x)), transform(layer(x)), rtol=0, atol=1e-5)
 
 
 @is_equivariant.mistake(
-    "It is enough for one pixel to agree here. All of them have to: `.all()`, not `.any()`."
+    "Here it is enough for one pixel to agree. All of them have to: `.all()`, not `.any()`."
 )
 def _(layer, transform, x):
     return torch.isclose(layer(transform(x)), transform(layer(x)), rtol=0, atol=1e-5).any()
 
 
 @is_equivariant.mistake(
-    "A difference may be negative, too, and then it is below every tolerance: take `.abs()` first."
+    "A difference can be negative, too, and is then below every tolerance: take `.abs()` first."
 )
 def _(layer, transform, x):
     return bool((layer(transform(x)) - transform(layer(x))).max() <= 1e-5)
 
 
-@is_equivariant.mistake("Only the first picture is looked at. All numbers of all pictures have to agree.")
+@is_equivariant.mistake("You only look at the first image. All numbers of all images have to agree.")
 def _(layer, transform, x):
     return torch.allclose(layer(transform(x))[:1], transform(layer(x))[:1], rtol=0, atol=1e-5)
 
@@ -542,7 +546,8 @@ _PAPER = torch.tensor([[3.0, 2, 0, 0], [0, 7, 1, 3], [5, 2, 3, 0], [0, 9, 2, 3]]
     hints=[
         "In both directions the side shrinks to `side // size`. What is left over at the right and below is dropped.",
         "Two loops over the windows, `x[:, :, i * size : (i + 1) * size, j * size : (j + 1) * size].amax(dim=(2, 3))`.",
-        "Without a loop: cut off the rest, `unflatten` each side into (windows, size), and `amax` over both sizes.",
+        "Without a loop: cut off the remainder, `unflatten` each side into (windows, size), and `amax` over "
+        "both sizes.",
     ],
 )
 def max_pool(x, size):
@@ -556,13 +561,13 @@ def max_pool(x, size):
     return x.unflatten(3, (W, size)).unflatten(2, (H, size)).amax(dim=(3, 5))
 
 
-@max_pool.mistake("That is the mean of every window. The largest number is asked: `amax`.")
+@max_pool.mistake("That is the mean of every window. Return the largest number: `amax`.")
 def _(x, size):
     return F.avg_pool2d(x, size)
 
 
 @max_pool.mistake(
-    "The slices end one too early: the end of a slice does not count, so `i * size : (i + 1) * size`."
+    "The slices end one too early: the end of a slice is excluded, so `i * size : (i + 1) * size`."
 )
 def _(x, size):
     H, W = (side // size for side in x.shape[2:])
@@ -575,14 +580,14 @@ def _(x, size):
     return result
 
 
-@max_pool.mistake("The windows overlap: they move on by one pixel. They should move on by their own size.")
+@max_pool.mistake("The windows overlap: they move by one pixel. They should move by their own size.")
 def _(x, size):
     return F.max_pool2d(x, size, stride=1)
 
 
 @max_pool.mistake(
-    "The reshape took neighbours along a row, not windows: a window has pixels of several rows. Split height and "
-    "width apart: (…, H // size, size, W // size, size)."
+    "The reshape took neighbours along a row, not windows: a window has pixels of several rows. Split "
+    "height and width separately: (…, H // size, size, W // size, size)."
 )
 def _(x, size):
     N, C, H, W = x.shape
@@ -598,7 +603,7 @@ def _(x, size):
 
 
 @max_pool.mistake(
-    "A side that is no multiple of `size` cannot be split evenly: cut off the rest first, with "
+    "A side that is not a multiple of `size` cannot be split evenly: cut off the remainder first, with "
     "`x[:, :, : H // size * size]`, and the same for W."
 )
 def _(x, size):
@@ -606,24 +611,25 @@ def _(x, size):
     return x.reshape(N, C, H // size, size, W // size, size).amax(dim=(3, 5))
 
 
-@max_pool.mistake("Channels are kept apart. Here the largest number of all channels came back.")
+@max_pool.mistake("Channels stay separate. You took the largest number over all channels.")
 def _(x, size):
     return F.max_pool2d(x, size).amax(dim=1, keepdim=True).expand(-1, x.shape[1], -1, -1)
 
 
 @max_pool.mistake(
-    "0 took part in the comparison. Where all numbers are negative, the largest of them is asked, negative as it is."
+    "0 took part in the comparison. Where all numbers are negative, return the largest of them, negative as "
+    "it is."
 )
 def _(x, size):
     return F.max_pool2d(x, size).clamp(min=0)
 
 
-@max_pool.mistake("That is the smallest number of every window.")
+@max_pool.mistake("That is the smallest number of every window. Return the largest.")
 def _(x, size):
     return -F.max_pool2d(-x, size)
 
 
-@max_pool.mistake("One pixel of each window came back, whatever its neighbours say. Take the largest.")
+@max_pool.mistake("You return one pixel of each window, whatever its neighbours are. Take the largest.")
 def _(x, size):
     H, W = (side // size * size for side in x.shape[2:])
     return x[:, :, :H:size, :W:size]
@@ -650,7 +656,7 @@ def _(x, size):
         (9, 2, 2, 0, 3),
     ],
     hints=[
-        "First without a stride: how many places has a kernel of size k along a side of n pixels?",
+        "First without a stride: how many places does a kernel of size k have along a side of n pixels?",
         "Padding makes the side longer by 2p, dilation makes the kernel reach over d(k − 1) + 1 pixels.",
         "With a stride every s-th place is kept, the first one always: `(room) // s + 1`.",
     ],
@@ -676,7 +682,7 @@ def _(*sizes):
     return _size(*sizes, ends=1)
 
 
-@output_size.mistake("The + 1 is missing: a kernel as large as the picture still has one place, not none.")
+@output_size.mistake("The + 1 is missing: a kernel as large as the image still has one place, not none.")
 def _(*sizes):
     return _size(*sizes, plus=0)
 
@@ -698,7 +704,7 @@ def _(*sizes):
     return _size(*sizes, divide=math.ceil)
 
 
-@output_size.mistake("Half a pixel is none: divide with `//`, which rounds down.")
+@output_size.mistake("There are no half pixels: divide with `//`, which rounds down.")
 def _(*sizes):
     return _size(*sizes, divide=lambda number: number)
 
@@ -746,19 +752,20 @@ def _(inputs, outputs, size):
 
 
 @count_conv_parameters.mistake(
-    "An output channel weighs all input channels: its kernel has inputs · size · size numbers."
+    "An output channel combines all input channels: its kernel has inputs · size · size numbers."
 )
 def _(inputs, outputs, size):
     return outputs * (size**2 + 1)
 
 
-@count_conv_parameters.mistake("A bias for each output channel, not one for the whole layer.")
+@count_conv_parameters.mistake("There is a bias for each output channel, not one for the whole layer.")
 def _(inputs, outputs, size):
     return outputs * inputs * size**2 + 1
 
 
 @count_conv_parameters.mistake(
-    "A bias for each output channel, not for each input channel: it is added to the sum over the inputs."
+    "There is a bias for each output channel, not for each input channel: it is added to the sum over the "
+    "inputs."
 )
 def _(inputs, outputs, size):
     return outputs * inputs * size**2 + inputs
@@ -792,15 +799,16 @@ def _(inputs, outputs, size):
         ([(1, 4), (2, 1)],),
     ],
     hints=[
-        "Begin with 1 pixel. A layer with kernel k lets the field grow by k − 1 steps, but how long is a step?",
+        "Begin with 1 pixel. A layer with kernel k makes the field grow by k − 1 steps, but how long is a "
+        "step?",
         "One step in a layer is as many input pixels as the strides of all layers *before* it, multiplied.",
         "Keep two numbers, the field and the step: `field += (kernel - 1) * step`, and then `step *= stride`.",
     ],
 )
 def receptive_field(layers):
-    """Return along one side how many pixels of the picture one output number depends on.
+    """Return how many pixels of the image, along one side, one output number depends on.
 
-    `layers` lists pairs (kernel, stride), the layer nearest to the picture first. Pooling counts as a layer.
+    `layers` lists pairs (kernel, stride), the layer nearest to the image first. Pooling counts as a layer.
     """
     field = step = 1
     for kernel, stride in layers:
@@ -810,7 +818,7 @@ def receptive_field(layers):
 
 
 @receptive_field.mistake(
-    "The strides are not used: after a layer with stride 2, neighbours are two pixels of the picture apart."
+    "The strides are not used: after a layer with stride 2, neighbours are two pixels of the image apart."
 )
 def _(layers):
     return 1 + sum(kernel - 1 for kernel, _ in layers)
@@ -845,11 +853,11 @@ def _(layers):
 
 @receptive_field.mistake("Begin with 1: even without any layer, a number depends on its own pixel.")
 def _(layers):
-    return receptive_field._solution(layers) - 1
+    return receptive_field.reference(layers) - 1
 
 
 @receptive_field.mistake(
-    "A step is the product of all strides before, not only of the last one: they pile up."
+    "A step is the product of all strides before it, not only the last one: they multiply."
 )
 def _(layers):
     field = step = 1
@@ -868,9 +876,9 @@ def _(layers):
     return field
 
 
-@receptive_field.mistake("Begin with the layer nearest to the picture: here the list was read from its end.")
+@receptive_field.mistake("Begin with the layer nearest to the image: you started from the end of the list.")
 def _(layers):
-    return receptive_field._solution(layers[::-1])
+    return receptive_field.reference(layers[::-1])
 
 
 # Section 6: a network ------------------------------------------------------------------------------------------
@@ -896,9 +904,9 @@ def _computes(net, channels, x):
         return "something else"
     options = {
         "convolution, ReLU, max pooling": (F.relu, F.max_pool2d, _same),
-        "convolution, max pooling, no bend": (_same, F.max_pool2d, _same),
+        "convolution, max pooling, no nonlinearity": (_same, F.max_pool2d, _same),
         "convolution, ReLU, mean pooling": (F.relu, F.avg_pool2d, _same),
-        "convolution, no bend, mean pooling": (_same, F.avg_pool2d, _same),
+        "convolution, no nonlinearity, mean pooling": (_same, F.avg_pool2d, _same),
         "convolution, tanh, max pooling": (torch.tanh, F.max_pool2d, _same),
         "convolution, sigmoid, max pooling": (torch.sigmoid, F.max_pool2d, _same),
         "convolution, ReLU, every second pixel": (F.relu, lambda h, _: h[:, :, ::2, ::2], _same),
@@ -926,8 +934,8 @@ def _facts_of_cnn(build_cnn, channels):
     pictures = 3 * normal(6, 1, 28, 28)
     return {
         "what comes back": "an nn.Module",
-        "the shape of its answer to 6 digits": net(pictures).shape,
-        "the shape of its answer to 1 digit": net(pictures[:1]).shape,
+        "the shape of its output for 6 digits": net(pictures).shape,
+        "the shape of its output for 1 digit": net(pictures[:1]).shape,
         "the number of its parameters": sum(part.numel() for part in net.parameters()),
         "what it computes": _computes(net, channels, pictures),
     }
@@ -972,31 +980,35 @@ def _(channels):
     return _cnn(channels, padding=0)
 
 
-@build_cnn.mistake("The kernels are 5 × 5. A 3 × 3 kernel with a padding of 1 is asked.")
+@build_cnn.mistake("The kernels are 5 × 5. Use 3 × 3 kernels with a padding of 1.")
 def _(channels):
     return _cnn(channels, size=5, padding=2)
 
 
 @build_cnn.mistake(
-    "There is no bend between the convolutions. Max pooling bends a little, but a ReLU is asked: `nn.ReLU()`."
+    "There is no activation function between the convolutions. Max pooling is nonlinear too, but the "
+    "exercise asks for a ReLU: `nn.ReLU()`."
 )
 def _(channels):
     return _cnn(channels, bend=nn.Identity)
 
 
-@build_cnn.mistake("The pooling takes means. The largest number is asked: `nn.MaxPool2d(2)`.")
+@build_cnn.mistake("This is mean pooling. Use max pooling: `nn.MaxPool2d(2)`.")
 def _(channels):
     return _cnn(channels, pool=nn.AvgPool2d)
 
 
 @build_cnn.mistake(
-    "There is a softmax at the end, and `F.cross_entropy` applies its own: two in a row learn badly. End in logits."
+    "There is a softmax at the end, and `F.cross_entropy` applies its own: two in a row train badly. End "
+    "with the logits."
 )
 def _(channels):
     return _cnn(channels, end=[nn.Softmax(dim=1)])
 
 
-@build_cnn.mistake("A ReLU after the last layer cuts off negative logits. Nothing follows the linear layer.")
+@build_cnn.mistake(
+    "A ReLU after the last layer cuts off negative logits. Nothing should follow the linear layer."
+)
 def _(channels):
     return _cnn(channels, end=[nn.ReLU()])
 
@@ -1013,15 +1025,15 @@ def _(channels):
 
 
 @build_cnn.mistake(
-    "`nn.Flatten()` is missing before the linear layer, which wants one row of numbers for each digit."
+    "`nn.Flatten()` is missing before the linear layer, which expects one row of numbers for each digit."
 )
 def _(channels):
     return nn.Sequential(*(layer for layer in _cnn(channels) if not isinstance(layer, nn.Flatten)))
 
 
 @build_cnn.mistake(
-    "The linear layer expects another number of inputs than it gets: channels[-1] · side², with the side halved once "
-    "for every entry of `channels`."
+    "The linear layer expects a different number of inputs than it gets: channels[-1] · side², with the "
+    "side halved once for every entry of `channels`."
 )
 def _(channels):
     return nn.Sequential(*list(_cnn(channels))[:-1], nn.Linear(channels[-1] * 28**2, 10))
@@ -1035,7 +1047,7 @@ def _(channels):
 
 
 @build_cnn.mistake(
-    "Each convolution takes the channels that the one before puts out; only the first takes 1: "
+    "Each convolution takes the channels that the previous one outputs; only the first takes 1: "
     "`itertools.pairwise([1, *channels])`."
 )
 def _(channels):
@@ -1051,18 +1063,20 @@ def _(channels):
     return _cnn(channels, head=False)
 
 
-@build_cnn.mistake("Every convolution has biases, the default of `nn.Conv2d`: leave out `bias=False`.")
+@build_cnn.mistake(
+    "Every convolution should have biases, the default of `nn.Conv2d`: leave out `bias=False`."
+)
 def _(channels):
     return _cnn(channels, bias=False)
 
 
-@build_cnn.mistake("A list of layers is no network yet: wrap it, `nn.Sequential(*layers)`.")
+@build_cnn.mistake("A list of layers is not a network yet: wrap it in `nn.Sequential(*layers)`.")
 def _(channels):
     return list(_cnn(channels))
 
 
 class _HiddenCNN(nn.Module):
-    """A network whose layers stand in a plain list."""
+    """A network whose layers are in a plain list."""
 
     def __init__(self, channels):
         super().__init__()
@@ -1154,7 +1168,8 @@ def _block(x, first, second, shortcut, *, bend=F.relu, inner=F.relu, end=F.relu,
 
 
 @residual_block.mistake(
-    "The last ReLU comes before the sum: then the branch can only add, never take away. Add first, then bend."
+    "The last ReLU comes before the sum: then the branch can only add, never take away. Add first, then "
+    "apply the ReLU."
 )
 def _(x, first, second, shortcut):
     return _block(x, first, second, shortcut, end=_same)
@@ -1166,7 +1181,8 @@ def _(x, first, second, shortcut):
 
 
 @residual_block.mistake(
-    "There is a ReLU too many, on the branch before the sum. The branch may be negative: it ends with `second`."
+    "There is one ReLU too many, on the branch before the sum. The branch may be negative: it ends with "
+    "`second`."
 )
 def _(x, first, second, shortcut):
     return _block(x, first, second, shortcut)
@@ -1178,8 +1194,8 @@ def _(x, first, second, shortcut):
 
 
 @residual_block.mistake(
-    "The channels do not match: x has another number of them than the branch. With a `shortcut`, the skip is "
-    "`shortcut(x)`."
+    "The channels do not match: x and the branch have different numbers of them. With a `shortcut`, the "
+    "skip is `shortcut(x)`."
 )
 def _(x, first, second, shortcut):
     return F.relu(x + second(F.relu(first(x))))
@@ -1192,7 +1208,7 @@ def _(x, first, second, shortcut):
     return F.relu(shortcut(x) + second(F.relu(first(x))))
 
 
-@residual_block.mistake("The bend between the two convolutions is missing: `second(F.relu(first(x)))`.")
+@residual_block.mistake("The ReLU between the two convolutions is missing: `second(F.relu(first(x)))`.")
 def _(x, first, second, shortcut):
     return _block(x, first, second, shortcut, bend=_same, inner=_same)
 
@@ -1208,7 +1224,7 @@ def _(x, first, second, shortcut):
     return F.relu(h + second(h))
 
 
-@residual_block.mistake("Skip and branch are added, not put side by side as channels: `+` instead of `cat`.")
+@residual_block.mistake("Skip and branch are added, not concatenated as channels: `+` instead of `cat`.")
 def _(x, first, second, shortcut):
     skip = x if shortcut is None else shortcut(x)
     return F.relu(torch.cat([skip, second(F.relu(first(x)))], dim=1))
@@ -1231,26 +1247,28 @@ def _(attempt):
 quiz = lesson.quiz(
     "quiz",
     hints=[
-        "The question behind the first three: does a pattern mean the same wherever it stands?",
+        "The question behind the first three: does a pattern mean the same wherever it appears?",
         "The others are worked out in sections 5, 5, 2 and 7.",
     ],
     sorted_incomes=Question(
         "c",
-        "In a sorted list the place is the meaning, the rank, and a pattern shifted along it means something else.",
+        "In a sorted list the place is the rank, which carries the meaning: a shifted pattern means "
+        "something else.",
         {
             "a": "Neighbours are alike, but a pattern at the poor end does not mean what it means at the rich end.",
-            "b": "Its length is no obstacle: padding or global pooling would see to that.",
-            "d": "A convolution works on 1,000 numbers in a row as well as on pictures, if shifting makes sense.",
+            "b": "Its length is no obstacle: padding or global pooling would take care of that.",
+            "d": "A convolution works on 1,000 numbers in a row as well as on images, if shifting makes "
+            "sense.",
         },
     ),
     humidity_map=Question(
         "a",
-        "Nearby places belong together, and a front looks alike wherever it passes. What depends on the place, such as "
-        "the coast, can be added as another channel.",
+        "Nearby places belong together, and a front looks the same wherever it passes. What depends on the "
+        "place, such as the coast, can be added as another channel.",
         {
-            "b": "Humidity is a field in space: one channel is enough, as for grey pictures.",
+            "b": "Humidity is a field in space: one channel is enough, as for greyscale images.",
             "c": "A dense layer would learn the same front anew for every place, from far too few maps.",
-            "d": "Smooth or not: local patterns that may stand anywhere are what convolution is for.",
+            "d": "Smooth or not: local patterns that may appear anywhere are what convolution is for.",
         },
     ),
     blood_values=Question(
@@ -1265,7 +1283,7 @@ quiz = lesson.quiz(
     ),
     shape=Question(
         (8, 16, 16, 16),
-        "Side: (32 + 4 − 5) // 2 + 1 = 16. Sixteen channels come out, for each of the 8 pictures.",
+        "Side: (32 + 4 − 5) // 2 + 1 = 16. Sixteen channels come out, for each of the 8 images.",
         {
             (8, 16, 15, 15): "(32 + 4 − 5) // 2 is 15. Then comes the + 1, for the first place.",
             (8, 16, 14, 14): "The padding of 2 is added at both ends.",
@@ -1276,17 +1294,17 @@ quiz = lesson.quiz(
                 32,
             ): "The padding would keep the side, but the stride of 2 keeps only every second place.",
             (8, 3, 16, 16): "The side is right. The channels are those that come out, 16.",
-            (16, 16, 16): "The axis of the 8 pictures is missing.",
+            (16, 16, 16): "The axis of the 8 images is missing.",
         },
     ),
     parameters=Question(
         4640,
-        "32 · (16 · 3 · 3 + 1). The size of the picture plays no part.",
+        "32 · (16 · 3 · 3 + 1). The size of the image plays no part.",
         {
             4608: "The biases are missing, one for each of the 32 output channels.",
-            4624: "A bias for each of the 32 outputs, not for each of the 16 inputs.",
+            4624: "There is a bias for each of the 32 outputs, not for each of the 16 inputs.",
             320: "Each of the 32 kernels reaches through all 16 input channels.",
-            4609: "A bias for each of the 32 output channels, not one for all.",
+            4609: "There is a bias for each of the 32 output channels, not one for all.",
         },
     ),
     forgotten_flip=Question(
@@ -1316,7 +1334,7 @@ quiz = lesson.quiz(
 
 @functools.cache
 def _garments_kept_back():
-    """The first 3,000 of Fashion-MNIST's official test pictures."""
+    """The first 3,000 of Fashion-MNIST's official test images."""
     garments = data.fashion_mnist()
     return data.Split(garments.test.x[:3000], garments.test.y[:3000])
 
@@ -1331,7 +1349,8 @@ def _garment_scores(logits, labels):
     score=_garment_scores,
     floors={"accuracy": 0.87},
     hints=[
-        "The net of section 6 is a good start: two stages of convolution, ReLU and pooling, then a linear layer.",
+        "The net of section 6 is a good starting point: two stages of convolution, ReLU and pooling, then a "
+        "linear layer.",
         "`optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)`, and the scheduler "
         "`torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-3, total_steps=epochs * len(batches))`.",
         "`train.fit(net, batches, valid_split.batches(1000), epochs=4, optimizer=optimizer, scheduler=scheduler)`, "
@@ -1360,16 +1379,16 @@ def garment_sorter(train_split, valid_split):
 
 
 @garment_sorter.symptom(
-    "It names one kind of garment for nearly every picture. Was the learning rate too high, or was another model "
-    "trained than the one returned?"
+    "It predicts one kind of garment for nearly every image. Was the learning rate too high, or did you "
+    "train a different model from the one you returned?"
 )
 def _(model, garments):
     return model(garments.x).argmax(dim=1).bincount(minlength=10).max() > 0.9 * len(garments)
 
 
 @garment_sorter.symptom(
-    "It does better on negatives, white on black turned round: were the training pictures changed, 1 − x, before they "
-    "went in?"
+    "It does better on negatives, with black and white swapped: did you invert the training images, 1 − x, "
+    "before training?"
 )
 def _(model, garments):
     negative = (model(1 - garments.x).argmax(dim=1) == garments.y).float().mean()
@@ -1378,8 +1397,8 @@ def _(model, garments):
 
 
 @garment_sorter.symptom(
-    "Its rows sum to one: there is a softmax at its end, and the cross-entropy applied a second one while it was "
-    "trained. End in logits."
+    "Its rows sum to one: there is a softmax at its end, and the cross-entropy applied a second one during "
+    "training. End with the logits."
 )
 def _(model, garments):
     return torch.allclose(
@@ -1388,15 +1407,16 @@ def _(model, garments):
 
 
 @garment_sorter.symptom(
-    "It does hardly better than guessing. Did its own parameters go to the optimizer, and did `fit` run? Or was it "
-    "trained on digits?"
+    "It does hardly better than guessing. Did you give the optimizer its parameters, and did `fit` run? Or "
+    "was it trained on digits?"
 )
 def _(model, garments):
     return (model(garments.x).argmax(dim=1) == garments.y).float().mean() < 0.35
 
 
 @garment_sorter.symptom(
-    "That is what one affine map reaches, a weight for every pixel. Where are the convolutions and the bends?"
+    "That is as far as one affine map gets, with a weight for every pixel. Where are the convolutions and "
+    "the activation functions?"
 )
 def _(model, garments):
     one, other = garments.x[:500], garments.x[500:1000]

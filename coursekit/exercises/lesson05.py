@@ -8,10 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from coursekit import data, train
-from coursekit.exercises.core import Lesson, normal
-from coursekit.exercises.questions import Question
+from coursekit.checks import ExerciseSet, Question, normal
 
-lesson = Lesson("Lesson 5")
+lesson = ExerciseSet("Lesson 5")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 
 
@@ -29,7 +28,8 @@ report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
     hints=[
         "Lesson 1 lifted x into the columns 1, x, x², … and solved a least-squares problem. `torch.stack` makes them.",
         "`W = torch.stack([x**k for k in range(degree + 1)], dim=1)` is (N, degree + 1).",
-        "`torch.linalg.lstsq(W, y.unsqueeze(1)).solution` is a column, (degree + 1, 1): take its squeeze.",
+        "`torch.linalg.lstsq(W, y.unsqueeze(1)).solution` is a column, (degree + 1, 1): apply `.squeeze(1)` "
+        "to it.",
     ],
 )
 def fit_polynomial(x, y, degree):
@@ -45,11 +45,9 @@ def _fit(columns, y):
     return torch.linalg.lstsq(torch.stack(columns, dim=1), y.unsqueeze(1)).solution.squeeze(1)
 
 
-@fit_polynomial.mistake(
-    "The highest power comes first here. Entry k should belong to xᵏ: turn the order round."
-)
+@fit_polynomial.mistake("The highest power comes first here. Entry k should belong to xᵏ: reverse the order.")
 def _(x, y, degree):
-    return fit_polynomial._solution(x, y, degree).flip(0)
+    return fit_polynomial.reference(x, y, degree).flip(0)
 
 
 @fit_polynomial.mistake(
@@ -64,23 +62,23 @@ def _(x, y, degree):
     return _fit([x**k for k in range(1, degree + 1)], y) if degree else x[:0]
 
 
-@fit_polynomial.mistake("These are multiples of x, k · x. Powers are asked: `x**k`.")
+@fit_polynomial.mistake("These are multiples of x, k · x. The columns should be powers: `x**k`.")
 def _(x, y, degree):
     return torch.linalg.pinv(torch.stack([x * k for k in range(degree + 1)], dim=1)) @ y
 
 
 @fit_polynomial.mistake(
-    "These are the values of the polynomial at x. Its coefficients are asked, the solution of the least-squares "
-    "problem."
+    "These are the values of the polynomial at x. Return its coefficients, the solution of the "
+    "least-squares problem."
 )
 def _(x, y, degree):
     powers = torch.stack([x**k for k in range(degree + 1)], dim=1)
-    return powers @ fit_polynomial._solution(x, y, degree)
+    return powers @ fit_polynomial.reference(x, y, degree)
 
 
-@fit_polynomial.mistake("A column of shape (degree + 1, 1) came back. `.squeeze(1)` makes it (degree + 1,).")
+@fit_polynomial.mistake("You return a column of shape (degree + 1, 1). `.squeeze(1)` makes it (degree + 1,).")
 def _(x, y, degree):
-    return fit_polynomial._solution(x, y, degree).unsqueeze(1)
+    return fit_polynomial.reference(x, y, degree).unsqueeze(1)
 
 
 @fit_polynomial.remark(
@@ -197,14 +195,14 @@ def _shared_mistakes(exercise, entry):
         return strength * sum(entry(part).sum() for part in model.parameters() if part.ndim == 2)
 
     @exercise.mistake(
-        "Layers inside of another layer are missed: walk over `model.parameters()`, which finds all of them."
+        "Layers inside another layer are missed: loop over `model.parameters()`, which finds all of them."
     )
     def _(model, strength):
         layers = [layer for layer in model.children() if hasattr(layer, "weight") and layer.weight.ndim > 1]
         return strength * sum(entry(layer.weight).sum() for layer in layers)
 
     @exercise.mistake(
-        "These are means. Take sums: a mean would punish a weight less, the more others there are."
+        "These are means. Take sums: a mean would penalise a weight less, the more others there are."
     )
     def _(model, strength):
         return strength * sum(entry(part).mean() for part in _weights(model))
@@ -222,8 +220,8 @@ def _shared_mistakes(exercise, entry):
         return sum(entry(part).sum() for part in _weights(model))
 
     @exercise.mistake(
-        "The number is right but has lost its way back to the weights, so it would change nothing in training: no "
-        "`.item()`, `.data`, `.detach()` or `no_grad` here."
+        "The number is right but has lost its connection to the weights, so it would change nothing in "
+        "training: no `.item()`, `.data`, `.detach()` or `no_grad` here."
     )
     def _(model, strength):
         return strength * sum(entry(part.detach()).sum() for part in _weights(model))
@@ -233,8 +231,9 @@ def _shared_mistakes(exercise, entry):
     observe=_penalty_and_gradients,
     cases=_NETS,
     hints=[
-        "Walk over `model.parameters()`. A weight matrix has two axes, a kernel four, a bias one: `parameter.ndim`.",
-        "`sum(w.square().sum() for w in ...)`, times `strength`. Do not leave autograd: no `.item()`.",
+        "Loop over `model.parameters()`. A weight matrix has two axes, a kernel four, a bias one: "
+        "`parameter.ndim`.",
+        "`sum(w.square().sum() for w in ...)`, times `strength`. Stay within autograd: no `.item()`.",
     ],
 )
 def l2_penalty(model, strength):
@@ -252,7 +251,7 @@ _shared_mistakes(l2_penalty, torch.square)
     "There is no ½ in this penalty: strength · Σw². (With it, strengths would mean half as much.)"
 )
 def _(model, strength):
-    return 0.5 * l2_penalty._solution(model, strength)
+    return 0.5 * l2_penalty.reference(model, strength)
 
 
 @l2_penalty.mistake("That is the norm, the root of the sum of squares. Leave the root out.")
@@ -260,13 +259,15 @@ def _(model, strength):
     return strength * sum(part.square().sum() for part in _weights(model)).sqrt()
 
 
-@l2_penalty.mistake("Each layer's norm was added. Add the squares of the weights: no root.")
+@l2_penalty.mistake(
+    "You added up the norms of the layers. Add up the squares of the weights, without a root."
+)
 def _(model, strength):
     return strength * sum(part.norm() for part in _weights(model))
 
 
 @l2_penalty.mistake(
-    "The weights were added before squaring, so that opposite ones cancel. Square each one first."
+    "You added up the weights before squaring, so opposite ones cancel. Square each one first."
 )
 def _(model, strength):
     return strength * sum(part.sum().square() for part in _weights(model))
@@ -280,7 +281,7 @@ def _(model, strength):
 @lesson.exercise(
     observe=_penalty_and_gradients,
     cases=_NETS,
-    hints=["As the L2 penalty, with another function of w.", "`parameter.abs().sum()`."],
+    hints=["It is the L2 penalty with a different function of w.", "`parameter.abs().sum()`."],
 )
 def l1_penalty(model, strength):
     """Return strength · Σ|w|, a tensor, summed over all weights of the model.
@@ -294,7 +295,7 @@ _shared_mistakes(l1_penalty, torch.abs)
 
 
 @l1_penalty.mistake(
-    "Without absolute values negative weights are rewarded: the loss could fall for ever. |w|."
+    "Without absolute values negative weights are rewarded, and the loss could fall for ever. Use |w|."
 )
 def _(model, strength):
     return strength * sum(part.sum() for part in _weights(model))
@@ -335,15 +336,15 @@ def _(model, strength):
     ],
     returns=("the last epoch", "the best epoch"),
     hints=[
-        "Remember which epoch is the best so far, and walk on. How far behind you does it lie?",
-        "`for epoch, loss in enumerate(losses, 1)`. Lower than the lowest so far: it is the best. Otherwise compare "
-        "`epoch - best` with `patience`.",
+        "Keep track of the best epoch so far as you go along. How many epochs ago was it?",
+        "`for epoch, loss in enumerate(losses, 1)`. A loss below the lowest so far makes its epoch the "
+        "best. Otherwise compare `epoch - best` with `patience`.",
     ],
 )
 def early_stop_epoch(losses, patience):
     """Return (last, best): the epoch after which training stops, and the one whose weights are kept.
 
-    `losses` are validation losses, one an epoch; epochs count from 1. Training stops as soon as
+    `losses` are validation losses, one per epoch; epochs count from 1. Training stops as soon as
     `patience` epochs in a row have not been better than the best before them (equal is not better),
     or when the list ends.
     """
@@ -381,15 +382,15 @@ def _(losses, patience):
     return _stop(losses, patience, too_long=lambda waited, patience: waited >= max(patience - 1, 1))
 
 
-@early_stop_epoch.mistake("Counted from 0. The first epoch is number 1.")
+@early_stop_epoch.mistake("You count from 0. The first epoch is number 1.")
 def _(losses, patience):
-    last, best = early_stop_epoch._solution(losses, patience)
+    last, best = early_stop_epoch.reference(losses, patience)
     return last - 1, best - 1
 
 
-@early_stop_epoch.mistake("First the epoch that ended training, then the best one: the two are swapped.")
+@early_stop_epoch.mistake("The two are swapped: first the epoch that ended training, then the best one.")
 def _(losses, patience):
-    return early_stop_epoch._solution(losses, patience)[::-1]
+    return early_stop_epoch.reference(losses, patience)[::-1]
 
 
 @early_stop_epoch.mistake("An equal loss is no improvement: compare with <, not with <=.")
@@ -415,14 +416,15 @@ def _(losses, patience):
 
 
 @early_stop_epoch.mistake(
-    "The best epoch of the whole list cannot be known: training stops before. Only epochs up to the stop count."
+    "You cannot know the best epoch of the whole list: training stops before its end. Only epochs up to the "
+    "stop count."
 )
 def _(losses, patience):
-    last, _ = early_stop_epoch._solution(losses, patience)
+    last, _ = early_stop_epoch.reference(losses, patience)
     return last, losses.index(min(losses)) + 1
 
 
-@early_stop_epoch.mistake("Bad epochs have to come in a row: an improvement starts the count again.")
+@early_stop_epoch.mistake("Bad epochs have to come in a row: an improvement restarts the count.")
 def _(losses, patience):
     best, waited = 1, 0
     for epoch, loss in enumerate(losses[1:], 2):
@@ -463,13 +465,13 @@ def _facts_of_dropout(dropout, x, p, training):
         "all kept values are multiplied by the same number": bool((factors - middle).abs().max() < 1e-4)
         if len(factors)
         else True,
-        "the share of zeros, over many draws, is p": abs(zeros - p)
+        "the fraction of zeros, over many draws, is p": abs(zeros - p)
         < 6 * (p * (1 - p) / kept.numel()) ** 0.5 + 1e-6,
-        "the share of zeros, over many draws, is 1 − p": abs(zeros - 1 + p) < 0.02,
+        "the fraction of zeros, over many draws, is 1 − p": abs(zeros - 1 + p) < 0.02,
         "all examples of the batch lose the same units": bool(same_rows > 0.5) and 0 < zeros < 1,
         "an example is kept whole or lost whole": bool(same_columns > 0.5) and 0 < zeros < 1,
         "every call draws anew": not (kept == kept[:1]).all(),
-        "the number of zeros is another in every draw": len(kept.sum(dim=(1, 2)).unique()) > 1,
+        "the number of zeros varies from draw to draw": len(kept.sum(dim=(1, 2)).unique()) > 1,
     }
 
 
@@ -486,7 +488,8 @@ _TO_DROP = (1 + normal(4, 6).abs()).round(decimals=1)
         (-_TO_DROP.double(), 0.7, True),
     ],
     hints=[
-        "`torch.rand_like(x) > p` is True with the probability 1 − p, for every number of the batch on its own.",
+        "`torch.rand_like(x) > p` is True with probability 1 − p, independently for every number in the "
+        "batch.",
         "In train mode: mask, then divide by 1 − p, so that the mean stays. In eval mode: return x as it is.",
     ],
 )
@@ -503,14 +506,16 @@ def dropout(x, p, training):
 
 
 @dropout.mistake(
-    "The kept values are as they were, so the sum that the next layer sees shrinks: divide them by 1 − p."
+    "You left the kept values as they were, so the sum that the next layer sees shrinks: divide them by 1 − "
+    "p."
 )
 def _(x, p, training):
     return x * (torch.rand_like(x) > p) if training else x
 
 
 @dropout.mistake(
-    "A fixed number of values becomes 0. Every value is dropped on its own, by a draw of its own: `torch.rand_like(x)`."
+    "A fixed number of values becomes 0. Drop every value independently, with a draw of its own: "
+    "`torch.rand_like(x)`."
 )
 def _(x, p, training):
     order = torch.rand(x.numel()).argsort().reshape(x.shape)
@@ -519,7 +524,7 @@ def _(x, p, training):
 
 @dropout.mistake("Dropout is active in eval mode as well. There, x comes back as it is.")
 def _(x, p, training):
-    return dropout._solution(x, p, True)
+    return dropout.reference(x, p, True)
 
 
 @dropout.mistake(
@@ -535,18 +540,20 @@ def _(x, p, training):
 
 
 @dropout.mistake(
-    "p is the probability of being dropped; here it is that of being kept. Turn the comparison round."
+    "p is the probability of being dropped; here it is that of being kept. Reverse the comparison."
 )
 def _(x, p, training):
     return x * (torch.rand_like(x) < p) / (1 - p) if training else x
 
 
-@dropout.mistake("p is the probability of being dropped, not of being kept: it is kept with 1 − p.")
+@dropout.mistake(
+    "p is the probability of being dropped, not of being kept: values are kept with probability 1 − p."
+)
 def _(x, p, training):
     return x * (torch.rand_like(x) < p) / p if training else x
 
 
-@dropout.mistake("Divide by the share that is kept, 1 − p, not by p.")
+@dropout.mistake("Divide by the fraction that is kept, 1 − p, not by p.")
 def _(x, p, training):
     return x * (torch.rand_like(x) > p) / p if training else x
 
@@ -557,15 +564,16 @@ def _(x, p, training):
 
 
 @dropout.mistake(
-    "This scales in eval mode, the older form of dropout. PyTorch's divides by 1 − p in training and leaves eval alone."
+    "This scales in eval mode, the older form of dropout. PyTorch's divides by 1 − p in training and leaves "
+    "eval mode alone."
 )
 def _(x, p, training):
     return x * (torch.rand_like(x) > p) if training else x * (1 - p)
 
 
-@dropout.mistake("Training and use are swapped: the mask belongs to `training=True`.")
+@dropout.mistake("Training and evaluation are swapped: the mask belongs to `training=True`.")
 def _(x, p, training):
-    return dropout._solution(x, p, not training)
+    return dropout.reference(x, p, not training)
 
 
 @dropout.mistake(
@@ -585,21 +593,21 @@ different_pictures = lesson.prediction(
         1,
         "One. The transform draws its angle once per call, and a batch is one call.",
         {
-            64: "That is what one would want. But the transform cannot know that the first axis counts examples: it is "
-            "called once, so it draws once.",
-            0: "The pictures that come out are turned, so there is at least one that is new.",
+            64: "That is what you would want. But the transform cannot know that the first axis counts "
+            "examples: it is called once, so it draws once.",
+            0: "The images that come out are rotated, so at least one of them is new.",
             2: "There is one call of the transform. How many angles does it draw?",
         },
     ),
     hints=[
         "How often is the transform called?",
-        "One call draws one angle, for everything that is handed over.",
+        "One call draws one angle, for everything that is passed to it.",
     ],
 )
 
 
 def _shifted(x, shifts, *, wrap=False):
-    """Return pictures x (N, C, H, W), each shifted by its row of `shifts` (N, 2), down and right.
+    """Return images x (N, C, H, W), each shifted by its row of `shifts` (N, 2), down and right.
 
     Paper fills the gap, or with `wrap` what left on the other side.
     """
@@ -641,8 +649,8 @@ def _facts_of_augmentation(augment_digit, x, pixels):
     return {
         "the shape": result.shape,
         "some digits come back mirrored": flips > 0,
-        "what leaves on one side comes in on the other": bool((wrapped & (shifts[:, 0] == 99)).any()),
-        "every digit of the batch is its own, shifted by whole pixels, with 0 behind it": all(inner)
+        "what leaves on one side comes back in on the other": bool((wrapped & (shifts[:, 0] == 99)).any()),
+        "every digit of the batch is the original, shifted by whole pixels, with 0 behind it": all(inner)
         and len(known) == len(many),
         "all digits of a batch are shifted alike": len(known) > 1 and bool((known == known[:1]).all()),
         "right and down are always shifted by the same number": bool((known[:, 0] == known[:, 1]).all()),
@@ -662,8 +670,8 @@ _PICTURE = torch.rand(1, 1, 7, 8, generator=torch.Generator().manual_seed(3)).mu
         (torch.rand(2, 2, 9, 9, generator=torch.Generator().manual_seed(4)), 3),
     ],
     hints=[
-        "Put a margin of paper around all pictures, `F.pad(x, [pixels] * 4)`, and cut a window of the old size from "
-        "each one.",
+        "Put a margin of paper around all images, `F.pad(x, [pixels] * 4)`, and crop a window of the "
+        "original size from each one.",
         "The window's corner is random: `torch.randint(0, 2 * pixels + 1, (len(x), 2))` draws one for each digit.",
         "`torch.stack([one[:, i : i + H, j : j + W] for one, (i, j) in zip(padded, corners.tolist())])`.",
     ],
@@ -672,7 +680,7 @@ def augment_digit(x, pixels):
     """Return the digits x (N, C, H, W), each shifted by its own random whole numbers of pixels.
 
     Down and right are drawn independently for every digit, from −pixels to +pixels, both included.
-    What is shifted in from outside is paper, 0; what leaves the picture is lost.
+    What is shifted in from outside is paper, 0; what leaves the image is lost.
     """
     H, W = x.shape[2:]
     padded = F.pad(x, [pixels] * 4)  # left, right, top, bottom
@@ -685,35 +693,37 @@ def _drawn(N, pixels):
 
 
 @augment_digit.mistake(
-    "One shift for the whole batch: every digit needs its own, so draw as many as there are digits, `len(x)`."
+    "You draw one shift for the whole batch. Every digit needs its own, so draw as many as there are "
+    "digits, `len(x)`."
 )
 def _(x, pixels):
     return _shifted(x, _drawn(1, pixels).expand(len(x), -1))
 
 
 @augment_digit.mistake(
-    "A mirrored 2 is no 2. Only changes after which the label is still right may be drawn: no flips."
+    "A mirrored 2 is not a 2. Use only changes after which the label is still right: no flips."
 )
 def _(x, pixels):
     moved = _shifted(x, _drawn(len(x), pixels))
     return torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, moved.flip(-1), moved)
 
 
-@augment_digit.mistake("A flipped digit is another sign. Shift only: the label has to stay right.")
+@augment_digit.mistake("A flipped digit is a different symbol. Only shift: the label has to stay right.")
 def _(x, pixels):
     return x.flip(-1)
 
 
 @augment_digit.mistake(
-    "`roll` lets in on one side what leaves on the other. Pad with paper first, or blank what came round."
+    "`roll` brings back on one side what leaves on the other. Pad with paper first, or blank out what "
+    "wrapped around."
 )
 def _(x, pixels):
     return _shifted(x, _drawn(len(x), pixels), wrap=True)
 
 
 @augment_digit.mistake(
-    "`roll` turns the whole batch by one shift, and lets in on one side what leaves on the other. Every digit needs "
-    "its own shift, with paper behind it."
+    "`roll` gives the whole batch one shift, and brings back on one side what leaves on the other. Every "
+    "digit needs its own shift, with paper behind it."
 )
 def _(x, pixels):
     return x.roll(tuple(_drawn(1, pixels)[0].tolist()), dims=(-2, -1))
@@ -727,30 +737,31 @@ def _(x, pixels):
 
 
 @augment_digit.mistake(
-    "The digits move down and right only. Draw from −pixels on, so that they also move up and left."
+    "The digits only move down and right. Draw from −pixels upwards, so that they also move up and left."
 )
 def _(x, pixels):
     return _shifted(x, torch.randint(0, pixels + 1, (len(x), 2)))
 
 
 @augment_digit.mistake(
-    "Down and right get the same number, so the digits move on a diagonal. Draw two numbers for each digit."
+    "Down and right get the same number, so the digits move along a diagonal. Draw two numbers for each "
+    "digit."
 )
 def _(x, pixels):
     return _shifted(x, _drawn(len(x), pixels)[:, :1].expand(-1, 2))
 
 
-@augment_digit.mistake("The digits move sideways only. Draw a number for down as well.")
+@augment_digit.mistake("The digits only move sideways. Draw a vertical shift as well.")
 def _(x, pixels):
     return _shifted(x, _drawn(len(x), pixels) * torch.tensor([0, 1]))
 
 
-@augment_digit.mistake("The digits move up and down only. Draw a number for right as well.")
+@augment_digit.mistake("The digits only move up and down. Draw a horizontal shift as well.")
 def _(x, pixels):
     return _shifted(x, _drawn(len(x), pixels) * torch.tensor([1, 0]))
 
 
-@augment_digit.mistake("The margin is still there: cut the pictures back to their old size.")
+@augment_digit.mistake("The margin is still there: crop the images to their original size.")
 def _(x, pixels):
     return F.pad(x, [pixels] * 4)
 
@@ -769,15 +780,16 @@ def _(x, pixels):
         (torch.arange(10), 10, 0.25),
     ],
     hints=[
-        "Every class gets its share of ε first: ε / classes. What is left, 1 − ε, goes to the true class.",
+        "Every class first gets an equal part of ε: ε / classes. What is left, 1 − ε, goes to the true "
+        "class.",
         "`F.one_hot(labels, classes)` times 1 − ε, plus ε / classes.",
     ],
 )
 def smooth_labels(labels, classes, epsilon):
     """Return the smoothed targets (N, classes) of integer labels (N,); every row sums to one.
 
-    A share 1 − epsilon of the probability goes to the true class, and the share epsilon is spread
-    evenly over all classes, the true one included.
+    A fraction 1 − epsilon of the probability goes to the true class, and the fraction epsilon is
+    spread evenly over all classes, the true one included.
     """
     return (1 - epsilon) * F.one_hot(labels, classes) + epsilon / classes
 
@@ -791,7 +803,7 @@ def _(labels, classes, epsilon):
 
 
 @smooth_labels.mistake(
-    "The true class keeps its whole 1, so the rows sum to more than one: it gives away ε first."
+    "The true class keeps its whole 1, so the rows sum to more than one: it has to give up ε first."
 )
 def _(labels, classes, epsilon):
     return F.one_hot(labels, classes) + epsilon / classes
@@ -809,14 +821,14 @@ def _(labels, classes, epsilon):
 
 
 @smooth_labels.mistake(
-    "The true class gets 1 − ε and loses its share of the rest: the rows do not sum to one. All classes get ε / C."
+    "The true class gets 1 − ε but no part of the ε: the rows do not sum to one. All classes get ε / C."
 )
 def _(labels, classes, epsilon):
     true = F.one_hot(labels, classes)
     return (1 - epsilon) * true + epsilon / classes * (1 - true)
 
 
-@smooth_labels.mistake("ε and 1 − ε are swapped: the true class should keep the share 1 − ε.")
+@smooth_labels.mistake("ε and 1 − ε are swapped: the true class should keep the fraction 1 − ε.")
 def _(labels, classes, epsilon):
     return epsilon * F.one_hot(labels, classes) + (1 - epsilon) / classes
 
@@ -845,14 +857,16 @@ growth = lesson.prediction(
             40.0: "Each layer multiplies the *variance* by 100. The typical size is its root: times 10.",
             1.0: "That is one layer. There are twenty of them, and the factors multiply.",
             2.0: "A sum of 100 such terms has the variance 100, so the typical size 10. And there are twenty layers.",
-            0.0: "Each output is a sum of 100 random terms, and such a sum is larger than one of them: by √100.",
+            0.0: "Each output is a sum of 100 random terms, and such a sum is larger than a single term, by "
+            "a factor of √100.",
             200.0: "Factors multiply: ten times ten times ten …, twenty times, is a power of ten.",
         },
         tolerance=0.3,
     ),
     hints=[
         "The variances of independent terms add up: 100 terms of variance 1.",
-        "So the size of an output is about √100 = 10 times that of an input. Twenty layers: ten to which power?",
+        "So the size of an output is about √100 = 10 times that of an input. After twenty layers: ten to "
+        "what power?",
     ],
 )
 
@@ -894,12 +908,12 @@ def _facts_of_start(he_init, outputs, inputs):
     observe=_facts_of_start,
     cases=[(300, 50), (40, 500), (160, 160)],
     hints=[
-        "Variance 2 / inputs. What is the standard deviation, by which `torch.randn` has to be multiplied?",
+        "The variance is 2 / inputs. What is the standard deviation, by which you multiply `torch.randn`?",
         "`torch.randn(outputs, inputs) * (2 / inputs) ** 0.5`.",
     ],
 )
 def he_init(outputs, inputs):
-    """Return a random weight matrix (outputs, inputs) after He: normal, mean 0, variance 2 / inputs."""
+    """Return a He-initialized weight matrix (outputs, inputs): normal, mean 0, variance 2 / inputs."""
     return torch.randn(outputs, inputs) * (2 / inputs) ** 0.5
 
 
@@ -908,17 +922,19 @@ def _start(spread, *, draw=torch.randn):
 
 
 for _spread, _sentence in {
-    "√(2 / outputs)": "A unit sums over its inputs, so their number decides, the fan-in; this divides by the outputs.",
-    "√(1 / inputs)": "The 2 is missing: ReLU sets about half of the values to 0, and the factor makes up for it.",
+    "√(2 / outputs)": "A unit sums over its inputs, so their number, the fan-in, is what counts; this "
+    "divides by the outputs.",
+    "√(1 / inputs)": "The 2 is missing: ReLU sets about half of the values to 0, and the factor makes up "
+    "for that.",
     "2 / inputs": "2 / inputs is the variance. Multiply by its root, the standard deviation.",
     "√(2 / (inputs + outputs))": "That is Xavier's variance, 2 / (inputs + outputs). He's is 2 / inputs.",
-    "√(1 / outputs)": "Variance 2 / inputs: the number of inputs decides, and there is a 2.",
+    "√(1 / outputs)": "The variance is 2 / inputs: the number of inputs counts, and the 2 is missing.",
     "1": "These have variance 1. Multiply by the root of 2 / inputs.",
 }.items():
     he_init.mistake(_sentence)(_start(_SPREADS[_spread]))
 
 
-@he_init.mistake("This is no normal distribution, though its size is right. Draw with `torch.randn`.")
+@he_init.mistake("This is not a normal distribution, though its variance is right. Draw with `torch.randn`.")
 def _(outputs, inputs):
     return (2 * torch.rand(outputs, inputs) - 1) * (6 / inputs) ** 0.5
 
@@ -993,7 +1009,8 @@ def _unit(*values):
     ],
     returns=("y", "the running mean", "the running variance"),
     hints=[
-        "Two cases. In training: mean and variance of the batch, along `dim=0`. In use: the running ones, unchanged.",
+        "There are two cases. In training, use the mean and variance of the batch, along `dim=0`. In eval "
+        "mode, use the running ones, unchanged.",
         "`x.var(dim=0, correction=0)` divides by N: normalise with it. `x.var(dim=0)` divides by N − 1: it goes into "
         "the running variance.",
         "`running_mean + momentum * (x.mean(dim=0) - running_mean)` makes a new tensor; so does 0.9 · old + 0.1 · new.",
@@ -1029,7 +1046,8 @@ def _batch_norm(
 
 
 @batch_norm.mistake(
-    "In use, an example must not depend on its neighbours: take the running mean and variance, not the batch's."
+    "In eval mode, an example must not depend on the others in its batch: take the running mean and "
+    "variance, not the batch's."
 )
 def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
     y = _batch_norm(x, running_mean, running_var, gamma, beta, True, momentum, eps)
@@ -1037,7 +1055,8 @@ def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
 
 
 @batch_norm.mistake(
-    "`training` is ignored. In use, normalise by the running mean and variance, and leave them as they are."
+    "`training` is ignored. In eval mode, normalise by the running mean and variance, and leave them as "
+    "they are."
 )
 def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
     return _batch_norm(x, running_mean, running_var, gamma, beta, True, momentum, eps)
@@ -1051,7 +1070,7 @@ def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
 
 
 @batch_norm.mistake(
-    "Into the running variance goes the batch variance with N − 1 in the denominator, not with N."
+    "The running variance takes the batch variance with N − 1 in the denominator, not with N."
 )
 def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
     return _batch_norm(x, running_mean, running_var, gamma, beta, training, momentum, eps, running=0)
@@ -1067,7 +1086,8 @@ def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
 
 
 @batch_norm.mistake(
-    "Old and new are weighted the other way round: PyTorch's `momentum`, 0.1, is the share of the *new* value."
+    "Old and new are weighted the other way round: PyTorch's `momentum`, 0.1, is the weight of the *new* "
+    "value."
 )
 def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
     return _batch_norm(x, running_mean, running_var, gamma, beta, training, 1 - momentum, eps)
@@ -1081,14 +1101,15 @@ def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
 
 
 @batch_norm.mistake(
-    "The running values are replaced by the batch's. They should move a tenth of the way only."
+    "The running values are replaced by the batch's. They should only move a tenth of the way."
 )
 def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
     return _batch_norm(x, running_mean, running_var, gamma, beta, training, 1.0, eps)
 
 
 @batch_norm.mistake(
-    "In training, normalise by the mean and variance of the batch. The running ones are for use, and only updated here."
+    "In training, normalise by the mean and variance of the batch. The running ones are for eval mode and "
+    "are only updated here."
 )
 def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
     y = _batch_norm(x, running_mean, running_var, gamma, beta, False, momentum, eps)[0]
@@ -1096,7 +1117,7 @@ def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
 
 
 @batch_norm.mistake(
-    "The running values, just updated, were used to normalise. In training take the batch's own."
+    "You normalise with the running values after their update. In training, use the batch's own."
 )
 def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
     new = _batch_norm(x, running_mean, running_var, gamma, beta, training, momentum, eps)[1:]
@@ -1104,7 +1125,7 @@ def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
 
 
 @batch_norm.mistake(
-    "eps is added to the deviation. It belongs under the root, to the variance: √(variance + eps)."
+    "eps is added to the standard deviation. It belongs under the root, to the variance: √(variance + eps)."
 )
 def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
     _, mean, var = _batch_norm(x, running_mean, running_var, gamma, beta, training, momentum, eps)
@@ -1151,11 +1172,11 @@ def _facts_of_folds(kfold_indices, N, folds):
         "some examples are in both parts of a pair": any(set(one) & set(other) for one, other in sides),
         "the sizes of the validation parts": tuple(sorted(len(valid) for _, valid in sides)),
         "every example is in exactly one validation part": in_valid == list(range(N)),
-        "training and validation part hold all examples": all(
+        "training and validation part together hold all examples": all(
             sorted({*one, *other}) == list(range(N)) for one, other in sides
         ),
         "an example occurs twice in a training part": any(len(set(one)) < len(one) for one, _ in sides),
-        "the parts are cut from the data in their order": in_order == in_valid,
+        "the parts are cut from the data in order": in_order == in_valid,
         "every call deals anew": sorted(sorted(valid) for _, valid in sides) != sorted(again),
     }
 
@@ -1188,7 +1209,7 @@ def _folds_of(order, folds):
 
 
 @kfold_indices.mistake(
-    "Leakage: the training part holds all examples, those of the validation part included. Leave these out."
+    "Leakage: the training part holds all examples, including those of the validation part. Leave those out."
 )
 def _(N, folds):
     order = torch.randperm(N)
@@ -1196,21 +1217,24 @@ def _(N, folds):
 
 
 @kfold_indices.mistake(
-    "Not shuffled: data are often sorted by class, and then a fold lacks a class. Deal out `torch.randperm(N)`."
+    "The data are not shuffled: they are often sorted by class, and then a fold lacks a class. Deal out "
+    "`torch.randperm(N)`."
 )
 def _(N, folds):
     return _folds_of(torch.arange(N), folds)
 
 
 @kfold_indices.mistake(
-    "Every call deals the same parts: a seed is set inside. Seeding is the caller's, so draw from torch's generator."
+    "Every call deals the same parts: a seed is set inside. Seeding is up to the caller, so draw from "
+    "torch's generator."
 )
 def _(N, folds):
     return _folds_of(torch.randperm(N, generator=torch.Generator().manual_seed(0)), folds)
 
 
 @kfold_indices.mistake(
-    "A new shuffle for every fold: then some examples are validated twice and others never. Shuffle once, then cut."
+    "You reshuffle for every fold: then some examples are validated twice and others never. Shuffle once, "
+    "then cut."
 )
 def _(N, folds):
     return [_folds_of(torch.randperm(N), folds)[i] for i in range(folds)]
@@ -1234,7 +1258,8 @@ def _(N, folds):
 
 
 @kfold_indices.mistake(
-    "`chunk` and `split` round the size up, so the last part is short. `tensor_split` makes sizes that differ by one."
+    "`chunk` and `split` round the size up, so the last part is short. `tensor_split` makes sizes that "
+    "differ by at most one."
 )
 def _(N, folds):
     parts = torch.randperm(N).chunk(folds)
@@ -1243,13 +1268,13 @@ def _(N, folds):
     ]
 
 
-@kfold_indices.mistake("Only one pair came back. Each of the parts is the validation part once.")
+@kfold_indices.mistake("You return only one pair. Each of the parts is the validation part once.")
 def _(N, folds):
     return _folds_of(torch.randperm(N), folds)[:1]
 
 
 @kfold_indices.mistake(
-    "These are the parts themselves. A pair is asked for each: all the others, and this one."
+    "These are the parts themselves. Return a pair for each: all the others, and this one."
 )
 def _(N, folds):
     return list(torch.randperm(N).tensor_split(folds))
@@ -1263,7 +1288,7 @@ def _fixed(*layers, name):
 
 
 def _linear_reader():
-    net = _Tiny(nn.Flatten(), nn.Linear(4, 2), name="a linear net for pictures of 2 × 2")
+    net = _Tiny(nn.Flatten(), nn.Linear(4, 2), name="a linear net for 2 × 2 images")
     net[1].weight.data = torch.tensor([[1.0, -2.0, 0.0, 3.0], [0.0, 1.0, 0.0, 0.2]])
     net[1].bias.data = torch.tensor([0.1, -0.1])
     return net
@@ -1291,13 +1316,15 @@ def _grey(*shape, seed=0):
         ),
     ],
     hints=[
-        "The gradient is wanted with respect to the pictures, not the weights: `x = x.clone().requires_grad_()`.",
-        "`torch.autograd.grad(F.cross_entropy(model(x), y), x)[0]` is that gradient, and leaves the weights' alone.",
-        "Then `(x + epsilon * gradient.sign()).clamp(0, 1)`, without its history: `.detach()`.",
+        "You need the gradient with respect to the images, not the weights: "
+        "`x = x.clone().requires_grad_()`.",
+        "`torch.autograd.grad(F.cross_entropy(model(x), y), x)[0]` is that gradient, and leaves those of "
+        "the weights alone.",
+        "Then `(x + epsilon * gradient.sign()).clamp(0, 1)`, detached from the graph: `.detach()`.",
     ],
 )
 def fgsm(model, x, y, epsilon):
-    """Return pictures x (N, C, H, W) with values 0 to 1 after an attack with the fast gradient sign method.
+    """Return images x (N, C, H, W) with values 0 to 1 after an attack with the fast gradient sign method.
 
     Every pixel moves by epsilon in the direction in which the cross-entropy of model(x) with the true
     labels y (N,) grows, and is then brought back to the range from 0 to 1.
@@ -1312,12 +1339,12 @@ def _gradient(model, x, y):
     return torch.autograd.grad(F.cross_entropy(model(x), y), x)[0]
 
 
-@fgsm.mistake("The sign: this makes the loss smaller, and helps the network. Add, to make it grow.")
+@fgsm.mistake("The sign is wrong: this makes the loss smaller and helps the network. Add, to make it grow.")
 def _(model, x, y, epsilon):
     return (x - epsilon * _gradient(model, x, y).sign()).clamp(0, 1)
 
 
-@fgsm.mistake("Some pixels left the range from 0 to 1, so this is no picture: `.clamp(0, 1)`.")
+@fgsm.mistake("Some pixels left the range from 0 to 1, so this is not an image: `.clamp(0, 1)`.")
 def _(model, x, y, epsilon):
     return x + epsilon * _gradient(model, x, y).sign()
 
@@ -1339,24 +1366,25 @@ def _(model, x, y, epsilon):
     return (x + epsilon * gradient / gradient.norm()).clamp(0, 1)
 
 
-@fgsm.mistake("epsilon is not used: a whole step of 1 makes every pixel black or white.")
+@fgsm.mistake("epsilon is not used: a full step of 1 makes every pixel black or white.")
 def _(model, x, y, epsilon):
     return (x + _gradient(model, x, y).sign()).clamp(0, 1)
 
 
-@fgsm.mistake("That is the disturbance alone. Add it to the pictures.")
+@fgsm.mistake("That is only the perturbation. Add it to the images.")
 def _(model, x, y, epsilon):
     return epsilon * _gradient(model, x, y).sign()
 
 
 @fgsm.mistake(
-    "The attack goes against what the network says. Use the true labels y: where it errs already, the two differ."
+    "You attack the network's own prediction. Use the true labels y: where the network is already wrong, "
+    "the two differ."
 )
 def _(model, x, y, epsilon):
     return (x + epsilon * _gradient(model, x, model(x).argmax(dim=1)).sign()).clamp(0, 1)
 
 
-@fgsm.mistake("Some pixels are below 0. Pictures reach from 0 to 1: `.clamp(0, 1)`.")
+@fgsm.mistake("Some pixels are below 0. Images range from 0 to 1: `.clamp(0, 1)`.")
 def _(model, x, y, epsilon):
     return (x + epsilon * _gradient(model, x, y).sign()).clamp(-1, 1)
 
@@ -1372,8 +1400,8 @@ def _(attempt):
 
 
 @fgsm.remark(
-    "A remark: afterwards the network is in another mode than before, which changes dropout and batch norm. Leave "
-    "`train()` and `eval()` to the caller."
+    "A remark: afterwards the network is in a different mode than before, which changes dropout and batch "
+    "norm. Leave `train()` and `eval()` to the caller."
 )
 def _(attempt):
     net = _linear_reader()
@@ -1390,7 +1418,7 @@ def _(attempt):
 quiz = lesson.quiz(
     "quiz",
     hints=[
-        "Every answer stands in the lesson: sections 1, 2, 3, 5, 6, 7, 9 and 11.",
+        "Every answer is in the lesson: sections 1, 2, 3, 5, 6, 7, 9 and 11.",
         "Ask first on which digits it fails: on those it trained on, or only on others?",
     ],
     more_capacity=Question(
@@ -1398,13 +1426,15 @@ quiz = lesson.quiz(
         "More freedom always fits the training data better. On new data it helps until it begins to fit the noise.",
         {
             "a": "Look at the right end of the sweep in section 1: there the validation error rises.",
-            "b": "A larger class contains the smaller one, so the training error cannot rise, if training finds it.",
+            "b": "A larger class contains the smaller one, so the training error cannot rise, if training "
+            "finds the best fit.",
             "d": "The training error falls with every parameter. It is the validation error that turns.",
         },
     ),
     both_bad=Question(
         "b",
-        "It fails on the digits it trained on: it underfits, or does not train. More freedom or better optimisation.",
+        "It fails on the digits it trained on: it underfits, or does not train. It needs more freedom or "
+        "better optimisation.",
         {
             "a": "That is a cure for overfitting. This network has not even learned its own digits.",
             "c": "More digits do not help a network that cannot fit those it has.",
@@ -1422,12 +1452,12 @@ quiz = lesson.quiz(
     ),
     dropout_at_test=Question(
         10.0,
-        "In eval mode dropout passes x on. The factor 1/(1 − p) was paid in training.",
+        "In eval mode dropout passes x on. The factor 1/(1 − p) was applied in training.",
         {
-            7.5: "That is the older form, which scales when it is used. PyTorch scales in training instead.",
-            13.333: "That is what a kept unit puts out in training.",
-            2.5: "That is what is dropped on average in training. In use nothing is.",
-            0.0: "In use nothing is dropped.",
+            7.5: "That is the older form, which scales at test time. PyTorch scales in training instead.",
+            13.333: "That is what a kept unit outputs in training.",
+            2.5: "That is what is dropped on average in training. In eval mode nothing is.",
+            0.0: "In eval mode nothing is dropped.",
         },
         tolerance=0.01,
     ),
@@ -1435,7 +1465,7 @@ quiz = lesson.quiz(
         "d",
         "A stain on the glass leaves a 7 a 7. The others can change the label.",
         {
-            "a": "A mirrored 2 is no 2.",
+            "a": "A mirrored 2 is not a 2.",
             "b": "A 6 upside down is a 9.",
             "c": "Half of a 4 cut off may well be a 1.",
         },
@@ -1446,21 +1476,23 @@ quiz = lesson.quiz(
         {
             "a": "In train mode batch norm uses the batch, and here the batch is a single example.",
             "c": "Layer norm would not mind: it averages over the units of one example.",
-            "d": "The learning rate has no part in it.",
+            "d": "The learning rate has nothing to do with it.",
         },
     ),
     winner=Question(
         "c",
-        "The best of fifty noisy scores is partly the luckiest. Fresh data do not know about that luck.",
+        "The best of fifty noisy scores is partly the luckiest. Fresh data do not share that luck.",
         {
-            "a": "Nothing says that these test digits are harder. The choice alone is enough to flatter.",
+            "a": "Nothing says that these test digits are harder. Choosing the best is enough to make a "
+            "score too optimistic.",
             "b": "It was chosen on the validation digits, not trained on them.",
-            "d": "Then the next score would be one that was chosen, and flatter as well.",
+            "d": "Then the next score would be one that was chosen, too, and equally optimistic.",
         },
     ),
     copies_in_both=Question(
         "a",
-        "A turned copy of a validation digit is in the training part, so memory passes for understanding.",
+        "A rotated copy of a validation digit is in the training part, so memorizing passes for "
+        "generalizing.",
         {
             "b": "Augmentation is fine, on the training part, after the split.",
             "c": "The number of folds does not matter: the copies are spread over all of them.",
@@ -1501,9 +1533,10 @@ def _digit_scores(logits, labels):
     score=_digit_scores,
     floors={"accuracy": 0.91},
     hints=[
-        "One cure brought more than all the others together. Put it into an objective that looks at `model.training`.",
-        "`v2.RandomAffine` draws once for a batch. `RandomAffineEach` of section 6 draws for every digit; 60 epochs "
-        "or more, since the digits are never the same twice.",
+        "One cure helped more than all the others together. Put it into an objective that looks at "
+        "`model.training`.",
+        "`v2.RandomAffine` draws once for a batch. `RandomAffineEach` of section 6 draws for every digit; "
+        "train for 60 epochs or more, since the digits are never the same twice.",
         "Add `OneCycleLR(optimizer, max_lr=1e-2, epochs=epochs, steps_per_epoch=10)` and `label_smoothing=0.2`.",
     ],
 )
@@ -1544,23 +1577,23 @@ def _right(model, x, y):
 
 
 @beat_the_baseline.symptom(
-    "It does hardly better than guessing. Did its own parameters go to the optimizer, and did `fit` run?"
+    "It does hardly better than guessing. Did you give the optimizer its parameters, and did `fit` run?"
 )
 def _(model, digits):
     return _right(model, digits.x, digits.y) < 0.3
 
 
 @beat_the_baseline.symptom(
-    "The same digits get other answers at every call: augmentation or dropout is still at work in eval mode. Let it "
-    "ask `model.training`."
+    "The same digits get different predictions at every call: augmentation or dropout is still active in "
+    "eval mode. Make it depend on `model.training`."
 )
 def _(model, digits):
     return not torch.equal(model(digits.x[:50]), model(digits.x[:50]))
 
 
 @beat_the_baseline.symptom(
-    "Its rows sum to one: there is a softmax at its end, and the cross-entropy applied a second one while it was "
-    "trained. End in logits."
+    "Its rows sum to one: there is a softmax at its end, and the cross-entropy applied a second one during "
+    "training. End with the logits."
 )
 def _(model, digits):
     return torch.allclose(
@@ -1569,8 +1602,8 @@ def _(model, digits):
 
 
 @beat_the_baseline.symptom(
-    "It reads mirrored digits nearly as well as upright ones, so it was trained with flips. They change what a digit "
-    "means: leave them out."
+    "It classifies mirrored digits nearly as well as ordinary ones, so it was trained with flips. They "
+    "change what a digit means: leave them out."
 )
 def _(model, digits):
     upright = _right(model, digits.x, digits.y)
@@ -1578,8 +1611,8 @@ def _(model, digits):
 
 
 @beat_the_baseline.symptom(
-    "A shift by two pixels costs it a fifth of its right answers or more: it knows its digits only where they stood. "
-    "Augment each digit on its own, and give it 60 epochs or more."
+    "A shift by two pixels costs it at least a fifth of its right answers: it recognizes digits only where "
+    "it saw them. Augment each digit independently, and train for 60 epochs or more."
 )
 def _(model, digits):
     shifted = torch.stack([_right(model, digits.x.roll(by, dims=-1), digits.y) for by in (-2, 2)]).mean()

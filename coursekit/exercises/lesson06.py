@@ -4,10 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coursekit.exercises.core import Lesson, normal
-from coursekit.exercises.questions import Question
+from coursekit.checks import ExerciseSet, Question, normal
 
-lesson = Lesson("Lesson 6")
+lesson = ExerciseSet("Lesson 6")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 
 
@@ -24,9 +23,9 @@ report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
         (normal(9, 3, seed=4, dtype=torch.float64) + 1, 3),
     ],
     hints=[
-        "The best code holds the first k principal components of the centred data. What is lost is all the others.",
-        "The sum of the squared singular values of the centred data is its summed squared length. Which of them are "
-        "lost?",
+        "The best code holds the first k principal components of the centred data. All the others are lost.",
+        "The sum of the squared singular values of the centred data is its total squared length. Which of "
+        "them are lost?",
         "`torch.linalg.svdvals(x - x.mean(dim=0))` gives the singular values, largest first.",
     ],
 )
@@ -42,7 +41,7 @@ def linear_autoencoder_error(x, k):
 
 
 @linear_autoencoder_error.mistake(
-    "The data are not centred. The decoder can add the mean for nothing, so subtract `x.mean(dim=0)` first."
+    "The data are not centred. The decoder can add the mean for free, so subtract `x.mean(dim=0)` first."
 )
 def _(x, k):
     return torch.linalg.svdvals(x)[k:].square().sum() / len(x)
@@ -56,7 +55,8 @@ def _(x, k):
 
 
 @linear_autoencoder_error.mistake(
-    "The smallest components were kept. `eigh` and `eigvalsh` sort upwards: the k largest stand at the end."
+    "You kept the smallest components. `eigh` and `eigvalsh` sort in ascending order: the k largest are at "
+    "the end."
 )
 def _(x, k):
     values = torch.linalg.eigvalsh((x - x.mean(dim=0)).T @ (x - x.mean(dim=0)))
@@ -78,7 +78,7 @@ def _(x, k):
 
 
 @linear_autoencoder_error.mistake(
-    "This is the mean over examples and numbers. Average over the N examples only, the D numbers are summed."
+    "This is the mean over examples and numbers. Average over the N examples only; the D numbers are summed."
 )
 def _(x, k):
     return torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().sum() / x.numel()
@@ -92,7 +92,7 @@ def _(x, k):
 
 
 @linear_autoencoder_error.mistake(
-    "This is the share of the variance that is lost, from 0 to 1. The lost squared length itself is asked."
+    "This is the fraction of the variance that is lost, from 0 to 1. Return the lost squared length itself."
 )
 def _(x, k):
     values = torch.linalg.svdvals(x - x.mean(dim=0)).square()
@@ -100,7 +100,8 @@ def _(x, k):
 
 
 @linear_autoencoder_error.mistake(
-    "Each number has its mean over the examples, `x.mean(dim=0)`. Here every example lost its own mean."
+    "You subtract from every example its own mean. Subtract the mean of each number over the examples, "
+    "`x.mean(dim=0)`."
 )
 def _(x, k):
     return torch.linalg.svdvals(x - x.mean(dim=1, keepdim=True))[k:].square().sum() / len(x)
@@ -113,34 +114,37 @@ def _(x, k):
     return torch.linalg.svdvals(x - x.mean())[k:].square().sum() / len(x)
 
 
-@linear_autoencoder_error.mistake("This is the root of the error. The squared error is asked.")
+@linear_autoencoder_error.mistake("This is the root of the error. Return the squared error.")
 def _(x, k):
     return (torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().sum() / len(x)).sqrt()
 
 
 @linear_autoencoder_error.mistake(
-    "Only one component is counted as lost. All from number k on are: `[k:]`, not `[k]`."
+    "Only one component is counted as lost. All from index k on are lost: `[k:]`, not `[k]`."
 )
 def _(x, k):
     return torch.linalg.svdvals(x - x.mean(dim=0))[k].square() / len(x)
 
 
 @linear_autoencoder_error.mistake(
-    "One component too few counts as lost. Python counts from 0: `[:k]` are the k that are kept, `[k:]` all others."
+    "One component too few counts as lost. Python counts from 0: `[:k]` are the k that are kept, `[k:]` all "
+    "the others."
 )
 def _(x, k):
     return torch.linalg.svdvals(x - x.mean(dim=0))[k + 1 :].square().sum() / len(x)
 
 
 @linear_autoencoder_error.mistake(
-    "One component too many counts as lost. Python counts from 0: `[:k]` are the k that are kept, `[k:]` all others."
+    "One component too many counts as lost. Python counts from 0: `[:k]` are the k that are kept, `[k:]` "
+    "all the others."
 )
 def _(x, k):
     return torch.linalg.svdvals(x - x.mean(dim=0))[k - 1 :].square().sum() / len(x)
 
 
 @linear_autoencoder_error.mistake(
-    "Divided by their deviation, the data lose their units, and the error is another one. Subtract the mean only."
+    "Divided by their standard deviation, the data lose their units, and the error changes. Only subtract "
+    "the mean."
 )
 def _(x, k):
     return torch.linalg.svdvals((x - x.mean(dim=0)) / x.std(dim=0))[k:].square().sum() / len(x)
@@ -164,7 +168,7 @@ def _pictures(count, height, width, seed, dtype=torch.float32):
 
 
 def _small_autoencoder(count, height, width, code, seed, dtype=torch.float32):
-    """Pictures and the weights for them: x, W1, b1, W2, b2."""
+    """Images and the weights for them: x, W1, b1, W2, b2."""
     pixels = height * width
     return (
         _pictures(count, height, width, seed, dtype),
@@ -185,29 +189,31 @@ def _small_autoencoder(count, height, width, code, seed, dtype=torch.float32):
     returns=("the codes", "the reconstructions"),
     hints=[
         "Two affine maps, as in lesson 3: `x.flatten(1) @ W1.T + b1` gives the codes.",
-        "A pixel lies between 0 and 1. Which bend maps every number there, and lets the gradient through?",
-        "`torch.sigmoid(z @ W2.T + b2)` is flat, (N, H·W). `.view_as(x)` gives it the shape of the pictures.",
+        "A pixel lies between 0 and 1. Which activation function maps every number into that range and lets "
+        "the gradient through?",
+        "`torch.sigmoid(z @ W2.T + b2)` is flat, (N, H·W). `.view_as(x)` gives it the shape of the images.",
     ],
 )
 def encode_decode(x, W1, b1, W2, b2):
-    """Return the codes (N, K) and the reconstructions (N, 1, H, W) of pictures x (N, 1, H, W) in [0, 1].
+    """Return the codes (N, K) and the reconstructions (N, 1, H, W) of images x (N, 1, H, W) in [0, 1].
 
-    The encoder is one affine map, W1 (K, H·W) and b1 (K,). A code number may have any size and
-    sign. The decoder is an affine map too, W2 (H·W, K) and b2 (H·W,), followed by a sigmoid.
+    The encoder is one affine map, W1 (K, H·W) and b1 (K,). A latent variable may have any size
+    and sign. The decoder is an affine map too, W2 (H·W, K) and b2 (H·W,), followed by a sigmoid.
     """
     z = x.flatten(1) @ W1.T + b1  # (N, H·W) -> (N, K)
     return z, torch.sigmoid(z @ W2.T + b2).view_as(x)
 
 
 @encode_decode.mistake(
-    "The last bend is missing: the reconstruction can leave the range of the pixels, 0 to 1. End in a sigmoid."
+    "The last activation function is missing: the reconstruction can leave the range of the pixels, 0 to 1. "
+    "End with a sigmoid."
 )
 def _(x, W1, b1, W2, b2):
     z = x.flatten(1) @ W1.T + b1
     return z, (z @ W2.T + b2).view_as(x)
 
 
-@encode_decode.mistake("ReLU has no upper limit, but no pixel exceeds 1. End in a sigmoid.")
+@encode_decode.mistake("ReLU has no upper limit, but no pixel exceeds 1. End with a sigmoid.")
 def _(x, W1, b1, W2, b2):
     z = x.flatten(1) @ W1.T + b1
     return z, F.relu(z @ W2.T + b2).view_as(x)
@@ -220,7 +226,8 @@ def _(x, W1, b1, W2, b2):
 
 
 @encode_decode.mistake(
-    "Cut off at 0 and 1, a pixel that is out of range gets no gradient and never comes back. Take a sigmoid."
+    "With clamping to 0 and 1, a pixel that is out of range gets no gradient and never comes back. Use a "
+    "sigmoid."
 )
 def _(x, W1, b1, W2, b2):
     z = x.flatten(1) @ W1.T + b1
@@ -228,7 +235,8 @@ def _(x, W1, b1, W2, b2):
 
 
 @encode_decode.mistake(
-    "A softmax makes the pixels of a picture sum to one, as if only one could be inked. Each has a sigmoid of its own."
+    "A softmax makes the pixels of an image sum to one, as if only one could be inked. Give each pixel a "
+    "sigmoid of its own."
 )
 def _(x, W1, b1, W2, b2):
     z = x.flatten(1) @ W1.T + b1
@@ -236,52 +244,55 @@ def _(x, W1, b1, W2, b2):
 
 
 @encode_decode.mistake(
-    "No bend on the code: its numbers are no pixels and may have any size and sign. The sigmoid belongs at the end."
+    "The code has no activation function: latent variables are not pixels and may have any size and sign. "
+    "The sigmoid belongs at the end."
 )
 def _(x, W1, b1, W2, b2):
     z = torch.sigmoid(x.flatten(1) @ W1.T + b1)
     return z, torch.sigmoid(z @ W2.T + b2).view_as(x)
 
 
-@encode_decode.mistake("ReLU on the code throws away every negative number in it. The code has no bend.")
+@encode_decode.mistake(
+    "ReLU on the code throws away every negative number in it. Use no activation function there."
+)
 def _(x, W1, b1, W2, b2):
     z = F.relu(x.flatten(1) @ W1.T + b1)
     return z, torch.sigmoid(z @ W2.T + b2).view_as(x)
 
 
-@encode_decode.mistake("tanh squeezes the code into −1 to 1. The code has no bend.")
+@encode_decode.mistake("tanh squeezes the code into the range −1 to 1. Use no activation function there.")
 def _(x, W1, b1, W2, b2):
     z = torch.tanh(x.flatten(1) @ W1.T + b1)
     return z, torch.sigmoid(z @ W2.T + b2).view_as(x)
 
 
 @encode_decode.mistake(
-    "The reconstruction is still flat. Give it the shape of the pictures back: `.view_as(x)`."
+    "The reconstruction is still flat. Give it back the shape of the images: `.view_as(x)`."
 )
 def _(x, W1, b1, W2, b2):
     z = x.flatten(1) @ W1.T + b1
     return z, torch.sigmoid(z @ W2.T + b2)
 
 
-@encode_decode.mistake("First the codes, then the reconstructions.")
+@encode_decode.mistake("Return the codes first, then the reconstructions.")
 def _(x, W1, b1, W2, b2):
     z = x.flatten(1) @ W1.T + b1
     return torch.sigmoid(z @ W2.T + b2).view_as(x), z
 
 
-@encode_decode.mistake("The biases are forgotten: add b1 in the encoder and b2 in the decoder.")
+@encode_decode.mistake("The biases are missing: add b1 in the encoder and b2 in the decoder.")
 def _(x, W1, b1, W2, b2):
     z = x.flatten(1) @ W1.T
     return z, torch.sigmoid(z @ W2.T).view_as(x)
 
 
-@encode_decode.mistake("The bias of the encoder is forgotten: add b1 to the code.")
+@encode_decode.mistake("The bias of the encoder is missing: add b1 to the code.")
 def _(x, W1, b1, W2, b2):
     z = x.flatten(1) @ W1.T
     return z, torch.sigmoid(z @ W2.T + b2).view_as(x)
 
 
-@encode_decode.mistake("The bias of the decoder is forgotten: add b2 before the sigmoid.")
+@encode_decode.mistake("The bias of the decoder is missing: add b2 before the sigmoid.")
 def _(x, W1, b1, W2, b2):
     z = x.flatten(1) @ W1.T + b1
     return z, torch.sigmoid(z @ W2.T).view_as(x)
@@ -294,7 +305,7 @@ def _(x, W1, b1, W2, b2):
 
 
 @encode_decode.mistake(
-    "The pictures of the check are not 28 × 28. Take the shape from the argument: `.view_as(x)`."
+    "The images in this check are not 28 × 28. Take the shape from the argument: `.view_as(x)`."
 )
 def _(x, W1, b1, W2, b2):
     z = x.flatten(1) @ W1.T + b1
@@ -302,7 +313,7 @@ def _(x, W1, b1, W2, b2):
 
 
 @encode_decode.mistake(
-    "A matrix product takes the pictures as rows of numbers: flatten them first, `x.flatten(1)`."
+    "A matrix product takes the images as rows of numbers: flatten them first, `x.flatten(1)`."
 )
 def _(x, W1, b1, W2, b2):
     z = x @ W1.T + b1
@@ -319,28 +330,30 @@ def _facts_about_noise(add_noise, x, sigma):
     if not isinstance(noisy, Tensor) or noisy.shape != x.shape:
         return noisy
     change = (noisy - before).detach()
-    facts = {"the values stay from 0 to 1": bool(((noisy >= 0) & (noisy <= 1)).all())}
+    facts = {"the values stay between 0 and 1": bool(((noisy >= 0) & (noisy <= 1)).all())}
     if sigma == 0:
         return facts | {"with sigma = 0 nothing changes": bool(change.abs().max() < 1e-6)}
     below, above = ((edge / sigma).erfc().mean() / 2 for edge in (before / 2**0.5, (1 - before) / 2**0.5))
     again = add_noise(before.clone(), sigma)
     facts |= {
-        "the pictures are still there": bool(change.mean().abs() < 3 * sigma),
-        "each picture has its own noise": bool((change - change[:1]).abs().max() > 1e-6),
+        "the images are still there": bool(change.mean().abs() < 3 * sigma),
+        "each image has its own noise": bool((change - change[:1]).abs().max() > 1e-6),
         "each pixel of a column has its own noise": bool((change - change[..., :1, :]).abs().max() > 1e-6),
         "each pixel of a row has its own noise": bool((change - change[..., :1]).abs().max() > 1e-6),
-        "a second call draws other noise": bool((again - noisy).abs().max() > 1e-6),
-        "what falls below 0 ends at 0": bool(((noisy == 0).double().mean() - below).abs() < 0.02),
-        "what rises above 1 ends at 1": bool(((noisy == 1).double().mean() - above).abs() < 0.02),
+        "a second call draws different noise": bool((again - noisy).abs().max() > 1e-6),
+        "what falls below 0 becomes 0": bool(((noisy == 0).double().mean() - below).abs() < 0.02),
+        "what rises above 1 becomes 1": bool(((noisy == 1).double().mean() - above).abs() < 0.02),
     }
     if not (before == 0.5).all():
         return facts | {"most pixels are changed": bool((change != 0).double().mean() > 0.3)}
     spread = float(change.std(correction=0) / sigma)
     within = float(((change - change.mean()).abs() < change.std(correction=0)).double().mean())
     return facts | {
-        "the deviation of the noise": "sigma" if 0.95 < spread < 1.05 else f"about {spread:.1g} sigma",
+        "the standard deviation of the noise": "sigma"
+        if 0.95 < spread < 1.05
+        else f"about {spread:.1g} sigma",
         "the mean of the noise is 0": bool(change.mean().abs() < 0.05 * sigma),
-        "the noise is Gaussian: 68 % of it within one deviation": bool(0.66 < within < 0.70),
+        "the noise is Gaussian: 68 % of it within one standard deviation": bool(0.66 < within < 0.70),
     }
 
 
@@ -354,16 +367,16 @@ def _facts_about_noise(add_noise, x, sigma):
         (_pictures(3, 4, 4, seed=6), 0.0),
     ],
     hints=[
-        "`torch.randn_like(x)` gives standard normal numbers in the shape, type and place of x. How do they get the "
-        "deviation sigma?",
+        "`torch.randn_like(x)` gives standard normal numbers with the shape, dtype and device of x. How do "
+        "they get the standard deviation sigma?",
         "Grey values outside 0 to 1 do not exist: `.clamp(0, 1)` at the end.",
     ],
 )
 def add_noise(x, sigma):
-    """Return the pictures x with Gaussian noise of standard deviation sigma on every pixel.
+    """Return the images x with Gaussian noise of standard deviation sigma on every pixel.
 
-    x (N, 1, H, W) lies between 0 and 1, and so does the result: what would leave the range is
-    set to its end. x itself stays as it was.
+    x (N, 1, H, W) lies between 0 and 1, and so does the result: values outside the range are
+    clipped to it. x itself stays as it was.
     """
     return (x + sigma * torch.randn_like(x)).clamp(0, 1)
 
@@ -381,23 +394,24 @@ def _(x, sigma):
 
 
 @add_noise.mistake(
-    "This noise has the deviation sigma but is not Gaussian. Gaussian noise comes from `torch.randn_like`."
+    "This noise has the standard deviation sigma but is not Gaussian. Gaussian noise comes from "
+    "`torch.randn_like`."
 )
 def _(x, sigma):
     return (x + sigma * 12**0.5 * (torch.rand_like(x) - 0.5)).clamp(0, 1)
 
 
-@add_noise.mistake("All pictures got the same noise. Draw in the shape of the whole batch, `x.shape`.")
+@add_noise.mistake("All images got the same noise. Draw in the shape of the whole batch, `x.shape`.")
 def _(x, sigma):
     return (x + sigma * torch.randn(x.shape[1:], dtype=x.dtype)).clamp(0, 1)
 
 
-@add_noise.mistake("One number per picture makes it lighter or darker. Draw a number for every pixel.")
+@add_noise.mistake("One number per image makes it lighter or darker. Draw a number for every pixel.")
 def _(x, sigma):
     return (x + sigma * torch.randn(len(x), 1, 1, 1, dtype=x.dtype)).clamp(0, 1)
 
 
-@add_noise.mistake("One random number was added to all pixels of all pictures. Draw one for each.")
+@add_noise.mistake("One random number was added to all pixels of all images. Draw one for each pixel.")
 def _(x, sigma):
     return (x + sigma * torch.randn((), dtype=x.dtype)).clamp(0, 1)
 
@@ -427,12 +441,12 @@ def _(x, sigma):
     return (x * (1 + sigma * torch.randn_like(x))).clamp(0, 1)
 
 
-@add_noise.mistake("This noise has the deviation 1, whatever sigma is: multiply it by sigma.")
+@add_noise.mistake("This noise has standard deviation 1, whatever sigma is: multiply it by sigma.")
 def _(x, sigma):
     return (x + torch.randn_like(x)).clamp(0, 1)
 
 
-_ONLY_NOISE = "Only the noise came back. Add it to the pictures."
+_ONLY_NOISE = "You return only the noise. Add it to the images."
 
 
 @add_noise.mistake(_ONLY_NOISE)
@@ -446,7 +460,7 @@ def _(x, sigma):
 
 
 _CUT_TOO_EARLY = (
-    "The noise was cut off before it was added, so that it only adds ink. Add it, then clamp the sum."
+    "You clamp the noise before adding it, so it only adds ink. Add it first, then clamp the sum."
 )
 
 
@@ -460,7 +474,10 @@ def _(x, sigma):
     return x + (sigma * torch.randn_like(x)).clamp(0, 1)
 
 
-_ENDS = "What leaves the range is set to the end where it left: below 0 to 0, above 1 to 1. `.clamp(0, 1)` does both."
+_ENDS = (
+    "A value outside the range becomes the nearest end of it: 0 if it is below 0, 1 if it is above 1. "
+    "`.clamp(0, 1)` does both."
+)
 
 
 @add_noise.mistake(_ENDS)
@@ -480,8 +497,8 @@ def _(x, sigma):
 
 
 @add_noise.mistake(
-    "Every call gives the same noise: the seed is set inside, or it was drawn only once, outside. The network would "
-    "learn that one by heart. Draw anew at every call."
+    "Every call gives the same noise: the seed is set inside, or it was drawn only once, outside. The "
+    "network would memorize it. Draw anew at every call."
 )
 def _(x, sigma):
     torch.manual_seed(0)
@@ -495,11 +512,12 @@ hardest_digit = lesson.prediction(
     "hardest_digit",
     Question(
         1,
-        "A stroke is a part of nearly every digit, so a network that never saw a 1 draws it well. And little ink "
-        "can only make little error.",
+        "A stroke is a part of nearly every digit, so a network that never saw a 1 draws it well. And "
+        "little ink can only cause a small error.",
         {
             0: "A ring of that size occurs in no other digit. It is among the easier ones.",
-            8: "It has a lot of ink and two loops. Which digit is easy to draw for whoever can draw the others?",
+            8: "It has a lot of ink and two loops. Which digit is easy to draw for anyone who can draw the "
+            "others?",
             4: "It resembles the 9, which helps it to hide. One digit hides better: think of the ink.",
             9: "It hides behind 4 and 7. One digit hides better still: think of the ink.",
             7: "A good guess, it is a 9 without its loop. One digit has even less that the others lack.",
@@ -561,35 +579,38 @@ def anomaly_scores(model, x):
 
 
 @anomaly_scores.mistake(
-    "One number came out for the whole batch: that is a loss. A score belongs to each example, so keep the first axis."
+    "You return one number for the whole batch: that is a loss. Each example needs a score of its own, so "
+    "keep the first axis."
 )
 def _(model, x):
     return F.mse_loss(model.eval()(x), x)
 
 
 @anomaly_scores.mistake(
-    "The mean at the end makes one number of the batch, a loss. Leave it out: a score belongs to each example."
+    "The mean at the end turns the batch into one number, a loss. Leave it out: each example needs a score "
+    "of its own."
 )
 def _(model, x):
     return (model.eval()(x) - x).square().flatten(1).sum(dim=1).mean()
 
 
 @anomaly_scores.mistake(
-    "This works for pictures only. Jets are (N, D): `.flatten(1)` makes (N, numbers) of both, then `.sum(dim=1)`."
+    "This works only for images. Jets are (N, D): `.flatten(1)` turns both into (N, numbers), then "
+    "`.sum(dim=1)`."
 )
 def _(model, x):
     return (model.eval()(x) - x).square().sum(dim=(1, 2, 3))
 
 
 @anomaly_scores.mistake(
-    "This is a column, (N, 1). Leave `keepdim` out, so that the scores stand in one row, (N,)."
+    "This is a column, (N, 1). Leave `keepdim` out, so that the scores have the shape (N,)."
 )
 def _(model, x):
     return (model.eval()(x) - x).square().flatten(1).sum(dim=1, keepdim=True)
 
 
 @anomaly_scores.mistake(
-    "This is the sum over the whole batch. A score belongs to each example, so keep the first axis."
+    "This is the sum over the whole batch. Each example needs a score of its own, so keep the first axis."
 )
 def _(model, x):
     return (model.eval()(x) - x).square().sum()
@@ -603,7 +624,8 @@ def _(model, x):
 
 
 @anomaly_scores.mistake(
-    "This is the mean over the numbers of an example. Their sum is asked, the error as in the rest of the lesson."
+    "This is the mean over the numbers of an example. Return their sum, the error used in the rest of the "
+    "lesson."
 )
 def _(model, x):
     return (model.eval()(x) - x).square().flatten(1).mean(dim=1)
@@ -614,36 +636,36 @@ def _(model, x):
     return (model.eval()(x) - x).flatten(1).sum(dim=1)
 
 
-@anomaly_scores.mistake("These are absolute errors. Squared ones are asked.")
+@anomaly_scores.mistake("These are absolute errors. Use squared errors.")
 def _(model, x):
     return (model.eval()(x) - x).abs().flatten(1).sum(dim=1)
 
 
-@anomaly_scores.mistake("The root is too much: this is the distance, and its square is asked.")
+@anomaly_scores.mistake("Leave out the root: this is the distance, and the exercise asks for its square.")
 def _(model, x):
     return (model.eval()(x) - x).flatten(1).norm(dim=1)
 
 
-@anomaly_scores.mistake("The sum was squared. Square each error first, then add up.")
+@anomaly_scores.mistake("You squared the sum. Square each error first, then add them up.")
 def _(model, x):
     return (model.eval()(x) - x).flatten(1).sum(dim=1).square()
 
 
 @anomaly_scores.mistake(
-    "The model was left in train mode, where dropout and the like disturb it: `model.eval()` first."
+    "The model was left in train mode, where dropout and the like disturb it: call `model.eval()` first."
 )
 def _(model, x):
     return (model.train()(x) - x).square().flatten(1).sum(dim=1)
 
 
 @anomaly_scores.mistake(
-    "Only one axis was summed over, and pictures have three besides the first: `.flatten(1)` before the sum."
+    "You sum over only one axis, but images have three besides the first: `.flatten(1)` before the sum."
 )
 def _(model, x):
     return (model.eval()(x) - x).square().sum(dim=1)
 
 
-@anomaly_scores.mistake("The last axis is only a part of a picture: `.flatten(1)` before the sum.")
+@anomaly_scores.mistake("The last axis is only a part of an image: `.flatten(1)` before the sum.")
 def _(model, x):
     return (model.eval()(x) - x).square().sum(dim=-1)
 
@@ -661,14 +683,14 @@ def _(model, x):
     ],
     hints=[
         "Compare every anomaly with every ordinary example. How often does the anomaly score higher?",
-        "A tie counts half: add the share of pairs with > to half the share of pairs with ==.",
-        "`anomalies.unsqueeze(1) > ordinary` compares all pairs at once; its mean is a share.",
+        "A tie counts half: add the fraction of pairs with > to half the fraction of pairs with ==.",
+        "`anomalies.unsqueeze(1) > ordinary` compares all pairs at once; its mean is a fraction.",
     ],
 )
 def roc_auc(scores, labels):
     """Return the area under the ROC curve: the chance that an anomaly scores higher than an ordinary example.
 
-    `labels` (N,) are 1 for anomalies and 0 for ordinary examples, both occur. `scores` (N,) may
+    `labels` (N,) are 1 for anomalies and 0 for ordinary examples; both occur. `scores` (N,) may
     be in any order. A pair with equal scores counts one half.
     """
     ordinary = scores[labels == 0].sort().values
@@ -705,9 +727,11 @@ def _(scores, labels):
     return (ranks - anomalies * (anomalies + 1) / 2) / (anomalies * ordinary)
 
 
-@roc_auc.mistake("Upside down: this is the chance that the ordinary example scores higher, 1 − AUC.")
+@roc_auc.mistake(
+    "This is upside down: it is the probability that the ordinary example scores higher, 1 − AUC."
+)
 def _(scores, labels):
-    return 1 - roc_auc._solution(scores, labels)
+    return 1 - roc_auc.reference(scores, labels)
 
 
 @roc_auc.mistake(
@@ -719,7 +743,8 @@ def _(scores, labels):
 
 
 @roc_auc.mistake(
-    "This counts the pairs. Divide by their number, anomalies times ordinary examples, for a share from 0 to 1."
+    "This counts the pairs. Divide by their number, anomalies times ordinary examples, to get a fraction "
+    "from 0 to 1."
 )
 def _(scores, labels):
     pairs = _pairs(scores, labels)
@@ -727,7 +752,8 @@ def _(scores, labels):
 
 
 @roc_auc.mistake(
-    "The ranks of the anomalies among themselves are still in it: subtract n(n + 1)/2 from the sum of their ranks."
+    "The ranks of the anomalies among themselves are still included: subtract n(n + 1)/2 from the sum of "
+    "their ranks."
 )
 def _(scores, labels):
     anomalies, ordinary = (labels == 1).sum(), (labels == 0).sum()
@@ -735,19 +761,23 @@ def _(scores, labels):
 
 
 @roc_auc.mistake(
-    "This is the accuracy of one cut, at the median score. The AUC looks at all cuts: compare pairs instead."
+    "This is the accuracy at one threshold, the median score. The AUC looks at all thresholds: compare "
+    "pairs instead."
 )
 def _(scores, labels):
     return ((scores > scores.median()) == (labels == 1)).double().mean()
 
 
-@roc_auc.mistake("Not the difference of the scores, only its sign counts: how often is it positive?")
+@roc_auc.mistake(
+    "Only the sign of the difference between the scores counts, not its size: how often is it positive?"
+)
 def _(scores, labels):
     return _pairs(scores, labels).mean()
 
 
 @roc_auc.mistake(
-    "This pairs up equal places of the two lists. Every anomaly meets every ordinary example: `unsqueeze(1)`."
+    "This compares the two lists entry by entry. Every anomaly has to meet every ordinary example: "
+    "`unsqueeze(1)`."
 )
 def _(scores, labels):
     return (scores[labels == 1] > scores[labels == 0]).double().mean()
@@ -764,7 +794,9 @@ def _two_lists(scores, labels):
     return scores[labels == 0].sort().values, scores[labels == 1]
 
 
-@roc_auc.mistake("`searchsorted` needs its first argument sorted, upwards: `ordinary.sort().values`.")
+@roc_auc.mistake(
+    "`searchsorted` needs its first argument sorted in ascending order: `ordinary.sort().values`."
+)
 def _(scores, labels):
     ordinary, anomalies = scores[labels == 0], scores[labels == 1]
     return _sum_of_ranks(ordinary, anomalies) / (2 * len(anomalies) * len(ordinary))
@@ -777,7 +809,8 @@ def _(scores, labels):
 
 
 @roc_auc.mistake(
-    "The mean over the anomalies is taken; now divide by the number of ordinary examples, not by that of all."
+    "You take the mean over the anomalies, as you should. Also divide by the number of ordinary examples, "
+    "not of all examples."
 )
 def _(scores, labels):
     ordinary, anomalies = _two_lists(scores, labels)
@@ -829,24 +862,26 @@ price_of_a_shift = lesson.prediction(
     ],
     hints=[
         "Write the formula down with σ² = exp(log_variance). The last term, ln σ², is the argument itself.",
-        "The code numbers of an example lie along `dim=1`: sum over them, and keep the examples apart.",
+        "The latent dimensions of an example lie along `dim=1`: sum over them, and keep the examples "
+        "separate.",
     ],
 )
 def kl_to_standard_normal(mu, log_variance):
-    """Return KL[N(μ, σ²) ‖ N(0, 1)] in nats for each example, (N,), summed over the code numbers.
+    """Return KL[N(μ, σ²) ‖ N(0, 1)] in nats for each example, (N,), summed over the latent dimensions.
 
-    mu (N, K) and log_variance (N, K), which is ln σ², belong to each of the K code numbers.
+    mu (N, K) and log_variance (N, K), which is ln σ², belong to each of the K latent dimensions.
     """
     return 0.5 * (mu.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
 
 
 def _kl(mu, log_variance):
-    """The divergence of each code number, (N, K)."""
+    """The divergence of each latent dimension, (N, K)."""
     return 0.5 * (mu.square() + log_variance.exp() - 1 - log_variance)
 
 
 @kl_to_standard_normal.mistake(
-    "The argument is ln σ², but it was taken for ln σ. σ² is `log_variance.exp()`, and ln σ² the argument itself."
+    "The argument is ln σ², but you took it for ln σ. σ² is `log_variance.exp()`, and ln σ² the argument "
+    "itself."
 )
 def _(mu, log_variance):
     return _kl(mu, 2 * log_variance).sum(dim=1)
@@ -857,57 +892,61 @@ def _(mu, log_variance):
     return 0.5 * (mu.square() + log_variance.exp().square() - 1 - log_variance).sum(dim=1)
 
 
-@kl_to_standard_normal.mistake("exp(½ ln σ²) is σ. The formula asks for σ², `log_variance.exp()`.")
+@kl_to_standard_normal.mistake("exp(½ ln σ²) is σ. The formula needs σ², `log_variance.exp()`.")
 def _(mu, log_variance):
     return 0.5 * (mu.square() + (log_variance / 2).exp() - 1 - log_variance).sum(dim=1)
 
 
-@kl_to_standard_normal.mistake("The argument is ln σ², not σ²: the formula asks for its exponential first.")
+@kl_to_standard_normal.mistake("The argument is ln σ², not σ²: the formula needs its exponential first.")
 def _(mu, log_variance):
     return 0.5 * (mu.square() + log_variance - 1 - log_variance.log()).sum(dim=1)
 
 
 @kl_to_standard_normal.mistake(
-    "This is the mean over the code numbers. Divergences of independent numbers add up: `sum(dim=1)`."
+    "This is the mean over the latent dimensions. Divergences of independent variables add up: `sum(dim=1)`."
 )
 def _(mu, log_variance):
     return _kl(mu, log_variance).mean(dim=1)
 
 
 @kl_to_standard_normal.mistake(
-    "One number came out for the whole batch. Sum over the code numbers only, `dim=1`, and keep the examples apart."
+    "You return one number for the whole batch. Sum over the latent dimensions only, `dim=1`, and keep the "
+    "examples separate."
 )
 def _(mu, log_variance):
     return _kl(mu, log_variance).sum()
 
 
 @kl_to_standard_normal.mistake(
-    "This is the mean over batch and code. Sum over the code numbers, `dim=1`, and keep the examples apart."
+    "This is the mean over batch and code. Sum over the latent dimensions, `dim=1`, and keep the examples "
+    "separate."
 )
 def _(mu, log_variance):
     return _kl(mu, log_variance).mean()
 
 
 @kl_to_standard_normal.mistake(
-    "One number came out, averaged over the batch. Here each example keeps its own divergence, (N,)."
+    "You return one number, averaged over the batch. Here each example keeps its own divergence, (N,)."
 )
 def _(mu, log_variance):
     return _kl(mu, log_variance).sum(dim=1).mean()
 
 
 @kl_to_standard_normal.mistake(
-    "Summed over the examples, `dim=0`. The code numbers of an example lie along `dim=1`."
+    "You sum over the examples, `dim=0`. The latent dimensions of an example lie along `dim=1`."
 )
 def _(mu, log_variance):
     return _kl(mu, log_variance).sum(dim=0)
 
 
-@kl_to_standard_normal.mistake("The code numbers are not yet summed: one number for each example is asked.")
+@kl_to_standard_normal.mistake(
+    "The latent dimensions are not summed yet: return one number for each example."
+)
 def _(mu, log_variance):
     return _kl(mu, log_variance)
 
 
-@kl_to_standard_normal.mistake("The sign is turned round: a divergence is never negative.")
+@kl_to_standard_normal.mistake("The sign is wrong: a divergence is never negative.")
 def _(mu, log_variance):
     return -_kl(mu, log_variance).sum(dim=1)
 
@@ -923,18 +962,18 @@ def _(mu, log_variance):
 
 
 @kl_to_standard_normal.mistake(
-    "The −1 belongs to every code number, and here it came only once. Subtract it before the sum."
+    "The −1 belongs to every latent dimension, but you subtract it only once. Subtract it before the sum."
 )
 def _(mu, log_variance):
     return 0.5 * ((mu.square() + log_variance.exp() - log_variance).sum(dim=1) - 1)
 
 
-@kl_to_standard_normal.mistake("The factor ½ belongs to all terms, and only μ² has it: are brackets missing?")
+@kl_to_standard_normal.mistake("The factor ½ belongs to all terms, but only μ² has it: are brackets missing?")
 def _(mu, log_variance):
     return (0.5 * mu.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
 
 
-@kl_to_standard_normal.mistake("The term μ² is missing: a shift has to cost.")
+@kl_to_standard_normal.mistake("The term μ² is missing: a shift has to cost something.")
 def _(mu, log_variance):
     return 0.5 * (log_variance.exp() - 1 - log_variance).sum(dim=1)
 
@@ -951,13 +990,15 @@ def _(mu, log_variance):
     return 0.5 * ((1 + mu.square()) / log_variance.exp() - 1 + log_variance).sum(dim=1)
 
 
-@kl_to_standard_normal.mistake("The logarithm enters with a minus: − ln σ². A narrow bell has to cost.")
+@kl_to_standard_normal.mistake(
+    "The logarithm enters with a minus sign: − ln σ². A narrow bell has to cost something."
+)
 def _(mu, log_variance):
     return 0.5 * (mu.square() + log_variance.exp() - 1 + log_variance).sum(dim=1)
 
 
 def _deviation(spread, log_variance):
-    """What the measured deviations (K,) are, in words."""
+    """What the measured standard deviations (K,) are, in words."""
     known = {
         "σ": (log_variance / 2).exp(),
         "σ²": log_variance.exp(),
@@ -994,17 +1035,17 @@ def _facts_about_draws(reparametrise, mu, log_variance):
     ]
     return {
         "the mean of the draws is μ": bool((noise.mean(dim=0).abs() < 0.1 * spread + 1e-6).all()),
-        "their deviation is": _deviation(spread, log_variance[0]),
-        "they are Gaussian: 68 % within one deviation": bool((within - 0.683).abs() < 0.025),
-        "each example is drawn on its own": bool((noise - noise[:1]).abs().max() > 1e-3),
-        "each code number is drawn on its own": bool((noise - noise[:, :1]).abs().max() > 1e-3),
-        "a second call draws other numbers": bool((again - z).abs().max() > 1e-6),
+        "their standard deviation is": _deviation(spread, log_variance[0]),
+        "they are Gaussian: 68 % within one standard deviation": bool((within - 0.683).abs() < 0.025),
+        "each example is drawn independently": bool((noise - noise[:1]).abs().max() > 1e-3),
+        "each latent variable is drawn independently": bool((noise - noise[:, :1]).abs().max() > 1e-3),
+        "a second call draws different numbers": bool((again - z).abs().max() > 1e-6),
         "the gradient of z with respect to μ is 1": right[0],
         "the gradient of z with respect to ln σ² is (z − μ)/2": right[1],
     }
 
 
-_WIDTHS = torch.tensor([-3.0, -1.0, 0.0, 2.0])  # ln σ² of four code numbers
+_WIDTHS = torch.tensor([-3.0, -1.0, 0.0, 2.0])  # ln σ² of four latent variables
 
 
 @lesson.exercise(
@@ -1014,22 +1055,25 @@ _WIDTHS = torch.tensor([-3.0, -1.0, 0.0, 2.0])  # ln σ² of four code numbers
         (normal(2000, 3, seed=1, dtype=torch.float64) + 5, torch.full((2000, 3), 1.4, dtype=torch.float64)),
     ],
     hints=[
-        "Draw standard normal numbers ε in the shape of mu. How do they become draws with mean μ and deviation σ?",
+        "Draw standard normal numbers ε in the shape of mu. How do they become draws with mean μ and "
+        "standard deviation σ?",
         "σ is the root of the variance, and the root of exp(a) is exp(a/2).",
-        "z = μ + σ ε, with `torch.randn_like(mu)` for ε: then μ and σ stand in the formula, and gradients reach them.",
+        "z = μ + σ ε, with `torch.randn_like(mu)` for ε: then μ and σ appear in the formula, and gradients "
+        "reach them.",
     ],
 )
 def reparametrise(mu, log_variance):
     """Return one draw z (N, K) from N(μ, σ²), through which gradients reach mu and log_variance.
 
-    mu (N, K) and log_variance (N, K), which is ln σ², belong to each of the K code numbers of an
-    example. Every number is drawn on its own, anew at every call.
+    mu (N, K) and log_variance (N, K), which is ln σ², belong to each of the K latent variables of an
+    example. Each is drawn independently, and anew at every call.
     """
     return mu + (log_variance / 2).exp() * torch.randn_like(mu)
 
 
 @reparametrise.mistake(
-    "The noise was multiplied by the variance, exp(ln σ²). The deviation σ is its root: exp(½ ln σ²)."
+    "The noise was multiplied by the variance, exp(ln σ²). The standard deviation σ is its root: exp(½ ln "
+    "σ²)."
 )
 def _(mu, log_variance):
     return mu + log_variance.exp() * torch.randn_like(mu)
@@ -1045,7 +1089,7 @@ def _(mu, log_variance):
     return mu + log_variance / 2 * torch.randn_like(mu)
 
 
-@reparametrise.mistake("The noise has the deviation 1 for every code number: multiply it by σ.")
+@reparametrise.mistake("The noise has standard deviation 1 for every latent variable: multiply it by σ.")
 def _(mu, log_variance):
     return mu + torch.randn_like(mu)
 
@@ -1091,12 +1135,12 @@ def _(mu, log_variance):
     return mu + (log_variance / 2).exp() * torch.randn(mu.shape[1:], dtype=mu.dtype)
 
 
-@reparametrise.mistake("All code numbers of an example got the same ε. Draw in the shape of mu, (N, K).")
+@reparametrise.mistake("All latent variables of an example got the same ε. Draw in the shape of mu, (N, K).")
 def _(mu, log_variance):
     return mu + (log_variance / 2).exp() * torch.randn(len(mu), 1, dtype=mu.dtype)
 
 
-@reparametrise.mistake("`rand` draws uniform numbers from 0 to 1. Take standard normal ones, `randn_like`.")
+@reparametrise.mistake("`rand` draws uniform numbers from 0 to 1. Use standard normal ones, `randn_like`.")
 def _(mu, log_variance):
     return mu + (log_variance / 2).exp() * torch.rand_like(mu)
 
@@ -1116,7 +1160,7 @@ def _(mu, log_variance):
 
 
 def _vae_outputs(count, side, code, seed, dtype=torch.float32):
-    """Pictures, logits, mu and log_variance of a batch."""
+    """Images, logits, mu and log_variance of a batch."""
     return (
         _pictures(count, side, side, seed, dtype),
         normal(count, 1, side, side, seed=seed + 1, dtype=dtype),
@@ -1136,14 +1180,15 @@ def _vae_outputs(count, side, code, seed, dtype=torch.float32):
     hints=[
         "Two terms: minus the binary cross-entropy, summed over the pixels, and minus the KL, summed over the code.",
         '`F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)` is the first, a mean over examples.',
-        "The ELBO is to be made large, the loss is its negative: both of its terms cost, so both carry a minus.",
+        "You maximize the ELBO, and the loss is its negative: both terms are costs, so both carry a minus "
+        "sign.",
     ],
 )
 def elbo(x, logits, mu, log_variance):
     """Return the ELBO in nats, averaged over the N examples: one number.
 
-    x (N, 1, H, W) are grey values in [0, 1], `logits` of the same shape what the decoder makes of
-    one draw, before any sigmoid. mu (N, K) and log_variance (N, K) are the encoder's.
+    x (N, 1, H, W) are grey values in [0, 1]; `logits`, of the same shape, are what the decoder makes
+    of one draw, before any sigmoid. mu (N, K) and log_variance (N, K) are the encoder's.
     """
     reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
     divergence = 0.5 * (mu.square() + log_variance.exp() - 1 - log_variance).sum() / len(x)
@@ -1155,7 +1200,7 @@ def _terms(x, logits, mu, log_variance):
     return F.binary_cross_entropy_with_logits(logits, x, reduction="sum"), _kl(mu, log_variance).sum()
 
 
-@elbo.mistake("The sign is turned round: this is the loss. The ELBO is its negative, and never above 0 here.")
+@elbo.mistake("The sign is wrong: this is the loss. The ELBO is its negative, and never above 0 here.")
 def _(x, logits, mu, log_variance):
     return sum(_terms(x, logits, mu, log_variance)) / len(x)
 
@@ -1183,7 +1228,8 @@ def _(x, logits, mu, log_variance):
 
 
 @elbo.mistake(
-    "The divergence is summed over the batch, but the reconstruction averaged. Divide both by the number of examples."
+    "The divergence is summed over the batch, but the reconstruction is averaged. Divide both by the number "
+    "of examples."
 )
 def _(x, logits, mu, log_variance):
     reconstruction, divergence = _terms(x, logits, mu, log_variance)
@@ -1191,7 +1237,8 @@ def _(x, logits, mu, log_variance):
 
 
 @elbo.mistake(
-    "The reconstruction is summed over the batch, but the divergence averaged. Divide both by the number of examples."
+    "The reconstruction is summed over the batch, but the divergence is averaged. Divide both by the number "
+    "of examples."
 )
 def _(x, logits, mu, log_variance):
     reconstruction, divergence = _terms(x, logits, mu, log_variance)
@@ -1205,7 +1252,8 @@ def _(x, logits, mu, log_variance):
 
 
 @elbo.mistake(
-    "The divergence has the wrong sign: it is a cost, so it is subtracted. As it stands, the code may run away."
+    "The divergence has the wrong sign: it is a cost, so it is subtracted. As it stands, the codes may "
+    "drift away."
 )
 def _(x, logits, mu, log_variance):
     reconstruction, divergence = _terms(x, logits, mu, log_variance)
@@ -1213,8 +1261,8 @@ def _(x, logits, mu, log_variance):
 
 
 @elbo.mistake(
-    "The cross-entropy is averaged over the pixels while the divergence is summed, so that it weighs far too much and "
-    'the code collapses. `reduction="sum"`, then divide by the number of examples.'
+    "The cross-entropy is averaged over the pixels while the divergence is summed, so the divergence weighs "
+    'far too much and the code collapses. Use `reduction="sum"`, then divide by the number of examples.'
 )
 def _(x, logits, mu, log_variance):
     _, divergence = _terms(x, logits, mu, log_variance)
@@ -1222,14 +1270,15 @@ def _(x, logits, mu, log_variance):
 
 
 @elbo.mistake(
-    "Both terms are averaged, one over pixels, one over code numbers. Sum them within each example."
+    "Both terms are averaged, one over pixels, one over latent dimensions. Sum them within each example."
 )
 def _(x, logits, mu, log_variance):
     return -F.binary_cross_entropy_with_logits(logits, x) - _kl(mu, log_variance).mean()
 
 
 @elbo.mistake(
-    "The divergence is averaged over the code numbers, but they add up: `sum(dim=1)`, then the mean of the examples."
+    "The divergence is averaged over the latent dimensions, but they add up: `sum(dim=1)`, then the mean "
+    "over the examples."
 )
 def _(x, logits, mu, log_variance):
     reconstruction, _ = _terms(x, logits, mu, log_variance)
@@ -1244,19 +1293,21 @@ def _(x, logits, mu, log_variance):
 
 
 @elbo.mistake(
-    "A sigmoid was applied twice: `binary_cross_entropy_with_logits` contains one. Hand it the logits as they are."
+    "A sigmoid was applied twice: `binary_cross_entropy_with_logits` contains one. Pass it the logits as "
+    "they are."
 )
 def _(x, logits, mu, log_variance):
     return -sum(_terms(x, torch.sigmoid(logits), mu, log_variance)) / len(x)
 
 
-@elbo.mistake("`binary_cross_entropy` wants probabilities. For logits there is `..._with_logits`.")
+@elbo.mistake("`binary_cross_entropy` expects probabilities. For logits there is `..._with_logits`.")
 def _(x, logits, mu, log_variance):
     return -(F.binary_cross_entropy(logits, x, reduction="sum") + _kl(mu, log_variance).sum()) / len(x)
 
 
 @elbo.mistake(
-    "The squared error belongs to a Gaussian. The pixels here are yes-or-no with a probability: use BCE."
+    "The squared error belongs to a Gaussian. Here each pixel is black or white with some probability: use "
+    "BCE."
 )
 def _(x, logits, mu, log_variance):
     squared = (torch.sigmoid(logits) - x).square().sum()
@@ -1273,12 +1324,12 @@ def _(x, logits, mu, log_variance):
     return -_terms(x, logits, mu, log_variance)[1] / len(x)
 
 
-@elbo.mistake("The argument `log_variance` is ln σ², but it was taken for ln σ.")
+@elbo.mistake("The argument `log_variance` is ln σ², but you took it for ln σ.")
 def _(x, logits, mu, log_variance):
     return -sum(_terms(x, logits, mu, 2 * log_variance)) / len(x)
 
 
-@elbo.mistake("One number is asked, the mean over the examples. Here each example has its own.")
+@elbo.mistake("Return one number, the mean over the examples. Here each example has its own.")
 def _(x, logits, mu, log_variance):
     pixels = F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(dim=1)
     return -pixels - _kl(mu, log_variance).sum(dim=1)
@@ -1304,7 +1355,7 @@ def _origin(digits, logits):
         "the sigmoid of the logits": probabilities,
         "the logits themselves": logits,
         "the sigmoid of the sigmoid": probabilities.sigmoid(),
-        "the logits, cut off at 0 and 1": logits.clamp(0, 1),
+        "the logits, clamped to 0 and 1": logits.clamp(0, 1),
     }
     for name, pictures in known.items():
         if digits.shape == pictures.shape and torch.allclose(digits.float(), pictures, atol=1e-5):
@@ -1329,14 +1380,14 @@ def _facts_about_samples(sample_digits, count, code_size):
     if count < 1000:
         decoder.codes.clear()
         sample_digits(decoder, count, code_size)
-        return facts | {"a second call draws other codes": not torch.equal(z, torch.cat(decoder.codes))}
+        return facts | {"a second call draws different codes": not torch.equal(z, torch.cat(decoder.codes))}
     within = ((z - z.mean()).abs() < z.std()).double().mean()
     return facts | {
-        "the codes have the mean 0": bool(z.mean(dim=0).abs().max() < 0.15),
-        "the codes have the deviation 1": bool((z.std(dim=0) - 1).abs().max() < 0.1),
-        "they are Gaussian: 68 % within one deviation": bool((within - 0.683).abs() < 0.02),
+        "the codes have mean 0": bool(z.mean(dim=0).abs().max() < 0.15),
+        "the codes have standard deviation 1": bool((z.std(dim=0) - 1).abs().max() < 0.1),
+        "they are Gaussian: 68 % within one standard deviation": bool((within - 0.683).abs() < 0.02),
         "every digit has a code of its own": bool((z - z[:1]).abs().max() > 1e-3),
-        "the numbers of a code differ": bool((z - z[:, :1]).abs().max() > 1e-3),
+        "the latent variables of a code differ": bool((z - z[:, :1]).abs().max() > 1e-3),
     }
 
 
@@ -1365,14 +1416,14 @@ def _(decoder, count, code_size):
 
 
 @sample_digits.mistake(
-    "The codes lie between 0 and 1, from `torch.rand` or a sigmoid. The prior is standard normal: take `torch.randn`, "
-    "as it comes."
+    "The codes lie between 0 and 1, from `torch.rand` or a sigmoid. The prior is standard normal: use "
+    "`torch.randn` as it is."
 )
 def _(decoder, count, code_size):
     return torch.sigmoid(decoder(torch.rand(count, code_size)))
 
 
-@sample_digits.mistake("All codes are 0, so all digits are the same. Draw them: `torch.randn`.")
+@sample_digits.mistake("All codes are 0, so all digits are the same. Draw the codes: `torch.randn`.")
 def _(decoder, count, code_size):
     return torch.sigmoid(decoder(torch.zeros(count, code_size)))
 
@@ -1393,14 +1444,12 @@ def _(decoder, count, code_size):
     return torch.sigmoid(decoder(torch.randn(count, code_size)))
 
 
-@sample_digits.mistake(
-    "The codes are uniform from −1 to 1. The prior is standard normal: take `torch.randn`."
-)
+@sample_digits.mistake("The codes are uniform from −1 to 1. The prior is standard normal: use `torch.randn`.")
 def _(decoder, count, code_size):
     return torch.sigmoid(decoder(2 * torch.rand(count, code_size) - 1))
 
 
-@sample_digits.mistake("One number was repeated along the code. Draw `code_size` numbers for each digit.")
+@sample_digits.mistake("You repeat one number along the code. Draw `code_size` numbers for each digit.")
 def _(decoder, count, code_size):
     return torch.sigmoid(decoder(torch.randn(count, 1).expand(count, code_size)))
 
@@ -1411,22 +1460,21 @@ def _(decoder, count, code_size):
 
 
 @sample_digits.mistake(
-    "Cut off at 0 and 1, logits are no grey values. They become probabilities by a sigmoid."
+    "Clamping logits to 0 and 1 does not make them grey values. A sigmoid turns them into probabilities."
 )
 def _(decoder, count, code_size):
     return decoder(torch.randn(count, code_size)).clamp(0, 1)
 
 
 @sample_digits.mistake(
-    "The pixels became black or white, by a cut or by a draw. Their probabilities, the sigmoid itself, are asked."
+    "The pixels became black or white, by a threshold or by a random draw. Return their probabilities, the "
+    "sigmoid itself."
 )
 def _(decoder, count, code_size):
     return (torch.sigmoid(decoder(torch.randn(count, code_size))) > 0.5).float()
 
 
-@sample_digits.mistake(
-    "One picture is missing its shape: keep the axes (count, 1, 28, 28), without `squeeze`."
-)
+@sample_digits.mistake("The channel axis is missing: keep the shape (count, 1, 28, 28), without `squeeze`.")
 def _(decoder, count, code_size):
     return torch.sigmoid(decoder(torch.randn(count, code_size))).squeeze(1)
 
@@ -1437,23 +1485,25 @@ def _(decoder, count, code_size):
 quiz = lesson.quiz(
     "quiz",
     hints=[
-        "Every answer stands in the lesson: sections 1, 3, 4, 4, 5, 5, 5 and 6.",
-        "Question 2: which error has a network that gives every pixel a code number of its own? Question 5: the "
-        "formula for each of the three numbers, then the sum. Question 7: on which side of ln p(x) is a lower bound?",
+        "Every answer is in the lesson: sections 1, 3, 4, 4, 5, 5, 5 and 6.",
+        "Question 2: what is the error of a network that gives every pixel a latent variable of its own? "
+        "Question 5: use the formula for each of the three numbers, then add up. Question 7: on which side "
+        "of ln p(x) is a lower bound?",
     ],
     ten_layers=Question(
         "c",
         "Affine after affine is affine: the whole can do what one encoder matrix and one decoder matrix can, and PCA "
         "does that best.",
         {
-            "a": "Without bends, depth adds nothing: ten matrices multiply to one.",
+            "a": "Without nonlinearities, depth adds nothing: ten matrices multiply to one.",
             "b": "It could be unlucky in training, but never better than the best plane.",
             "d": "The learning rate decides how fast it gets there, and not how good the best plane is.",
         },
     ),
     wide_code=Question(
         "d",
-        "With as many code numbers as pixels, copying is possible. Error 0, and nothing learned about digits.",
+        "With as many latent dimensions as pixels, copying is possible: an error of 0, and nothing learned "
+        "about digits.",
         {
             "a": "Why should it find anything? Copying every pixel has error 0.",
             "b": "More room never raises the smallest possible error.",
@@ -1462,7 +1512,8 @@ quiz = lesson.quiz(
     ),
     standardised=Question(
         "a",
-        "Standardised features have any size and sign, so the last layer is affine and the loss the squared error.",
+        "Standardised features have any size and sign, so the last layer is affine and the loss is the "
+        "squared error.",
         {
             "b": "A sigmoid cannot reach 3 or −2, and standardised features do.",
             "c": "Half of all standardised values are negative, and ReLU gives none.",
@@ -1471,16 +1522,18 @@ quiz = lesson.quiz(
     ),
     auc_a_quarter=Question(
         "b",
-        "0.5 is chance. 0.24 says that the score sorts, the wrong way round: anomalies get lower scores.",
+        "0.5 is chance level. 0.24 says that the score does separate them, but the wrong way round: "
+        "anomalies get lower scores.",
         {
             "a": "Useless would be 0.5.",
-            "c": "An accuracy needs a cut. The AUC compares pairs.",
-            "d": "AUC below 0.5 is no bug as such; it happens where anomalies are easier to draw than ordinary ones.",
+            "c": "An accuracy needs a threshold. The AUC compares pairs.",
+            "d": "An AUC below 0.5 is not a bug as such; it happens where anomalies are easier to draw than "
+            "ordinary ones.",
         },
     ),
     three_numbers=Question(
         0.5,
-        "½ · 1² for the first number; the other two cost nothing, and tell nothing.",
+        "½ · 1² for the first number; the other two cost nothing and say nothing.",
         {
             1.0: "The factor ½ is missing.",
             1.5: "Only the first number is shifted; the other two agree with the prior and cost 0.",
@@ -1494,7 +1547,8 @@ quiz = lesson.quiz(
         "The posterior equals the prior for every digit: the code carries nothing, and the decoder draws the mean.",
         {
             "a": "A perfect code would let the decoder tell digits apart, and would cost some nats.",
-            "b": "A learning rate that is too high shows in a loss that jumps. Here everything is quiet, and equal.",
+            "b": "A learning rate that is too high shows in a loss that jumps. Here nothing jumps, and all "
+            "digits look the same.",
             "c": "Overfitting needs information about the training digits. Here none gets through.",
         },
     ),

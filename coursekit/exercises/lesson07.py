@@ -6,10 +6,9 @@ from collections import Counter
 import torch
 import torch.nn.functional as F
 
-from coursekit.exercises.core import Lesson, normal
-from coursekit.exercises.questions import Question
+from coursekit.checks import ExerciseSet, Question, normal
 
-lesson = Lesson("Lesson 7")
+lesson = ExerciseSet("Lesson 7")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 
 
@@ -41,19 +40,19 @@ def _(x, centroids):
 
 
 @assign_clusters.mistake(
-    "For each centroid you give its nearest point, K numbers. Each of the N points is asked for its nearest centroid: "
-    "look along the other axis."
+    "You return the nearest point of each centroid, K numbers. Return the nearest centroid of each of the N "
+    "points: look along the other axis."
 )
 def _(x, centroids):
     return torch.cdist(x, centroids).argmin(dim=0)
 
 
-@assign_clusters.mistake("These are the distances to the nearest centroid. Its number is asked: `argmin`.")
+@assign_clusters.mistake("These are the distances to the nearest centroid. Return its number: `argmin`.")
 def _(x, centroids):
     return torch.cdist(x, centroids).amin(dim=1)
 
 
-@assign_clusters.mistake("These are squared distances to the nearest centroid. Its number is asked.")
+@assign_clusters.mistake("These are squared distances to the nearest centroid. Return its number.")
 def _(x, centroids):
     return torch.cdist(x, centroids).square().amin(dim=1)
 
@@ -63,20 +62,19 @@ def _(x, centroids):
     return centroids[torch.cdist(x, centroids).argmin(dim=1)]
 
 
-@assign_clusters.mistake(
-    "This is the whole table of distances. Each of its rows has a smallest entry: where?"
-)
+@assign_clusters.mistake("This is the whole table of distances. Where is the smallest entry of each row?")
 def _(x, centroids):
     return torch.cdist(x, centroids)
 
 
-@assign_clusters.mistake("The numbers count from 0, as indices do.")
+@assign_clusters.mistake("The numbers should count from 0, as indices do.")
 def _(x, centroids):
     return torch.cdist(x, centroids).argmin(dim=1) + 1
 
 
 @assign_clusters.mistake(
-    "The sum of |differences| is another distance. The usual one squares them, adds, and takes the root."
+    "The sum of |differences| is a different distance. The usual one squares them, adds them up, and takes "
+    "the root."
 )
 def _(x, centroids):
     return torch.cdist(x, centroids, p=1).argmin(dim=1)
@@ -101,7 +99,7 @@ def _(x, centroids):
     return (F.normalize(x, dim=1) @ F.normalize(centroids, dim=1).T).argmax(dim=1)
 
 
-@assign_clusters.mistake("One number for all points came out: `argmin` needs `dim=1`, to answer row by row.")
+@assign_clusters.mistake("You return one number for all points: `argmin` needs `dim=1` to work row by row.")
 def _(x, centroids):
     return torch.cdist(x, centroids).argmin()
 
@@ -128,7 +126,8 @@ def _(x, centroids):
     ],
     hints=[
         "`x[labels == k]` are the points of cluster k. What is the mean of no points at all?",
-        "Begin with `new = centroids.clone()`, walk over k, and replace row k only where `(labels == k).any()`.",
+        "Begin with `new = centroids.clone()`, loop over k, and replace row k only where "
+        "`(labels == k).any()`.",
     ],
 )
 def update_centroids(x, labels, centroids):
@@ -261,14 +260,14 @@ def _double(*values):
     hints=[
         "Write ln[π_k N(x; μ_k, σ_k)] for every point and component as a table (N, K), terms without k left out.",
         "That is `weights.log() - deviations.log() - ((x[:, None] - means) / deviations) ** 2 / 2`.",
-        "Each row then wants exp(a_k) / Σ exp(a_j), without underflow: lesson 3 has a name for this.",
+        "Each row then needs exp(a_k) / Σ exp(a_j), without underflow: lesson 3 has a name for this.",
     ],
 )
 def responsibilities(x, weights, means, deviations):
     """Return the responsibilities (N, K) of K Gaussians on the line for the numbers x (N,).
 
-    Entry [n, k] is the probability that x[n] came from component k, so each row sums to one, for
-    numbers far from all components, too. `weights`, `means` and standard `deviations` are (K,).
+    Entry [n, k] is the probability that x[n] came from component k, so each row sums to one, even for
+    numbers far from all components. `weights`, `means` and standard `deviations` are (K,).
     """
     log_joint = weights.log() - deviations.log() - ((x[:, None] - means) / deviations) ** 2 / 2
     return (log_joint - log_joint.logsumexp(dim=1, keepdim=True)).exp()
@@ -298,7 +297,7 @@ for _epsilon in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-16, 1e-20, 1e-30):
         return joint / (joint.sum(dim=1, keepdim=True) + epsilon)
 
 
-@responsibilities.mistake("The weights are forgotten: a component that is rarer explains fewer points.")
+@responsibilities.mistake("The weights are missing: a rarer component explains fewer points.")
 def _(x, weights, means, deviations):
     return _log_joint(x, torch.ones_like(weights), means, deviations).softmax(dim=1)
 
@@ -321,14 +320,15 @@ def _(x, weights, means, deviations):
 
 
 @responsibilities.mistake(
-    "`deviations` are taken for variances: σ stands before the exponential and σ² in it."
+    "You took `deviations` for variances: σ belongs in front of the exponential and σ² inside it."
 )
 def _(x, weights, means, deviations):
     return _log_joint(x, weights, means, deviations.sqrt()).softmax(dim=1)
 
 
 @responsibilities.mistake(
-    "Your columns sum to one. A point has to come from one of the components, so its row does: `dim=1`."
+    "Your columns sum to one. A point has to come from one of the components, so its row should sum to one: "
+    "`dim=1`."
 )
 def _(x, weights, means, deviations):
     return _log_joint(x, weights, means, deviations).softmax(dim=0)
@@ -339,7 +339,7 @@ def _(x, weights, means, deviations):
     return _log_joint(x, weights, means, deviations).log_softmax(dim=1)
 
 
-@responsibilities.mistake("That is the hard choice of k-means, 0 or 1. A probability is asked.")
+@responsibilities.mistake("That is the hard assignment of k-means, 0 or 1. Return a probability.")
 def _(x, weights, means, deviations):
     choice = _log_joint(x, weights, means, deviations).argmax(dim=1)
     return F.one_hot(choice, len(weights)).to(x.dtype)
@@ -352,7 +352,7 @@ def _(x, weights, means, deviations):
     return _log_joint(x, weights, means, deviations).exp() / math.sqrt(2 * math.pi)
 
 
-@responsibilities.mistake("The sign in the exponent: far away means improbable, so −(x − μ)² / 2σ².")
+@responsibilities.mistake("The sign in the exponent is wrong: far away means improbable, so −(x − μ)² / 2σ².")
 def _(x, weights, means, deviations):
     return (weights.log() - deviations.log() + ((x[:, None] - means) / deviations) ** 2 / 2).softmax(dim=1)
 
@@ -393,7 +393,7 @@ def _(x, weights, means, deviations):
     ],
 )
 def knn_accuracy(positions, labels, k):
-    """Return the fraction of points, from 0 to 1, that their k nearest neighbours name correctly.
+    """Return the fraction of points, from 0 to 1, that their k nearest neighbours classify correctly.
 
     The neighbours vote: the most frequent of their labels wins, of equally frequent ones the smallest.
     A point has no vote on itself. `positions` is (N, d), `labels` (N,) are integers.
@@ -421,8 +421,8 @@ def _(positions, labels, k):
 
 
 @knn_accuracy.mistake(
-    "You asked for one neighbour more, because the point itself is among them, but it still votes. Drop the first "
-    "column."
+    "You asked for one more neighbour, because the point itself is among them, but it still votes. Drop the "
+    "first column."
 )
 def _(positions, labels, k):
     return _share(labels[_nearest(positions, k + 1, itself=0.0)], labels)
@@ -450,14 +450,14 @@ def _(positions, labels, k):
 
 
 @knn_accuracy.mistake(
-    "That is the share of neighbours with the right label. The neighbours vote: a point counts as a whole, if the "
-    "majority names it."
+    "That is the fraction of neighbours with the right label. The neighbours vote: a point counts as a "
+    "whole, if the winning label is right."
 )
 def _(positions, labels, k):
     return (labels[_nearest(positions, k)] == labels[:, None]).float().mean().item()
 
 
-@knn_accuracy.mistake("Only the nearest neighbour is asked. All k vote.")
+@knn_accuracy.mistake("Only the nearest neighbour votes here. All k should.")
 def _(positions, labels, k):
     return _share(labels[_nearest(positions, 1)], labels)
 
@@ -480,7 +480,7 @@ def _(positions, labels, k):
 
 
 @knn_accuracy.mistake(
-    "You ask for more than half of the votes. The most frequent label wins, with fewer votes too."
+    "You require more than half of the votes. The most frequent label wins, even with fewer."
 )
 def _(positions, labels, k):
     right = (labels[_nearest(positions, k)] == labels[:, None]).sum(dim=1)
@@ -488,8 +488,8 @@ def _(positions, labels, k):
 
 
 @knn_accuracy.mistake(
-    "Every distance of 0 is ruled out, so points at the same place are no neighbours. Rule out only the point itself, "
-    "on the diagonal."
+    "Every distance of 0 is ruled out, so points at the same place are not neighbours. Rule out only the "
+    "point itself, on the diagonal."
 )
 def _(positions, labels, k):
     distances = torch.cdist(positions, positions)
@@ -498,7 +498,7 @@ def _(positions, labels, k):
     )
 
 
-@knn_accuracy.mistake("A fraction from 0 to 1 is asked; this is in percent.")
+@knn_accuracy.mistake("This is a percentage. Return a fraction from 0 to 1.")
 def _(positions, labels, k):
     return 100 * _share(labels[_nearest(positions, k)], labels)
 
@@ -508,7 +508,7 @@ def _(positions, labels, k):
     return _share(labels[_nearest(positions, k)], labels) * len(labels)
 
 
-@knn_accuracy.mistake("These are the errors. The fraction named correctly is asked.")
+@knn_accuracy.mistake("This is the fraction of errors. Return the fraction classified correctly.")
 def _(positions, labels, k):
     return 1 - _share(labels[_nearest(positions, k)], labels)
 
@@ -525,7 +525,8 @@ def _(positions, labels, k):
         (normal(4, 3, seed=1, dtype=torch.float64).softmax(dim=1),),
     ],
     hints=[
-        "Mean surprise, in logarithms to base 2: −Σ p log₂ p for each row. What is 0 · log 0 on a computer?",
+        "It is the mean surprise, in logarithms to base 2: −Σ p log₂ p for each row. What is 0 · log 0 on a "
+        "computer?",
         "`torch.special.xlogy(p, p)` is p ln p with 0 ln 0 = 0; divided by ln 2 it is in bits. Or clamp p in the log.",
     ],
 )
@@ -559,12 +560,12 @@ def _(p):
     return -(p * p.log()).sum(dim=1)
 
 
-@entropy_bits.mistake("The sign: log p is negative, and an entropy is not.")
+@entropy_bits.mistake("The sign is wrong: log p is negative, and an entropy is not.")
 def _(p):
     return torch.special.xlogy(p, p).sum(dim=1) / math.log(2)
 
 
-@entropy_bits.mistake("All rows are added up. Each row has an entropy of its own: `sum(dim=1)`.")
+@entropy_bits.mistake("You added up all the rows. Each row has an entropy of its own: `sum(dim=1)`.")
 def _(p):
     return -torch.special.xlogy(p, p).sum() / math.log(2)
 
@@ -575,13 +576,13 @@ def _(p):
 
 
 @entropy_bits.mistake(
-    "p already weighs the terms: add them up. A mean over the row divides by M once too often."
+    "p already weights the terms: add them up. A mean over the row divides by M once too often."
 )
 def _(p):
     return -torch.special.xlogy(p, p).mean(dim=1) / math.log(2)
 
 
-@entropy_bits.mistake("That is the perplexity, 2 to the power of the entropy.")
+@entropy_bits.mistake("That is the perplexity, 2 to the power of the entropy. Return the entropy.")
 def _(p):
     return 2 ** (-torch.special.xlogy(p, p).sum(dim=1) / math.log(2))
 
@@ -658,18 +659,18 @@ def _(squared_distances, perplexity):
     return _bisect(lambda s: math.exp(_nats(_row(squared_distances, s))) > perplexity) * 2**0.5
 
 
-@perplexity_sigma.mistake("That is σ². The width σ is asked.")
+@perplexity_sigma.mistake("That is σ². Return the width σ.")
 def _(squared_distances, perplexity):
     return _bisect(lambda s: math.exp(_nats(_row(squared_distances, s))) > perplexity) ** 2
 
 
-@perplexity_sigma.mistake("That is 1/2σ², the factor in the exponent. The width σ is asked.")
+@perplexity_sigma.mistake("That is 1/2σ², the factor in the exponent. Return the width σ.")
 def _(squared_distances, perplexity):
     return 1 / (2 * _bisect(lambda s: math.exp(_nats(_row(squared_distances, s))) > perplexity) ** 2)
 
 
 @perplexity_sigma.mistake(
-    "Bits and nats are mixed: 2 goes with the logarithm to base 2, e with the natural one."
+    "Bits and nats are mixed up: 2 goes with the logarithm to base 2, e with the natural one."
 )
 def _(squared_distances, perplexity):
     return _bisect(lambda s: 2 ** _nats(_row(squared_distances, s)) > perplexity)
@@ -740,7 +741,7 @@ def _(conditional):
     return conditional / len(conditional)
 
 
-@symmetric_p.mistake("Add the table to its transpose, and divide by 2N. It is not divided at all.")
+@symmetric_p.mistake("You do not divide at all. Add the table to its transpose, and divide by 2N.")
 def _(conditional):
     return conditional + conditional.T
 
@@ -772,7 +773,7 @@ def _(conditional):
 
 
 @symmetric_p.mistake(
-    "A matrix product with the transpose is something else. Add the two tables entry by entry."
+    "A matrix product with the transpose is something different. Add the two tables entry by entry."
 )
 def _(conditional):
     product = conditional @ conditional.T
@@ -788,7 +789,7 @@ def _(conditional):
         (20 * normal(4, 3, seed=2),),
     ],
     hints=[
-        "The table of 1 / (1 + d²) for all pairs, divided by one number. Which entries are no pairs?",
+        "The table of 1 / (1 + d²) for all pairs, divided by one number. Which entries are not pairs?",
         "`squared = (y[:, None] - y[None]).square().sum(dim=2)` is (N, N). Zero the diagonal before you take the sum.",
     ],
 )
@@ -920,8 +921,8 @@ def _(p, y):
 
 
 @tsne_gradient.mistake(
-    "The sign: it is p − q times y_i − y_j, summed over j. With q − p, y_j − y_i, or a sum over the other axis, a pair "
-    "with p > q would drift apart."
+    "The sign is wrong: it is p − q times y_i − y_j, summed over j. With q − p, y_j − y_i, or a sum over "
+    "the other axis, a pair with p > q would drift apart."
 )
 def _(p, y):
     return _forces(p, y, sign=-1.0)
@@ -947,7 +948,7 @@ def _(p, y):
     return _forces(p, y, q=lambda w: w / w.sum(dim=1, keepdim=True))
 
 
-@tsne_gradient.mistake("Only the attraction is left: − q_ij keeps the map from collapsing.")
+@tsne_gradient.mistake("Only the attraction is left: the term − q_ij keeps the map from collapsing.")
 def _(p, y):
     return _forces(p, y, q=torch.zeros_like)
 
@@ -982,17 +983,18 @@ wide_and_narrow = lesson.prediction(
         "Both islands come out equally wide. Every point measures with its own σ, chosen so that it has about 30 "
         "neighbours, and that takes the difference in width away.",
         {
-            10: "So it would be on a map of a country. But each point has its own yardstick σ, ten times as long here.",
+            10: "That would be true on a map of a country. But each point has its own yardstick σ, ten "
+            "times as long here.",
             100: "That is the ratio of the areas on an honest map. This map is not honest about sizes.",
             3.16: "√10 would need a law that t-SNE does not have. What does the search for σ do to a wide cloud?",
             0.1: "The wide one narrower? Its σ are ten times larger, which cancels the width; it does not overdo it.",
             5.0: "Not half as honest, either. What does the search for σ do to a wide cloud?",
-            2.0: "Less than that. What does the search for σ do to a wide cloud?",
+            2.0: "It is less than that. What does the search for σ do to a wide cloud?",
         },
         tolerance=0.3,
     ),
     hints=[
-        "In which unit does a point measure the distances to its neighbours, before they become p_{j|i}?",
+        "In what unit does a point measure the distances to its neighbours, before they become p_{j|i}?",
         "Perplexity fixes the number of neighbours. In a cloud ten times as wide, σ becomes ten times as large.",
     ],
 )
@@ -1004,9 +1006,9 @@ near_and_far = lesson.prediction(
         "At 5 and 30 no point has a neighbour outside its own cloud, so P says nothing about where the others are. "
         "At 100 the first neighbours from the next cloud come in, and even then 5 : 1 is lost.",
         {
-            "a": "The map would have to know the distance of clouds. P holds neighbours only, and at 5 and 30 every "
-            "neighbour is in the same cloud.",
-            "b": "At 5 and 30 yes. With 100 points to a cloud, what must happen at a perplexity of 100?",
+            "a": "The map would have to know the distances between clouds. P holds neighbours only, and at "
+            "5 and 30 every neighbour is in the same cloud.",
+            "b": "At 5 and 30, yes. With 100 points in a cloud, what must happen at a perplexity of 100?",
             "d": "The other way round: the smaller the perplexity, the less a point knows of what is far away.",
         },
     ),
@@ -1020,8 +1022,8 @@ islands = lesson.prediction(
     "islands",
     Question(
         "d",
-        "There is no group at all: one Gaussian cloud, pure noise. At a perplexity of 2 every point clings to two "
-        "neighbours, and chance provides them.",
+        "There is no group at all: one Gaussian cloud, pure noise. At a perplexity of 2 every point clings "
+        "to two neighbours, and randomness provides them.",
         {
             "a": "Read on before you believe it. What would a perplexity of 2 make of any cloud?",
             "b": "That is about the number of clumps on the map. What would a perplexity of 2 make of any cloud?",
@@ -1030,7 +1032,7 @@ islands = lesson.prediction(
     ),
     hints=[
         "A perplexity of 2 asks every point for about two neighbours. Will it find them, whatever the data?",
-        "Clumps of a few points each, everywhere, of the same size: which data give the same picture?",
+        "Clumps of a few points each, everywhere, of the same size: which data give the same map?",
     ],
 )
 
@@ -1038,11 +1040,13 @@ three_starts = lesson.prediction(
     "three_starts",
     Question(
         "b",
-        "Who is near whom is what P holds, so that comes back. The rest is left to the start.",
+        "Who is near whom is what P holds, so that comes back. The rest depends on the initialization.",
         {
-            "a": "The loss does not change when the map is turned or mirrored. Why should places stay the same?",
+            "a": "The loss does not change when the map is rotated or mirrored. Why should places stay the "
+            "same?",
             "c": "P holds next to nothing about far pairs of points. What would keep two islands at their distance?",
-            "d": "The loss is not convex: every start may end in another minimum, and a map turned round is as good.",
+            "d": "The loss is not convex: every initialization may end in a different minimum, and a "
+            "rotated map is as good.",
         },
     ),
     hints=[
@@ -1061,14 +1065,15 @@ quiz = lesson.quiz(
         "b",
         "Each point measures in its own σ. Compare the spread in the original space.",
         {
-            "a": "Sizes on the map say nothing: a cloud ten times as wide came out just as wide as the narrow one.",
-            "c": "More cells do take more room on the map, at any variety among them.",
+            "a": "Sizes on the map say nothing: a cloud ten times as wide came out as wide as the narrow "
+            "one.",
+            "c": "More cells do take more room on the map, however much they vary.",
             "d": "At other perplexities sizes are meaningless too.",
         },
     ),
     gap=Question(
         "d",
-        "P holds near pairs only. The gap between islands is set by repulsion and by the start.",
+        "P holds near pairs only. The gap between islands is set by repulsion and by the initialization.",
         {
             "a": "Three clouds, one five times as far away as the other, came out equally far apart.",
             "b": "The opposite does not follow either: the gap is no measure of anything.",
@@ -1086,8 +1091,8 @@ quiz = lesson.quiz(
     ),
     seven=Question(
         "c",
-        "Islands that survive other perplexities and seeds, and that a clustering of the original data finds, deserve "
-        "belief.",
+        "Islands that survive other perplexities and seeds, and that a clustering of the original data also "
+        "finds, are credible.",
         {
             "a": "Noise has islands, too, at a small perplexity.",
             "b": "k-means finds as many clusters on a map as you ask for.",
@@ -1099,7 +1104,7 @@ quiz = lesson.quiz(
         "A larger perplexity makes P flatter and easier to match: the two losses measure different things.",
         {
             "a": "The targets P differ, so the numbers cannot be compared.",
-            "b": "Not from these numbers: P is another one.",
+            "b": "Not from these numbers: P is a different one.",
             "c": "Perplexity is your choice of scale. Neither value is the right one.",
         },
     ),
@@ -1114,11 +1119,11 @@ quiz = lesson.quiz(
     ),
     new_point=Question(
         "c",
-        "t-SNE moves points, it learns no function. PCA and an autoencoder do.",
+        "t-SNE moves points; it does not learn a function. PCA and an autoencoder do.",
         {
-            "a": "There is no matrix: a position is a number that was optimised, not computed from the pixels.",
+            "a": "There is no matrix: positions are optimised, not computed from the data.",
             "b": "That is a useful patch, but not what t-SNE gives you: it is a rule of your own.",
-            "d": "Then all the other points would move as well, and it would be another map.",
+            "d": "Then all the other points would move as well, and it would be a different map.",
         },
     ),
     perplexity=Question(
@@ -1128,7 +1133,7 @@ quiz = lesson.quiz(
             3: "That is the entropy in bits. The perplexity is 2 to that power.",
             2.08: "That is the entropy in nats, ln 8. The perplexity is e to that power.",
             0.125: "That is the probability of one of them.",
-            64: "Two to the power of 3 bits, not of 6.",
+            64: "It is two to the power of 3 bits, not of 6.",
         },
     ),
 )

@@ -9,7 +9,7 @@ import re
 
 from nbformat import NotebookNode
 
-from website.lessons import last_heading, plain
+from coursekit.teaching.markdown import last_heading, plain
 
 _LABELS = {"title", "xlabel", "ylabel", "label"}
 _LONGEST = 300  # characters

@@ -2,25 +2,19 @@
 
 import contextlib
 import html
-import importlib
 import io
 import re
 
-from coursekit.exercises.base import Exercise
-from coursekit.exercises.questions import Quiz
-from website.lessons import Lesson, Prompt, plain
-
-
-def exercises_of(lesson: Lesson) -> dict[str, Exercise]:
-    """Return the exercises of a lesson, by name."""
-    return importlib.import_module(f"coursekit.exercises.lesson{lesson.stem[:2]}").lesson.exercises
+from coursekit.checks import Exercise, Quiz
+from coursekit.teaching.catalogue import Lesson, Prompt, Section
+from coursekit.teaching.markdown import plain
 
 
 def overview(lessons: list[Lesson]) -> str:
     """Return a table of the lessons with the number of exercises, and of the mistakes they name."""
     rows, totals = [], [0, 0, 0]
     for lesson in lessons:
-        exercises = exercises_of(lesson).values()
+        exercises = lesson.exercises.values()
         counts = [
             len(exercises),
             sum(len(exercise.sentences) for exercise in exercises),
@@ -35,7 +29,7 @@ def overview(lessons: list[Lesson]) -> str:
 
 def page(lesson: Lesson) -> str:
     """Return the page of a lesson's exercises, in Markdown."""
-    exercises = exercises_of(lesson)
+    exercises = lesson.exercises
     head = (
         f"# Exercises of lesson {lesson.number}\n\n"
         f"{len(exercises)} exercises of [{lesson.title}](/lessons/{lesson.path.name}), with their solutions.\n"
@@ -97,20 +91,37 @@ def escaped(sentence: str) -> str:
 
 
 def timing(lessons: list[Lesson]) -> str:
-    """Return for every lesson a table of its sections with planned minutes and exercises."""
+    """Return for every lesson a table of its sections with their minutes and exercises."""
     return "\n".join(_timing_of(lesson) for lesson in lessons)
 
 
 def _timing_of(lesson: Lesson) -> str:
-    rows = ["| section | minutes | in class | at home |", "|---|--:|---|---|"]
-    for section, minutes in zip(lesson.sections, lesson.planned_minutes(), strict=True):
-        here = ", ".join(str(prompt.number) for prompt in section.prompts if not prompt.at_home)
-        home = ", ".join(str(prompt.number) for prompt in section.prompts if prompt.at_home)
-        rows.append(f"| {plain(section.title)} | {minutes} | {here} | {home} |")
     at_home = sum(prompt.minutes for prompt in lesson.prompts if prompt.at_home)
     head = (
         f"### {lesson.number} · {lesson.title}\n\n"
-        f"{lesson.minutes} minutes in class, {at_home} minutes of exercises at home; Run All takes "
+        f"{lesson.class_minutes} minutes in class, {at_home} minutes of exercises at home; Run All takes "
         f"{lesson.seconds['sample']} s with the sample, {lesson.seconds['full']} s with the full data.\n"
     )
+    rows = ["| section | minutes | exercises in class | at home |", "|---|--:|---|---|"]
+    for part, name in ((1, "Part 1 · In class"), (2, "Part 2 · At home")):
+        sections = [section for section in lesson.sections if section.part == part]
+        if lesson.has_parts:
+            rows.append(f"| **{name}** | | | |")
+        rows += [_timing_row(*row) for row in zip(sections, whole_minutes(sections), strict=True)]
     return "\n".join([head, *rows]) + "\n"
+
+
+def _timing_row(section: Section, minutes: int) -> str:
+    here = ", ".join(str(prompt.number) for prompt in section.prompts if not prompt.at_home)
+    home = ", ".join(str(prompt.number) for prompt in section.prompts if prompt.at_home)
+    return f"| {plain(section.title)} | {minutes} | {here} | {home} |"
+
+
+def whole_minutes(sections: list[Section]) -> list[int]:
+    """Return the minutes of sections as whole numbers that add up to their rounded sum."""
+    exact = [section.minutes for section in sections]
+    whole = [int(minutes) for minutes in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda index: whole[index] - exact[index])
+    for index in by_remainder[: round(sum(exact)) - sum(whole)]:
+        whole[index] += 1
+    return whole

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from website.lessons import Lesson, plain
+from coursekit.teaching.catalogue import Lesson
+from coursekit.teaching.markdown import plain
 
 _WIDTH = 720  # pixels of a cover, twice what a card shows on a common screen
 
@@ -19,12 +20,15 @@ def cards(lessons: list[Lesson]) -> str:
 def _card(lesson: Lesson) -> str:
     page = f"lessons/{lesson.stem}.html"
     width, height = _size(lesson.cover)
-    exercises = len(lesson.prompts)
+    facts = (
+        f"{lesson.class_minutes} minutes in class · {len(lesson.prompts)} exercises · runs in "
+        f"{lesson.seconds['full']} s"
+    )
     return f"""<li class="lesson-card">
 <a class="lesson-card__picture" href="{page}" tabindex="-1" aria-hidden="true"><img
  src="_static/covers/{lesson.stem}.webp" width="{width}" height="{height}" alt="{html.escape(lesson.cover_alt)}"></a>
 <h3><span class="lesson-card__number">{lesson.number}</span> <a href="{page}">{html.escape(lesson.title)}</a></h3>
-<p class="lesson-card__facts">{lesson.minutes} minutes · {exercises} exercises · runs in {lesson.seconds["full"]} s</p>
+<p class="lesson-card__facts">{facts}</p>
 <p>{html.escape(_first_goals(lesson))}</p>
 <p class="lesson-card__links"><a href="{page}">Read</a> <a href="{lesson.colab}">Open in Colab</a></p>
 </li>"""

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import nbformat
 
+from coursekit.teaching import catalogue
+from coursekit.teaching.catalogue import REPOSITORY, Lesson, repository_url
 from website import exercise_pages, home
-from website.lessons import REPOSITORY, Lesson, read_lessons, repository_url
 from website.terms import with_lesson_links
 
 # files of the repository that pages of the site include, and the page that is their place here
@@ -19,7 +20,7 @@ _BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)")
 
 def stage(docs: Path, notebooks: Path, source: Path) -> None:
     """Write all pages and files of the site to the folder `source`; the lessons are those of `notebooks`."""
-    lessons = read_lessons(notebooks)
+    lessons = catalogue.lessons(notebooks)
     for page in [*docs.glob("*.md"), *docs.glob("api/*.md"), *docs.glob("exercises/*.md")]:
         name = page.relative_to(docs).as_posix()
         text = with_lesson_links(page.read_text(encoding="utf-8"), lessons)

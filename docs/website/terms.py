@@ -4,7 +4,8 @@ import re
 
 from mdit_py_plugins.anchors.index import slugify
 
-from website.lessons import Lesson, plain
+from coursekit.teaching.catalogue import Lesson
+from coursekit.teaching.markdown import plain
 
 _MARK = re.compile(r"\[\[(\d+)#([^\]]+)\]\]")
 

@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import nbformat
+from coursekit.teaching import catalogue
+from coursekit.teaching.catalogue import Lesson
 
-from coursekit import lessons
-
-SHOTS = lessons.REPOSITORY / "build" / "browser"
+SHOTS = catalogue.REPOSITORY / "build" / "browser"
 RUN_ALL_LIMIT_MS, DRAWING_LIMIT_MS = 400_000, 20_000
 
 # JupyterLab puts itself at window.jupyterapp when it is asked to.
@@ -50,7 +49,7 @@ SHOW = f"""async number => {{
 @contextmanager
 def jupyterlab(home: Path) -> Iterator[str]:
     """Run JupyterLab, as it is on the first day, in a folder with copies of the lessons; yield its address."""
-    shutil.copytree(lessons.REPOSITORY / "notebooks", home / "lessons")
+    shutil.copytree(catalogue.REPOSITORY / "notebooks", home / "lessons")
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -67,7 +66,7 @@ def jupyterlab(home: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "jupyterlab", *(f"--{name}={value}" for name, value in options.items())]
     log = home / "log.txt"
     with (
-        log.open("w") as written,
+        log.open("w", encoding="utf-8") as written,
         subprocess.Popen(
             command, env=_surroundings(home), stdout=written, stderr=subprocess.STDOUT
         ) as server,
@@ -84,7 +83,7 @@ def _surroundings(home: Path) -> dict[str, str]:
     settings = home / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     quiet = {"fetchNews": "false", "checkForUpdates": False}
-    (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet), encoding="utf-8")
     folders = {
         "JUPYTER_CONFIG_DIR": "config",
         "JUPYTER_DATA_DIR": "data",
@@ -104,17 +103,17 @@ def _await_answer(address: str, server: subprocess.Popen, log: Path) -> None:
             return
         except OSError:
             time.sleep(0.25)
-    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
+    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")
 
 
 class LessonPage:
     """A lesson opened in JupyterLab: `page` is the browser's, cells are counted as in the file."""
 
-    def __init__(self, page, address: str, path: Path) -> None:
-        self.page, self.name = page, path.stem
-        self.cells = nbformat.read(path, as_version=4).cells
+    def __init__(self, page, address: str, lesson: Lesson) -> None:
+        self.page, self.name = page, lesson.stem
+        self.cells, self.exercises = lesson.notebook.cells, lesson.exercises
         page.set_default_timeout(DRAWING_LIMIT_MS)
-        page.goto(f"{address}/lab/tree/{path.name}?reset")
+        page.goto(f"{address}/lab/tree/{lesson.path.name}?reset")
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
         page.evaluate(KERNEL_READY)
 

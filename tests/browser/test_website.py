@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from axe_playwright_python.sync_playwright import Axe
 
-from coursekit import data, lessons
+from coursekit import data
+from coursekit.teaching import catalogue
 
-DOCS = lessons.REPOSITORY / "docs"
+DOCS = catalogue.REPOSITORY / "docs"
 LESSON, EXERCISES = "lessons/03_dnn_mnist.html", "exercises/03_dnn_mnist.html"
 PAGES = [
     "index.html",
@@ -61,7 +62,7 @@ def site(tmp_path_factory):
     """The address of the site, served from this machine."""
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, DOCS / "build.py", "-o", folder]
-    subprocess.run(command, check=True, capture_output=True, cwd=lessons.REPOSITORY)
+    subprocess.run(command, check=True, capture_output=True, cwd=catalogue.REPOSITORY)
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder / "html"))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/", folder / "html"

@@ -16,7 +16,7 @@ def pythons() -> dict[tuple[int, int], str]:
     """Return the interpreters of this machine, by version: this one, those on the path, pyenv's."""
     found = {sys.version_info[:2]: sys.executable}
     for candidate in _candidates():
-        told = subprocess.run([candidate, "-c", _TELL], capture_output=True, text=True)
+        told = subprocess.run([candidate, "-c", _TELL], capture_output=True, text=True, encoding="utf-8")
         if told.returncode == 0:  # pyenv puts names on the path that fail until a version is chosen
             executable, major, minor = told.stdout.rsplit(maxsplit=2)
             found.setdefault((int(major), int(minor)), executable)

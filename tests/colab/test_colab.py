@@ -8,17 +8,17 @@ import json
 import os
 import subprocess
 import zipfile
-from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from packaging.requirements import Requirement
 
-from coursekit import lessons
+from coursekit.teaching import catalogue
+from coursekit.teaching.execute import cell_seconds, execute
 from tests.colab.environment import REQUIREMENTS
 
-LESSONS = sorted(lessons.REPOSITORY.glob("notebooks/*.ipynb"))
+LESSONS = catalogue.select(os.environ.get("LESSONS", ""))
 BROUGHT = {"deep-learning-notebooks", "torchinfo"}
 
 # Run by every Python of the machine as it starts: what pip is asked to fetch from GitHub is this checkout.
@@ -32,10 +32,12 @@ def pack(destination: Path) -> Path:
     """Write what a commit of everything here would hold as a .zip with one folder, as GitHub does; return it."""
     options = ["-z", "--cached", "--others", "--exclude-standard"]
     command = ["git", "-c", "safe.directory=*", "ls-files", *options]
-    listed = subprocess.run(command, cwd=lessons.REPOSITORY, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        command, cwd=catalogue.REPOSITORY, capture_output=True, text=True, check=True, encoding="utf-8"
+    )
     with zipfile.ZipFile(destination, "w") as archive:
         for name in sorted(set(listed.stdout.split("\0")) - {""}):
-            if (file := lessons.REPOSITORY / name).is_file():
+            if (file := catalogue.REPOSITORY / name).is_file():
                 archive.write(file, f"repository-main/{name}")
     return destination
 
@@ -50,37 +52,31 @@ def empty_machine(folder: Path, *, preinstalled: Path) -> Path:
     (packages,) = preinstalled.glob("lib/python*/site-packages")
     (own,) = folder.glob("lib/python*/site-packages")
     answer = ANSWER_FOR_GITHUB.format(local=str(pack(folder / "main.zip")), address=address())
-    (own / "answer_for_github.py").write_text(answer)
-    (own / "colab.pth").write_text(f"{packages}\nimport answer_for_github\n")
+    (own / "answer_for_github.py").write_text(answer, encoding="utf-8")
+    (own / "colab.pth").write_text(f"{packages}\nimport answer_for_github\n", encoding="utf-8")
     kernel = folder / "share" / "jupyter" / "kernels" / "python3"
     kernel.mkdir(parents=True)
     start = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (kernel / "kernel.json").write_text(
-        json.dumps({"argv": start, "display_name": "Colab", "language": "python"})
+        json.dumps({"argv": start, "display_name": "Colab", "language": "python"}),
+        encoding="utf-8",
     )
     return python
 
 
 def address() -> str:
     """Return where the setup cells install coursekit from."""
-    return f"https://github.com/{lessons.repository_slug()}/archive/refs/heads/main.zip"
+    return f"https://github.com/{catalogue.repository_slug()}/archive/refs/heads/main.zip"
 
 
 def installed(python: Path) -> dict[str, str]:
     """Return the versions of all packages as pip sees them."""
     listing = [python, "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"]
-    told = subprocess.run(listing, capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(listing, capture_output=True, text=True, check=True, encoding="utf-8").stdout
     return {package["name"]: package["version"] for package in json.loads(told)}
 
 
-def seconds(cell) -> float:
-    """Return how long a cell ran, by the times that nbclient notes."""
-    times = cell.metadata.execution
-    start, end = times["iopub.status.busy"], times["shell.execute_reply"]
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
-
-
-@pytest.fixture(scope="module", params=LESSONS, ids=lambda path: path.stem)
+@pytest.fixture(scope="module", params=LESSONS, ids=lambda lesson: lesson.stem)
 def colab(request, tmp_path_factory):
     """Run a lesson on a new machine: the run, and what was installed before and after."""
     preinstalled = Path(os.environ.get("COLAB_VENV", "")).absolute()
@@ -93,7 +89,7 @@ def colab(request, tmp_path_factory):
         environment.setenv("XDG_CACHE_HOME", str(folder / "cache"))  # pip's too: every download is a download
         environment.setenv("JUPYTER_PATH", str(folder / "share" / "jupyter"))
         before = installed(python)
-        run = lessons.execute(request.param, source="sample")
+        run = execute(request.param.path, source="sample")
         return SimpleNamespace(run=run, before=before, after=installed(python))
 
 
@@ -111,12 +107,16 @@ def test_setup_leaves_what_was_there_as_it_was(colab):
 
 
 def test_setup_takes_twenty_seconds_at_most(colab, record_property):
-    setup = seconds(colab.run.notebook.cells[1])
+    setup = cell_seconds(colab.run.notebook.cells[1])
     record_property("setup_seconds", setup)
     assert setup <= 20
 
 
 def test_machine_has_the_versions_of_colab(colab):
-    wanted = [Requirement(line) for line in REQUIREMENTS.read_text().splitlines() if not line.startswith("#")]
+    wanted = [
+        Requirement(line)
+        for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines()
+        if not line.startswith("#")
+    ]
     versions = {requirement.name: colab.before[requirement.name] for requirement in wanted}
     assert [str(one) for one in wanted if not one.specifier.contains(versions[one.name])] == []

@@ -9,8 +9,7 @@ import builtins
 import copy
 import textwrap
 
-from coursekit.exercises.functions import CodeExercise
-from coursekit.exercises.questions import Quiz
+from coursekit.checks import CodeExercise, Quiz
 
 
 def code_exercises(lesson):
@@ -19,7 +18,7 @@ def code_exercises(lesson):
 
 def mutants(exercise: CodeExercise) -> dict[str, object]:
     """Return the solution with one constant or operation changed, by a description of the change."""
-    tree = ast.parse(exercise._solution_code())
+    tree = ast.parse(exercise.source())
     swapped = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Gt: ast.LtE}
     found = {}
     for number, node in enumerate(ast.walk(tree)):
@@ -46,7 +45,7 @@ def mutants(exercise: CodeExercise) -> dict[str, object]:
 
 
 def defined(code: str, exercise: CodeExercise) -> object:
-    scope = {**vars(builtins), **vars(__import__(exercise._solution.__module__, fromlist=["x"]))}
+    scope = {**vars(builtins), **vars(__import__(exercise.reference.__module__, fromlist=["x"]))}
     exec(compile(code, "<answer>", "exec"), scope)
     return scope[exercise.name]
 
@@ -68,7 +67,7 @@ class Contract:
 
     @staticmethod
     def with_helpers(code, attempt) -> tuple:
-        return (*(helper._solution for helper in code._together), attempt)
+        return (*(helper.reference for helper in code.helpers), attempt)
 
     def judge(self, code, attempt):
         return code(*self.with_helpers(code, attempt))
@@ -81,7 +80,7 @@ class Contract:
         assert len(self.right.get(code.name, [])) >= 2
 
     def test_solution_is_correct(self, code):
-        verdict = self.judge(code, code._solution)
+        verdict = self.judge(code, code.reference)
         assert verdict.status == "correct", verdict
 
     def test_printed_solution_runs_and_is_correct(self, code, capsys):
@@ -109,7 +108,7 @@ class Contract:
         assert passed == set(self.equivalent.get(code.name, ()))
 
     def test_empty_answer_is_not_attempted(self, code):
-        stub = code._solution_code().splitlines()
+        stub = code.source().splitlines()
         if stub[0].startswith("class"):
             empty = "\n".join([stub[0], "    def forward(self, x): ..."])
         else:
@@ -129,7 +128,7 @@ class Contract:
         ex = self.lesson  # noqa: F841 - the evaluated code calls ex.NAME(...)
         blank = eval(f"ex.{quiz.name}({', '.join(quiz.arguments)})".replace(f"{quiz.name}=...", "..."))
         assert blank.status == "not attempted"
-        assert eval(quiz._solution_code()).status == "correct"
+        assert eval(quiz.source()).status == "correct"
 
     def test_no_sentence_belittles_or_is_long(self, exercise):
         for text in [*exercise.sentences, *exercise.all_hints]:

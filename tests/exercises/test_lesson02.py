@@ -166,15 +166,15 @@ class TestLesson02(Contract):
 def test_every_step_far_smaller_than_asked_is_told_so():
     for own in (1e-5, 1e-8, 1e-14):
         verdict = ex.finite_difference(lambda f, x, h, own=own: (f(x + own) - f(x - own)) / (2 * own))
-        assert "made of rounding" in verdict.message, verdict
+        assert "mostly rounding error" in verdict.message, verdict
 
 
 def test_largest_learning_rate_separates_convergence_from_divergence():
     H = torch.tensor([[5.0, -2.0], [-2.0, 2.0]], dtype=torch.float64)
-    limit = ex.largest_learning_rate._solution(H)
+    limit = ex.largest_learning_rate.reference(H)
     start = torch.tensor([1.0, 1.0], dtype=torch.float64)
-    below = ex.descend._solution(lambda theta: H @ theta, start, 0.99 * limit, 2000)[-1]
-    above = ex.descend._solution(lambda theta: H @ theta, start, 1.01 * limit, 2000)[-1]
+    below = ex.descend.reference(lambda theta: H @ theta, start, 0.99 * limit, 2000)[-1]
+    above = ex.descend.reference(lambda theta: H @ theta, start, 1.01 * limit, 2000)[-1]
     assert below.norm() < 1e-6
     assert above.norm() > 1e6
 
@@ -190,9 +190,9 @@ def test_steps_agree_with_pytorch_over_fifty_steps():
         for t in range(1, 51):
             g = 4 * theta**3
             if rule == "momentum":
-                theta, first = ex.momentum_step._solution(theta, first, g, 0.01, 0.9)
+                theta, first = ex.momentum_step.reference(theta, first, g, 0.01, 0.9)
             else:
-                theta, first, second = ex.adam_step._solution(
+                theta, first, second = ex.adam_step.reference(
                     theta, first, second, g, t, 0.01, 0.9, 0.999, 1e-8
                 )
             optimizer.zero_grad()
@@ -205,29 +205,29 @@ def test_gradients_agree_with_autograd():
     x, w = torch.randn(7, 3).double(), torch.randn(3).double()
     y, b = (torch.arange(7) % 2).double(), torch.tensor(0.3).double()
     for mine, right in zip(
-        ex.logistic_gradient._solution(x, y, w, b), logistic_by_autograd(x, y, w, b), strict=True
+        ex.logistic_gradient.reference(x, y, w, b), logistic_by_autograd(x, y, w, b), strict=True
     ):
         torch.testing.assert_close(mine, right)
     torch.testing.assert_close(
-        ex.least_squares_gradient._solution(x, w, y), least_squares_by_autograd(x, w, y)
+        ex.least_squares_gradient.reference(x, w, y), least_squares_by_autograd(x, w, y)
     )
     minimum = torch.linalg.pinv(x) @ y
-    assert ex.least_squares_gradient._solution(x, minimum, y).abs().max() < 1e-12
+    assert ex.least_squares_gradient.reference(x, minimum, y).abs().max() < 1e-12
 
 
 def test_answers_of_predictions_and_quiz_are_computed():
-    path = ex.descend._solution(lambda beta: 10 * beta - 3, 4.0, 1.0, 3)
+    path = ex.descend.reference(lambda beta: 10 * beta - 3, 4.0, 1.0, 3)
     assert path == [4.0, -33.0, 300.0, -2697.0]
     assert ex.three_steps.questions["three_steps"].answer == path[-1]
-    errors = [abs(ex.finite_difference._solution(torch.sin, torch.tensor(1.0).double(), h) - 0.5403023058681398)
+    errors = [abs(ex.finite_difference.reference(torch.sin, torch.tensor(1.0).double(), h) - 0.5403023058681398)
               for h in (0.1, 0.05)]  # fmt: skip
     assert abs(errors[0] / errors[1] - ex.halve_the_step.questions["halve_the_step"].answer) < 0.01
     answers = {name: question.answer for name, question in ex.quiz.questions.items()}
-    assert answers["limit"] == ex.largest_learning_rate._solution(torch.tensor([[8.0]]))
+    assert answers["limit"] == ex.largest_learning_rate.reference(torch.tensor([[8.0]]))
     one = torch.ones(1).double()
-    stepped, *_ = ex.adam_step._solution(one, 0 * one, 0 * one, 500 * one, 1, 0.001, 0.9, 0.999, 1e-8)
+    stepped, *_ = ex.adam_step.reference(one, 0 * one, 0 * one, 500 * one, 1, 0.001, 0.9, 0.999, 1e-8)
     assert abs(1 - stepped - answers["first_adam_step"]) < 1e-9
-    batches = ex.minibatches._solution(torch.zeros(60_000, 1), torch.zeros(60_000), 128)
+    batches = ex.minibatches.reference(torch.zeros(60_000, 1), torch.zeros(60_000), 128)
     assert len(list(batches)) == answers["iterations"]
-    (clipped,) = ex.clip_by_norm._solution([torch.tensor([3.0, 4.0])], 1.0)
+    (clipped,) = ex.clip_by_norm.reference([torch.tensor([3.0, 4.0])], 1.0)
     assert abs(clipped[0] - answers["clipped"]) < 1e-6

@@ -173,12 +173,12 @@ class TestLesson04(Contract):
 def test_solutions_agree_with_numpy_and_pytorch():
     x, kernel = torch.randn(9, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
     expected = torch.from_numpy(np.convolve(x.numpy(), kernel.numpy()))
-    torch.testing.assert_close(ex.convolve_1d._solution(x, kernel), expected)
+    torch.testing.assert_close(ex.convolve_1d.reference(x, kernel), expected)
     picture, kernel = torch.randn(7, 6), torch.randn(3, 2)
     expected = F.conv2d(picture[None, None], kernel[None, None])[0, 0]
-    torch.testing.assert_close(ex.convolve_2d._solution(picture, kernel), expected)
+    torch.testing.assert_close(ex.convolve_2d.reference(picture, kernel), expected)
     pictures = torch.randn(2, 3, 9, 8)
-    torch.testing.assert_close(ex.max_pool._solution(pictures, 2), F.max_pool2d(pictures, 2))
+    torch.testing.assert_close(ex.max_pool.reference(pictures, 2), F.max_pool2d(pictures, 2))
 
 
 def test_size_of_the_output_agrees_with_pytorch():
@@ -186,7 +186,7 @@ def test_size_of_the_output_agrees_with_pytorch():
     for size, kernel, stride, padding, dilation in settings:
         layer = nn.Conv1d(1, 1, kernel, stride=stride, padding=padding, dilation=dilation)
         expected = layer(torch.zeros(1, 1, size)).shape[-1]
-        assert ex.output_size._solution(size, kernel, stride, padding, dilation) == expected
+        assert ex.output_size.reference(size, kernel, stride, padding, dilation) == expected
 
 
 def test_receptive_field_agrees_with_where_the_gradient_is_not_zero():
@@ -196,7 +196,7 @@ def test_receptive_field_agrees_with_where_the_gradient_is_not_zero():
         nn.init.ones_(part)
     x = torch.zeros(1, 1, 80, requires_grad=True)
     net(x)[0, 0, 4].backward()
-    assert ex.receptive_field._solution(layers) == int((x.grad != 0).sum())
+    assert ex.receptive_field.reference(layers) == int((x.grad != 0).sum())
 
 
 def test_block_whose_branch_cannot_learn_is_told_so():
@@ -208,7 +208,7 @@ def test_block_whose_branch_cannot_learn_is_told_so():
     verdict = ex.residual_block(residual_block)
     assert verdict.status == "correct"
     assert any("no gradient reaches" in remark for remark in verdict.remarks)
-    assert not ex.residual_block(ex.residual_block._solution).remarks
+    assert not ex.residual_block(ex.residual_block.reference).remarks
 
 
 # The homework ------------------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def garments():
 @pytest.fixture(scope="module")
 def sorter(garments):
     few = data.Split(garments.train.x[:20_000], garments.train.y[:20_000])
-    return ex.garment_sorter._solution(few, garments.valid)
+    return ex.garment_sorter.reference(few, garments.valid)
 
 
 def test_homework_net_passes(sorter):

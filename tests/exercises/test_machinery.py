@@ -3,6 +3,7 @@
 import contextlib
 import random
 import re
+import signal
 import threading
 import time
 import warnings
@@ -13,17 +14,16 @@ import torch
 from torch import nn
 
 from coursekit import runtime
-from coursekit.exercises import attempts, lesson03
-from coursekit.exercises.compare import difference, labelled, remark, same, show, size
-from coursekit.exercises.core import Lesson, normal
-from coursekit.exercises.questions import Question
-from coursekit.exercises.verdicts import ExerciseError, Report, Verdict
-from coursekit.lessons import REPOSITORY
+from coursekit.checks import ExerciseError, ExerciseSet, Question, Report, Verdict, attempts, normal
+from coursekit.checks.compare import difference, labelled, remark, same, show, size
+from coursekit.exercises import lesson03
+from coursekit.teaching.catalogue import REPOSITORY
+from tests.posix import only_posix
 
 
 @pytest.fixture
 def lesson():
-    return Lesson("Lesson 0")
+    return ExerciseSet("Lesson 0")
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_forgotten_return_is_wrong_not_blank(double):
             "raised",
             "takes 0 positional arguments but 1 was given\nThe check calls it as `double(x)`",
         ),
-        (lambda x: "two", "wrong", "A value of type str came back where a tensor of shape (2,) is asked"),
+        (lambda x: "two", "wrong", "A value of type str came back instead of a tensor of shape (2,)"),
         (lambda x: (2 * x).numpy(), "wrong", "A NumPy array came back"),
         (lambda x: (2 * x).tolist(), "wrong", "A value of type list came back"),
         (lambda x: (2 * x).to("meta"), "wrong", "on the device meta, the input on cpu"),
@@ -249,6 +249,7 @@ def endless_though_all_is_swallowed_once(x):
         endless(x)
 
 
+@only_posix
 @pytest.mark.parametrize(
     "endless", [endless, endless_though_exceptions_are_swallowed, endless_though_all_is_swallowed_once]
 )
@@ -262,9 +263,8 @@ def test_endless_loop_is_stopped(double, monkeypatch, endless):
     assert time.perf_counter() - started < 3
 
 
+@only_posix
 def test_time_limit_leaves_no_timer_behind():
-    import signal
-
     with attempts.time_limit(60):
         pass
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
@@ -327,7 +327,7 @@ def test_numbers_that_agree_by_accident_are_no_explanation(lesson):
     def _(x):
         return x**3
 
-    assert square(lambda x: 8).message == "8 where 4 is expected."  # the cube of 2
+    assert square(lambda x: 8).message == "8 instead of 4."  # the cube of 2
 
 
 def test_an_accidental_agreement_is_no_explanation(lesson):
@@ -339,7 +339,7 @@ def test_an_accidental_agreement_is_no_explanation(lesson):
     def _(x):
         return 3 * x
 
-    assert add_three(lambda x: 0).message == "0 where 3 is expected."  # agrees at x = 0 alone
+    assert add_three(lambda x: 0).message == "0 instead of 3."  # agrees at x = 0 alone
 
 
 def test_a_mistake_that_shows_elsewhere_is_no_explanation(lesson):
@@ -351,7 +351,7 @@ def test_a_mistake_that_shows_elsewhere_is_no_explanation(lesson):
     def _(x):
         return 2 * x if x < 5 else 0
 
-    assert double(lambda x: 2 * x or 7).message == "7 where 0 is expected."  # wrong at x = 0, like no mistake
+    assert double(lambda x: 2 * x or 7).message == "7 instead of 0."  # wrong at x = 0, like no mistake
 
 
 def test_another_error_of_the_same_type_is_no_explanation(double):
@@ -373,9 +373,9 @@ def test_functions_used_together_are_checked_together(lesson):
     assert decode(lambda x: -x, lambda code: code).status == "wrong"
     assert "builds on `encode`, which is not right yet" in decode(abs, lambda code: -code).message
     assert "builds on `encode`, which is not attempted yet" in decode(..., lambda code: -code).message
-    swapped = decode(decode._solution, encode._solution)
+    swapped = decode(decode.reference, encode.reference)
     assert swapped.message == "The order of the arguments is `ex.decode(encode, decode)`."
-    own = decode._solution
+    own = decode.reference
     assert decode.or_solution(own) is own  # with the solution of encode
     assert decode.usage == "ex.decode(encode, decode)"
 
@@ -389,7 +389,7 @@ def test_class_is_blank_until_a_method_does_something():
 
         def forward(self, x): ...
 
-    class Inheriting(lesson03.Standardise._solution):
+    class Inheriting(lesson03.Standardise.reference):
         """Its forward is that of the base."""
 
         def __init__(self, x):
@@ -397,7 +397,7 @@ def test_class_is_blank_until_a_method_does_something():
 
     assert attempts.is_blank(Empty)
     assert not attempts.is_blank(Inheriting)
-    assert not attempts.is_blank(lesson03.Standardise._solution)
+    assert not attempts.is_blank(lesson03.Standardise.reference)
     assert lesson03.Standardise(Empty).status == "not attempted"
 
 
@@ -430,13 +430,21 @@ def test_or_solution_keeps_a_correct_answer_and_replaces_another_saying_so(doubl
     assert double.or_solution(own) is own
     assert double.tries == 0
     assert capsys.readouterr().out == ""
-    assert double.or_solution(lambda x: 2 * x.double()) is double._solution  # later cells would meet float64
+    assert double.or_solution(lambda x: 2 * x.double()) is double.reference  # later cells would meet float64
     assert "A remark: the result is float64" in capsys.readouterr().out
     assert double.or_solution(None)(torch.ones(2)).tolist() == [2, 2]
     assert (
         "double: not attempted\nFrom here on the lesson uses the course's solution."
         in capsys.readouterr().out
     )
+
+
+def test_or_solution_run_again_says_the_same_and_counts_nothing(double, capsys):
+    answer = double.or_solution(None)
+    first = capsys.readouterr().out
+    assert double.or_solution(answer) is answer
+    assert capsys.readouterr().out == first
+    assert (double.status, double.tries) == ("not attempted", 0)
 
 
 def test_strict_mode_raises_what_is_not_correct(double, monkeypatch):
@@ -580,10 +588,10 @@ def test_unequal_values_differ(yours, expected):
 
 
 def test_single_numbers_are_told_plainly():
-    assert difference(torch.tensor(0.25), 0.5).sentence == "0.25 where 0.5 is expected."
-    assert difference({"parameters": 8}, {"parameters": 11}).sentence == "parameters: 8 where 11 is expected."
+    assert difference(torch.tensor(0.25), 0.5).sentence == "0.25 instead of 0.5."
+    assert difference({"parameters": 8}, {"parameters": 11}).sentence == "parameters: 8 instead of 11."
     assert difference(np.array(0.5), 0.5) is None
-    assert difference(torch.ones(1), torch.zeros(1)).sentence == "The number differs at [0]: 1 for 0."
+    assert difference(torch.ones(1), torch.zeros(1)).sentence == "The number differs at [0]: 1 instead of 0."
 
 
 def test_rows_of_a_matrix_stay_aligned_behind_their_name():
@@ -592,13 +600,13 @@ def test_rows_of_a_matrix_stay_aligned_behind_their_name():
 
 def test_difference_in_a_tuple_names_the_entry():
     found = difference((torch.ones(2), torch.ones(2)), (torch.ones(2), torch.zeros(2)), ("first", "second"))
-    assert found.sentence == "second: 2 of 2 numbers differ, most at [0]: 1 for 0."
+    assert found.sentence == "second: 2 of 2 numbers differ, most at [0]: 1 instead of 0."
     assert (found.yours, found.expected) == ("second: tensor([1., 1.])", "second: tensor([0., 0.])")
 
 
 def test_nan_is_the_largest_difference():
     found = difference(torch.tensor([5.0, torch.nan]), torch.tensor([0.0, 0.0]))
-    assert "most at [1]: nan for 0" in found.sentence
+    assert "most at [1]: nan instead of 0" in found.sentence
 
 
 def test_remark_names_both_types():

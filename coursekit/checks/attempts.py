@@ -1,0 +1,145 @@
+"""Run a learner's code so that it can do no harm: with a time limit, its own randomness, its output kept apart."""
+
+import contextlib
+import dis
+import inspect
+import io
+import re
+import signal
+import sysconfig
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from coursekit import runtime
+
+TIME_LIMIT_S = 5
+_IDLE = {"RESUME", "NOP", "CACHE", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
+_LIBRARIES = (
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    str(Path(torch.__file__).parents[1]),
+    str(Path(__file__).parents[1]),
+    "<frozen",
+    "<__array_function__",
+)
+
+# What the errors mean that everybody meets
+_ADVICE = {
+    "Boolean value of Tensor": (
+        "`if`, `and`, `or`, `max` ask one question about a whole tensor, but every number in it needs an answer. Use "
+        "`torch.where`, `clamp`, `&`, `|`, or a comparison such as `a > 0`."
+    ),
+    "shapes cannot be multiplied|inconsistent tensor size|size mismatch": (
+        "In a product the inner sizes have to be equal: (N, D) @ (D, M). Is a `.T` missing, are the factors in the "
+        "wrong order, or is one of them a variable of the notebook, not an argument?"
+    ),
+    "must match the size of tensor": (
+        "Two sizes meet, and neither is 1. After a reduction, `keepdim=True` keeps the axis, with size 1. A size "
+        "written as a number into the code, or a sum begun with the wrong size, are other causes."
+    ),
+    "same dtype|different dtypes|but got: (float|double)|but found (Float|Double)": (
+        "Two types of number meet. The check tries float32 and float64: make new tensors in the type of the input, "
+        "`dtype=x.dtype`."
+    ),
+    "must be Tensor, not (float|int)": "Torch's functions want tensors. For Python's own numbers there is `math`.",
+    r"return_types\.(max|min)": "`max(dim=…)` gives two things, values and indices: take `.values`, or use `amax`.",
+    "return_types": "This function gives several things at once: take the one you need by its place or name.",
+    "requires grad": "A tensor that records its gradient does not become NumPy: `.detach()` first.",
+    "is not a Module subclass": (
+        "`nn.Sequential` takes layers, made by calling their classes as in `nn.ReLU()`, and a list of them with a "
+        "star: `nn.Sequential(*layers)`."
+    ),
+}
+
+
+class Stopped(BaseException):
+    """Raised inside an attempt that has used up its time; no Exception, so `except Exception` lets it through."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise Stopped in the block after `seconds`.
+
+    Works by a POSIX timer, so only in the main thread, where notebooks run their cells, and not on Windows;
+    elsewhere the block may take as long as it likes. Code inside a C extension is stopped when it returns.
+    """
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_) -> None:
+        raise Stopped
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)  # and again: a bare `except:` swallows one
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def own_randomness() -> Iterator[None]:
+    """Seed all generators with 0 in the block, and leave them afterwards as they were before."""
+    before = runtime.random_state()
+    runtime.seed_everything(0)
+    try:
+        yield
+    finally:
+        runtime.set_random_state(before)
+
+
+@contextlib.contextmanager
+def captured_output() -> Iterator[io.StringIO]:
+    """Collect what the block prints, on standard output and standard error; warnings are left out."""
+    printed = io.StringIO()
+    with (
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+        warnings.catch_warnings(action="ignore"),
+    ):
+        yield printed
+
+
+def is_blank(attempt: object) -> bool:
+    """Return whether nothing has been written yet: None, `...`, or code that does nothing.
+
+    So an untouched `...` differs from a forgotten `return`, whose code does something. Of a class, the methods
+    other than `__init__` count, those of its bases included.
+    """
+    if attempt is None or attempt is ...:
+        return True
+    if inspect.isclass(attempt):
+        own = [base for base in attempt.__mro__ if not base.__module__.startswith(("builtins", "torch"))]
+        methods = {name: item for base in reversed(own) for name, item in vars(base).items()}
+        return all(is_blank(method) for name, method in methods.items() if _is_written(name, method))
+    if not inspect.isfunction(attempt):
+        return False
+    return all(
+        step.opname in _IDLE and (step.argval is None or "CONST" not in step.opname)
+        for step in dis.get_instructions(attempt)
+    )
+
+
+def _is_written(name: str, item: object) -> bool:
+    return inspect.isfunction(item) and name != "__init__"
+
+
+def advice(error: BaseException) -> str:
+    """Return what an error usually means, "" if it is none of those that everybody meets."""
+    return next((meaning for words, meaning in _ADVICE.items() if re.search(words, str(error))), "")
+
+
+def learners_lines(error: BaseException) -> str:
+    """Return where an error arose in the learner's own code, innermost line last; "" if in none of it."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(_LIBRARIES)
+    ]
+    return "\n".join(f"line {frame.lineno}, in {frame.name}: {frame.line}" for frame in frames[-3:])

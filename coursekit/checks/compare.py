@@ -1,0 +1,197 @@
+"""Compare what an attempt gave with what was expected, fairly, and say in words what differs."""
+
+import math
+import numbers
+import reprlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+# How close counts as equal, (relative, absolute), by the coarser of the two types; other types count as float32
+_TOLERANCE = {
+    torch.float64: (1e-7, 1e-7),
+    torch.float32: (1e-4, 1e-6),
+    torch.float16: (1e-2, 1e-3),
+    torch.bfloat16: (2e-2, 1e-2),
+}
+_SHOWN_IN_FULL = 60  # elements of a tensor
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 120
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is wrong with a value: a sentence, and the two sides as text."""
+
+    sentence: str
+    yours: str
+    expected: str
+
+    def of(self, name: str) -> "Difference":
+        """Return the same for the entry `name` of a tuple or dict."""
+        return Difference(
+            f"{name}: {self.sentence}", labelled(name, self.yours), labelled(name, self.expected)
+        )
+
+
+def difference(yours: object, expected: object, names: tuple[str, ...] = ()) -> Difference | None:
+    """Return how `yours` differs from `expected`, None where they agree.
+
+    Numbers and tensors agree if shapes are equal and values within the tolerance of the coarser type, whatever
+    their integer, boolean or float type; nan agrees with nan. Tuples and lists, dicts and their entries agree if
+    all entries do; `names` are the names of a tuple's entries. A 0-dimensional tensor is a number.
+    """
+    if isinstance(expected, tuple | list):
+        return _difference_of_sequences(yours, expected, names)
+    if isinstance(expected, dict):
+        if not isinstance(yours, dict):
+            return Difference(_kind(yours, "another result"), show(yours), show(expected))
+        for key, value in expected.items():
+            if found := difference(yours[key], value):
+                return found.of(key)
+        return None
+    if isinstance(expected, Tensor | numbers.Number):
+        return _difference_of_numbers(yours, expected)
+    return None if yours == expected else Difference("The value differs.", show(yours), show(expected))
+
+
+def _difference_of_sequences(yours, expected, names) -> Difference | None:
+    only_numbers = not any(getattr(one, "ndim", 0) for one in expected)
+    if only_numbers and isinstance(yours, Tensor) and yours.ndim == 1:
+        yours = list(yours)  # numbers side by side in a tensor are as good
+    if not isinstance(yours, tuple | list):
+        asked = f"a {type(expected).__name__} of {len(expected)}"
+        return Difference(_kind(yours, asked), show(yours), show(expected))
+    if len(yours) != len(expected):
+        return Difference(
+            f"{len(yours)} values came back, {len(expected)} are expected.", show(yours), show(expected)
+        )
+    for number, (one, other) in enumerate(zip(yours, expected, strict=True)):
+        name = names[number] if names else f"value {number + 1} of {len(expected)}"
+        if found := difference(one, other):
+            return found.of(name)
+    return None
+
+
+def _difference_of_numbers(yours, expected) -> Difference | None:
+    wanted = torch.as_tensor(expected).detach()
+    asked = "a number" if wanted.ndim == 0 else f"a tensor of shape {tuple(wanted.shape)}"
+
+    def differ(sentence: str) -> Difference:
+        return Difference(sentence, show(yours), show(expected))
+
+    if isinstance(yours, np.ndarray) and yours.ndim == wanted.ndim == 0:
+        yours = yours.item()
+    if isinstance(yours, numbers.Number) and not isinstance(yours, complex) and wanted.ndim == 0:
+        given = torch.tensor(float(yours), dtype=torch.float64)
+    elif isinstance(yours, Tensor):
+        given = yours.detach()
+    else:
+        return differ(_kind(yours, asked))
+    if given.device != wanted.device:
+        return differ(f"It is on the device {given.device}, the input on {wanted.device}.")
+    if given.is_complex():
+        return differ("It is complex.")
+    if given.shape != wanted.shape:
+        return differ(f"The shape is {tuple(given.shape)}, expected is {tuple(wanted.shape)}.")
+    relative, absolute = max(
+        _TOLERANCE.get(dtype, _TOLERANCE[torch.float32]) for dtype in (given.dtype, wanted.dtype)
+    )
+    given, wanted = given.to_dense().double(), wanted.double()
+    off = ~torch.isclose(given, wanted, rtol=relative, atol=absolute, equal_nan=True)
+    if not off.any():
+        return None
+    if given.ndim == 0:
+        return differ(f"{_plain(yours)} instead of {_plain(expected)}.")
+    return differ(_where(given, wanted, off))
+
+
+def _plain(number: object) -> object:
+    """Return a number without the word tensor around it."""
+    number = number.item() if isinstance(number, Tensor) else number
+    return f"{number:.6g}" if isinstance(number, float) else number
+
+
+def _kind(yours: object, asked: str) -> str:
+    if yours is None:
+        return f"None came back instead of {asked}: is a `return` missing?"
+    if isinstance(yours, np.ndarray | np.generic):
+        return f"A NumPy array came back instead of {asked}: stay with tensors, or convert with `torch.as_tensor`."
+    return f"A value of type {type(yours).__name__} came back instead of {asked}."
+
+
+def _where(given: Tensor, wanted: Tensor, off: Tensor) -> str:
+    distance = (given - wanted).abs().where(off, torch.zeros(())).nan_to_num(nan=math.inf)
+    index = [int(i) for i in np.unravel_index(int(distance.argmax()), given.shape)]
+    value, target = given[tuple(index)].item(), wanted[tuple(index)].item()
+    count = (
+        "The number differs"
+        if off.numel() == 1
+        else f"{int(off.sum())} of {off.numel()} numbers differ, most"
+    )
+    return f"{count} at {index}: {value:.6g} instead of {target:.6g}."
+
+
+def remark(yours: object, expected: object) -> str:
+    """Return "" or a sentence on a type that is right in its numbers but will get in the way later."""
+    if isinstance(yours, tuple | list) and isinstance(expected, tuple | list):
+        return next(filter(None, map(remark, yours, expected)), "")
+    if isinstance(yours, dict) and isinstance(expected, dict):
+        return next(filter(None, map(remark, yours.values(), expected.values())), "")
+    if not (isinstance(yours, Tensor) and isinstance(expected, Tensor)) or yours.dtype == expected.dtype:
+        return ""
+    if not yours.is_floating_point() and expected.is_floating_point():
+        return ""  # a mask of True and False does for 1 and 0
+    return f"A remark: the result is {_name(yours.dtype)}, {_name(expected.dtype)} would fit better."
+
+
+def same(before: object, after: object) -> bool:
+    """Return whether an argument is as it was before the call: exactly, all the way down."""
+    if type(before) is not type(after):
+        return False
+    if isinstance(before, Tensor):
+        return before.shape == after.shape and before.dtype == after.dtype and bool(_equal(before, after))
+    if isinstance(before, nn.Module):
+        return same(dict(before.state_dict()), dict(after.state_dict()))
+    if isinstance(before, dict):
+        return before.keys() == after.keys() and all(same(before[key], after[key]) for key in before)
+    if isinstance(before, tuple | list):
+        return len(before) == len(after) and all(map(same, before, after))
+    return before == after
+
+
+def _equal(before: Tensor, after: Tensor) -> bool:
+    return torch.allclose(before.double(), after.double(), rtol=0, atol=0, equal_nan=True)
+
+
+def size(value: object) -> int:
+    """Return how many numbers a value holds, all the way down; of a text, its letters."""
+    if isinstance(value, Tensor):
+        return value.numel()
+    if isinstance(value, dict):
+        return sum(map(size, value.values()))
+    if isinstance(value, tuple | list):
+        return sum(map(size, value))
+    return len(value) if isinstance(value, str) else 1
+
+
+def labelled(name: str, text: str, joint: str = ": ") -> str:
+    """Return text of several lines behind a name, its lines aligned."""
+    return f"{name}{joint}" + text.replace("\n", "\n" + " " * len(f"{name}{joint}"))
+
+
+def show(value: object) -> str:
+    """Return a value as text: small tensors in full, large ones by shape, others in short."""
+    if isinstance(value, Tensor):
+        small = value.numel() <= _SHOWN_IN_FULL
+        return str(value.detach()) if small else f"{_name(value.dtype)} tensor {tuple(value.shape)}"
+    if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
+        inside = ", ".join(map(show, value))
+        return f"({inside})" if isinstance(value, tuple) else f"[{inside}]"
+    return _short.repr(value.item() if isinstance(value, np.generic) else value)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,233 @@
+"""Exercises in which a function or a class is written."""
+
+import copy
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from coursekit.checks import attempts
+from coursekit.checks.base import SolvedByCode
+from coursekit.checks.compare import difference, labelled, remark, same, show, size
+from coursekit.checks.verdicts import Verdict
+
+_PRINTED = 400  # characters of what an attempt printed
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong solution, and the sentence for whoever wrote one that does the same."""
+
+    sentence: str
+    attempt: Callable
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an attempt did on one test input: the value or error, what it printed, the argument it changed."""
+
+    value: object = None
+    error: BaseException | None = None
+    printed: str = ""
+    changed: str = ""
+
+    def agrees_with(self, other: "Outcome") -> bool:
+        """Return whether both gave the same value, or failed with the same words."""
+        if self.error is not None or other.error is not None:
+            return repr(self.error) == repr(other.error)
+        return difference(self.value, other.value) is None
+
+    def is_right(self, expected: "Outcome") -> bool:
+        """Return whether the value is the expected one and all arguments are as they were."""
+        return not self.changed and self.agrees_with(expected)
+
+
+class CodeExercise(SolvedByCode):
+    """A function or a class that has to do on the test inputs what the solution does. Made by ExerciseSet.exercise."""
+
+    def __init__(self, solution, *, cases, hints, observe=None, together=(), returns=()) -> None:
+        arguments = [*(exercise.name for exercise in together), solution.__name__]
+        super().__init__(solution, arguments, hints)
+        self.mistakes: list[Mistake] = []
+        self.remarks: list[tuple[str, Callable]] = []
+        self._cases, self.helpers, self._returns = cases, together, returns
+        self._replaced = f"{self.name}: this is the course's solution."
+        self._observe = observe or (lambda attempt, *inputs: attempt(*inputs))
+        self._inputs = list(inspect.signature(observe or solution).parameters)
+        if observe:
+            del self._inputs[: len(arguments)]
+
+    @property
+    def sentences(self) -> list[str]:
+        """What it says about the mistakes it knows."""
+        return [mistake.sentence for mistake in self.mistakes]
+
+    def mistake(self, sentence: str) -> Callable[[Callable], Callable]:
+        """Decorate a wrong solution: an attempt that does the same on all test inputs is told `sentence`."""
+
+        def register(attempt: Callable) -> Callable:
+            self.mistakes.append(Mistake(sentence, attempt))
+            return attempt
+
+        return register
+
+    def remark(self, sentence: str) -> Callable[[Callable], Callable]:
+        """Decorate a test of an attempt: a correct one for which it holds is told `sentence` as well."""
+
+        def register(holds: Callable) -> Callable:
+            self.remarks.append((sentence, holds))
+            return holds
+
+        return register
+
+    def or_solution(self, *given: object) -> object:
+        """Return the attempt, the last of those given, if it is correct; else the solution, and print so.
+
+        A correct attempt with a remark, on a type or on memory that later cells would suffer from, is replaced too.
+        Where the solution itself comes back, because the cell is run again, it counts for nobody: all stays as it was.
+        """
+        if given and given[-1] is self.reference:
+            print(self._replaced)
+            return self.reference
+        if len(given) == 1:
+            given = (*(exercise.reference for exercise in self.helpers), *given)
+        verdict = self._recorded(given, {})
+        if verdict.status == "correct" and not verdict.remarks:
+            return given[-1]
+        reason = "\n".join([verdict.status, *verdict.remarks])
+        self._replaced = f"{self.name}: {reason}\nFrom here on the lesson uses the course's solution."
+        print(self._replaced)
+        return self.reference
+
+    def _judge(self, given: tuple, named: dict) -> Verdict:
+        unfit = self._misuse(given, named) or self._unfit(given)
+        if unfit:
+            return unfit
+        return self._verdict(given, self._outcomes(given))
+
+    def _unfit(self, given: tuple) -> Verdict | None:
+        """Return the verdict on what need not be run: blank, no code, or built on an exercise not yet right."""
+        asked = "class" if inspect.isclass(self.reference) else "function"
+        names = [getattr(attempt, "__name__", "") for attempt in given]
+        if sorted(names) == sorted(self.arguments) and names != list(self.arguments):
+            return self._wrong(f"The order of the arguments is `{self.usage}`.")
+        for attempt, name in zip(given, self.arguments, strict=True):
+            if inspect.isclass(attempt) and asked == "function" and not issubclass(attempt, nn.Module):
+                return self._wrong(
+                    f"The exercise asks for a function, but the class `{attempt.__name__}` arrived."
+                )
+            if attempt is None:
+                return self._not_attempted(
+                    f"`{name}` is None. Pass the {asked} itself, without calling it: `{self.usage}`."
+                )
+            if attempts.is_blank(attempt):
+                first = f"It builds on `{name}`, which is not attempted yet."
+                return self._not_attempted("" if name == self.name else first)
+            if not callable(attempt):
+                return self._wrong(
+                    f"`{name}` should be a {asked}, but this arrived: {show(attempt)}. Pass the {asked} itself, "
+                    f"without calling it: `{self.usage}`."
+                )
+        for attempt, exercise in zip(given, self.helpers, strict=False):
+            if exercise.verdict((attempt,), {}).status != "correct":
+                return self._wrong(
+                    f"It builds on `{exercise.name}`, which is not right yet: {exercise.usage}"
+                )
+        return None
+
+    def _outcomes(self, given: tuple) -> list[Outcome]:
+        """Return what an attempt does on the test inputs; the last outcome is Stopped when its time was over."""
+        outcomes = []
+        with attempts.captured_output() as printed:
+            try:
+                with attempts.time_limit(attempts.TIME_LIMIT_S):
+                    for case in self._cases:
+                        outcomes.append(self._outcome(given, case))
+            except attempts.Stopped as stopped:
+                outcomes.append(Outcome(error=stopped, printed=printed.getvalue()))
+        return outcomes
+
+    def _outcome(self, given: tuple, case: tuple) -> Outcome:
+        inputs = copy.deepcopy(case)
+        with attempts.captured_output() as printed, attempts.own_randomness():
+            try:
+                value = self._observe(*given, *inputs)
+            except (Exception, SystemExit) as error:
+                return Outcome(error=error, printed=printed.getvalue())
+        pairs = zip(self._inputs, case, inputs, strict=True)
+        changed = next((name for name, was, now in pairs if not same(was, now)), "")
+        return Outcome(value, printed=printed.getvalue(), changed=changed)
+
+    def _outcomes_of(self, attempt: Callable) -> list[Outcome]:
+        return self._outcomes((*(exercise.reference for exercise in self.helpers), attempt))
+
+    def _verdict(self, given: tuple, yours: list[Outcome]) -> Verdict:
+        if isinstance(yours[-1].error, attempts.Stopped):
+            return self._stopped(yours[-1].error, self._input(len(yours) - 1), *_printed(yours[-1]))
+        expected = self._outcomes_of(self.reference)
+        failing = [number for number, mine in enumerate(yours) if not mine.is_right(expected[number])]
+        if not failing:
+            remarks = [remark(mine.value, right.value) for mine, right in zip(yours, expected, strict=True)]
+            remarks += [sentence for sentence, holds in self.remarks if holds(given[-1])]
+            message = f"Right on all {len(yours)} test inputs."
+            return self._correct(
+                message, *_printed(yours[0]), remarks=tuple(dict.fromkeys(filter(None, remarks)))
+            )
+        sentence, telling = self._explained(failing, yours)
+        shown = min(telling, key=lambda number: size(self._cases[number]))
+        return self._verdict_on(given, yours[shown], expected[shown], sentence, self._input(shown))
+
+    def _verdict_on(
+        self, given: tuple, mine: Outcome, right: Outcome, sentence: str, shown: tuple
+    ) -> Verdict:
+        if mine.error is not None:
+            more = sentence or self._how_it_is_called(given, mine.error) or attempts.advice(mine.error)
+            return self._raised(mine.error, more, shown, *_printed(mine))
+        changed = (
+            f"`{mine.changed}` is no longer what it was, and the caller may still need it: work on a copy. For "
+            "tensors, `a = a - b` makes a new one where `a -= b` changes the old."
+        )
+        found = difference(mine.value, right.value, self._returns)
+        if not found:
+            return self._wrong(f"The result is right, but {changed}", shown, *_printed(mine))
+        sentence = sentence or found.sentence
+        message = f"{sentence}\nBesides, {changed}" if mine.changed else sentence
+        sides = (
+            [("yours", found.yours), ("expected", found.expected)] if found.yours != found.expected else []
+        )
+        return self._wrong(message, shown, *sides, *_printed(mine))
+
+    def _explained(self, failing: list[int], yours: list[Outcome]) -> tuple[str, list[int]]:
+        """Return the sentence of the known mistake that does the same most often, and where it fails in the same way.
+
+        It has to do the same on all inputs. Who made two mistakes should still be told one, so half of them will do if
+        what came out is no single number, which may agree by accident. Without such a mistake: "" and all of `failing`.
+        """
+        most, explanation = 0, ("", failing)
+        for mistake in self.mistakes:
+            theirs = self._outcomes_of(mistake.attempt)
+            agree = [mine.agrees_with(wrong) for mine, wrong in zip(yours, theirs, strict=True)]
+            alike = [number for number in failing if agree[number]]
+            by_accident = all(
+                yours[number].error is None and size(yours[number].value) < 3 for number in alike
+            )
+            if alike and sum(agree) > most and sum(agree) >= len(agree) * (1 if by_accident else 0.5):
+                most, explanation = sum(agree), (mistake.sentence, alike)
+        return explanation
+
+    def _how_it_is_called(self, given: tuple, error: BaseException) -> str:
+        if isinstance(given[-1], nn.Module):
+            return f"A network arrived. Pass `{self.name}` itself, without calling it: `{self.usage}`."
+        if attempts.learners_lines(error):
+            return ""
+        return f"The check calls it as `{self.name}{inspect.signature(self.reference)}`."
+
+    def _input(self, number: int) -> tuple[str, str]:
+        pairs = zip(self._inputs, self._cases[number], strict=True)
+        return ("input", "\n".join(labelled(name, show(value), " = ") for name, value in pairs))
+
+
+def _printed(outcome: Outcome) -> list[tuple[str, str]]:
+    text = outcome.printed.strip()
+    return [("printed", text if len(text) <= _PRINTED else f"{text[:_PRINTED]} …")] if text else []

@@ -1,0 +1,97 @@
+"""Exercises in which a model is trained."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from coursekit.checks import attempts
+from coursekit.checks.base import SolvedByCode
+from coursekit.checks.compare import show
+from coursekit.checks.verdicts import Verdict
+from coursekit.data import Split
+
+LIMIT_S = 60  # a large network on a slow machine takes its time over the examples kept back
+BATCH = 500
+
+
+class ModelExercise(SolvedByCode):
+    """A trained model that has to reach floors on data the learner was not given. Made by ExerciseSet.trained_model."""
+
+    def __init__(self, solution, *, attempt, held_out, score, floors, hints) -> None:
+        super().__init__(solution, [attempt], hints)
+        self.symptoms: list[tuple[str, Callable]] = []
+        self.floors, self.held_out, self._score = floors, held_out, score
+
+    @property
+    def sentences(self) -> list[str]:
+        """What it says about the mistakes it knows."""
+        return [sentence for sentence, _ in self.symptoms]
+
+    def symptom(self, sentence: str) -> Callable[[Callable], Callable]:
+        """Decorate a test (model, split) -> bool: a model below the floors for which it holds is told `sentence`."""
+
+        def register(shows: Callable) -> Callable:
+            self.symptoms.append((sentence, shows))
+            return shows
+
+        return register
+
+    def _judge(self, given: tuple, named: dict) -> Verdict:
+        if unfit := self._misuse(given, named) or self._unfit(given):
+            return unfit
+        (model,) = given
+        device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        split, training = self.held_out().to(device), model.training
+        try:
+            with attempts.captured_output(), attempts.time_limit(LIMIT_S), torch.no_grad():
+                return self._verdict_on(model.eval(), split)
+        except attempts.Stopped:
+            return self._wrong(
+                f"Stopped after {LIMIT_S} s on {len(split):,} examples. Is there a loop without end in the network's "
+                "`forward`? If not, try a smaller network, or a GPU."
+            )
+        finally:
+            model.train(training)
+
+    def _unfit(self, given: tuple) -> Verdict | None:
+        (model,) = given
+        if model is None or model is ...:
+            return self._not_attempted(
+                f"`{self.arguments[0]}` is None. Is `{self.name}` still empty, or its `return` missing?"
+            )
+        if not isinstance(model, nn.Module):
+            return self._wrong(
+                f"`{self.arguments[0]}` should be a trained network, an `nn.Module`, but this arrived: {show(model)}."
+            )
+        return None
+
+    def _verdict_on(self, model: nn.Module, split: Split) -> Verdict:
+        classes, parts = int(split.y.max()) + 1, []
+        for x in split.x.split(BATCH):
+            try:
+                logits = model(x)
+            except (Exception, SystemExit) as error:
+                return self._raised(error, f"It was given inputs of shape {tuple(x.shape)}.")
+            if not isinstance(logits, Tensor) or logits.shape != (len(x), classes):
+                return self._wrong(
+                    f"For inputs of shape {tuple(x.shape)} it should give logits of shape {(len(x), classes)}.",
+                    ("yours", str(tuple(logits.shape)) if isinstance(logits, Tensor) else show(logits)),
+                )
+            parts.append(logits)
+        logits = torch.cat(parts)
+        if not logits.isfinite().all():
+            return self._wrong(
+                "Some logits are nan or inf: the training went astray. Try a smaller learning rate."
+            )
+        scores = self._score(logits, split.y)
+        reached = ", ".join(
+            f"{name} {scores[name]:.3f} (floor {floor})" for name, floor in self.floors.items()
+        )
+        if all(scores[name] >= floor for name, floor in self.floors.items()):
+            return self._correct(f"On {len(split):,} examples that you were not given: {reached}.")
+        sentence = next((sentence for sentence, shows in self.symptoms if shows(model, split)), "")
+        return self._wrong(
+            sentence or "Not there yet. Did the validation loss stop falling before training ended?",
+            (f"on {len(split):,} kept back", reached),
+        )

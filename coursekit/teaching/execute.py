@@ -1,0 +1,105 @@
+"""Run a lesson as a student does: in a fresh kernel and an empty folder, from the first cell to the last."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbformat import NotebookNode
+from tqdm.auto import tqdm
+
+from coursekit.teaching.catalogue import read
+
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_WIDGET_STATES = "application/vnd.jupyter.widget-state+json"
+_CELL_LIMIT_S = 600
+
+
+@dataclass
+class Run:
+    """One execution of a lesson: the notebook with its outputs, the seconds it took, "" or what went wrong."""
+
+    notebook: NotebookNode
+    seconds: float
+    error: str
+
+
+def execute(path: Path, *, source: str | None = None) -> Run:
+    """Run a lesson in a fresh kernel and an empty folder, as on Colab, with a progress bar over its cells.
+
+    `source` is what `$COURSEKIT_SOURCE` says inside ("sample", "full"); by default it stays as it is. A cell
+    that fails, or a cell tagged `raises-exception` that does not, ends up in `error`, never as an exception.
+    """
+    notebook = read(path)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    environment = os.environ | ({"COURSEKIT_SOURCE": source} if source else {})
+    error, started = "", time.perf_counter()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tqdm(total=len(notebook.cells), desc=path.stem, unit="cell") as bar,
+    ):
+        client = NotebookClient(
+            notebook,
+            timeout=_CELL_LIMIT_S,
+            resources={"metadata": {"path": folder}},
+            extra_arguments=["--log-level=40"],  # the kernel's own warnings would tear the bar apart
+            on_cell_start=lambda **_: bar.update(),
+        )
+        try:
+            client.execute(env=environment)
+        except (CellExecutionError, DeadKernelError, TimeoutError) as failure:
+            error = str(failure).strip()
+    seconds = time.perf_counter() - started
+    for number, cell in enumerate(notebook.cells, 1):
+        kinds = [output.output_type for output in cell.get("outputs", [])]
+        if "raises-exception" in cell.metadata.get("tags", []) and "error" not in kinds:
+            error = error or f"cell {number} is tagged raises-exception, but raised nothing"
+    return Run(_without_widgets(notebook), seconds, error)
+
+
+def cell_seconds(cell: NotebookNode) -> float:
+    """Return how long a code cell ran, by the times that a run leaves in its metadata; 0 for one that was not run."""
+    times = cell.metadata.get("execution", {})
+    if not {"iopub.status.busy", "shell.execute_reply"} <= times.keys():
+        return 0.0
+    start, end = times["iopub.status.busy"], times["shell.execute_reply"]
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+
+
+def figures(cell: NotebookNode) -> Iterator[str]:
+    """Yield every figure of a cell as base64 without line breaks."""
+    for output in cell.get("outputs", []):
+        if picture := output.get("data", {}).get("image/png"):
+            yield "".join(picture.split())
+
+
+def _without_widgets(notebook: NotebookNode) -> NotebookNode:
+    """Replace sliders by the figure they control, and drop progress bars: both are dead without their kernel."""
+    states = notebook.metadata.pop("widgets", {}).get(_WIDGET_STATES, {}).get("state", {})
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [still for output in cell.outputs for still in _stills(output, states)]
+    return notebook
+
+
+def _stills(output: NotebookNode, states: dict) -> Iterator[NotebookNode]:
+    """Yield an output as it is, or in place of a widget the figures that it and its children show."""
+    view = output.get("data", {}).get(_WIDGET)
+    if view is None:
+        yield output
+        return
+    waiting = [view["model_id"]]
+    while waiting:
+        state = states.get(waiting.pop(), {}).get("state", {})
+        waiting += [child.removeprefix("IPY_MODEL_") for child in state.get("children", [])]
+        for shown in state.get("outputs", []):
+            if "image/png" in shown.get("data", {}):
+                yield nbformat.from_dict(shown)

@@ -15,11 +15,12 @@ from coursekit.checks.base import Exercise, replace_lines
 from coursekit.checks.compare import show
 from coursekit.checks.exercise_set import ExerciseSet, normal
 from coursekit.checks.functions import CodeExercise
+from coursekit.checks.isolation import pinned
 from coursekit.checks.models import ModelExercise
 from coursekit.checks.questions import Prediction, Question, Quiz
 from coursekit.checks.verdicts import ExerciseError, Report, UnknownExerciseError, Verdict
 
 __all__ = [
     "CodeExercise", "Exercise", "ExerciseError", "ExerciseSet", "ModelExercise", "Prediction", "Question", "Quiz",
-    "Report", "UnknownExerciseError", "Verdict", "normal", "replace_lines", "show",
+    "Report", "UnknownExerciseError", "Verdict", "normal", "pinned", "replace_lines", "show",
 ]  # fmt: skip

@@ -1,23 +1,14 @@
-"""Run a learner's code so that it can do no harm: with a time limit, its own randomness, its output kept apart."""
+"""What an attempt is before it is run, and where it failed: blank or written, its own lines, what its error means."""
 
-import contextlib
 import dis
 import inspect
-import io
 import re
-import signal
 import sysconfig
-import threading
 import traceback
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from coursekit import runtime
-
-TIME_LIMIT_S = 5
 _IDLE = {"RESUME", "NOP", "CACHE", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
 _LIBRARIES = (
     *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
@@ -27,7 +18,7 @@ _LIBRARIES = (
     "<__array_function__",
 )
 
-# What the errors mean that everybody meets
+# What common errors mean
 _ADVICE = {
     "Boolean value of Tensor": (
         "`if`, `and`, `or`, `max` ask one question about a whole tensor, but every number in it needs an answer. Use "
@@ -56,56 +47,6 @@ _ADVICE = {
 }
 
 
-class Stopped(BaseException):
-    """Raised inside an attempt that has used up its time; no Exception, so `except Exception` lets it through."""
-
-
-@contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise Stopped in the block after `seconds`.
-
-    Works by a POSIX timer, so only in the main thread, where notebooks run their cells, and not on Windows;
-    elsewhere the block may take as long as it likes. Code inside a C extension is stopped when it returns.
-    """
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(*_) -> None:
-        raise Stopped
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)  # and again: a bare `except:` swallows one
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@contextlib.contextmanager
-def own_randomness() -> Iterator[None]:
-    """Seed all generators with 0 in the block, and leave them afterwards as they were before."""
-    before = runtime.random_state()
-    runtime.seed_everything(0)
-    try:
-        yield
-    finally:
-        runtime.set_random_state(before)
-
-
-@contextlib.contextmanager
-def captured_output() -> Iterator[io.StringIO]:
-    """Collect what the block prints, on standard output and standard error; warnings are left out."""
-    printed = io.StringIO()
-    with (
-        contextlib.redirect_stdout(printed),
-        contextlib.redirect_stderr(printed),
-        warnings.catch_warnings(action="ignore"),
-    ):
-        yield printed
-
-
 def is_blank(attempt: object) -> bool:
     """Return whether nothing has been written yet: None, `...`, or code that does nothing.
 
@@ -131,7 +72,7 @@ def _is_written(name: str, item: object) -> bool:
 
 
 def advice(error: BaseException) -> str:
-    """Return what an error usually means, "" if it is none of those that everybody meets."""
+    """Return what an error usually means, "" if it is none of the common ones."""
     return next((meaning for words, meaning in _ADVICE.items() if re.search(words, str(error))), "")
 
 

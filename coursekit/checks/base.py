@@ -8,8 +8,9 @@ import os
 import textwrap
 from collections.abc import Callable, Iterable
 
-from coursekit.checks import attempts
-from coursekit.checks.verdicts import ExerciseError, Verdict
+from coursekit.checks import attempts, time_limit
+from coursekit.checks.isolation import pinned
+from coursekit.checks.verdicts import ExerciseError, Verdict, printable
 
 
 class Exercise(abc.ABC):
@@ -29,7 +30,7 @@ class Exercise(abc.ABC):
         """Return the verdict on an attempt. Nothing that arrives makes it raise, except in strict mode."""
         verdict = self._recorded(given, named)
         self.tries += verdict.status != "not attempted"
-        return verdict
+        return verdict.shown_now()
 
     def hint(self) -> None:
         """Print the next hint; each says more than the one before."""
@@ -37,11 +38,11 @@ class Exercise(abc.ABC):
         text = f"Hint {self.hints_taken} of {len(self.all_hints)}: {self.all_hints[self.hints_taken - 1]}"
         if self.hints_taken == len(self.all_hints):
             text += f" (The last one; ex.{self.name}.solution() shows a solution.)"
-        print(textwrap.fill(text, 100))
+        print(printable(textwrap.fill(text, 100)))
 
     def solution(self) -> None:
         """Print a solution, which is the code that the course's tests run."""
-        print(self.source())
+        print(printable(self.source()))
 
     @abc.abstractmethod
     def solve(self, cell: str) -> str:
@@ -64,7 +65,8 @@ class Exercise(abc.ABC):
     def verdict(self, given: tuple, named: dict) -> Verdict:
         """Return the verdict without counting the try; whatever arrives, nothing is raised."""
         try:
-            return self._judge(given, named)
+            with pinned():
+                return self._judge(given, named)
         except Exception as error:  # whatever a learner comes up with must not end in a traceback of ours
             return self._wrong(
                 f"The check could not cope with this answer ({type(error).__name__}: {error}). "
@@ -95,9 +97,7 @@ class Exercise(abc.ABC):
         return self._wrong(message, *_your_line(error), *shown, status="raised")
 
     def _stopped(self, error: BaseException, *shown: tuple[str, str]) -> Verdict:
-        message = (
-            f"Stopped after {attempts.TIME_LIMIT_S} s; this takes milliseconds. Is there a loop without end?"
-        )
+        message = f"Stopped after {time_limit.TIME_LIMIT_S} s; this takes milliseconds. Is there a loop without end?"
         return self._wrong(message, *_your_line(error), *shown)
 
 

@@ -3,6 +3,7 @@
 import math
 import numbers
 import reprlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +49,8 @@ def difference(yours: object, expected: object, names: tuple[str, ...] = ()) -> 
     if isinstance(expected, dict):
         if not isinstance(yours, dict):
             return Difference(_kind(yours, "another result"), show(yours), show(expected))
+        if yours.keys() != expected.keys():
+            return Difference(_keys(yours, expected), show(yours), show(expected))
         for key, value in expected.items():
             if found := difference(yours[key], value):
                 return found.of(key)
@@ -55,6 +58,13 @@ def difference(yours: object, expected: object, names: tuple[str, ...] = ()) -> 
     if isinstance(expected, Tensor | numbers.Number):
         return _difference_of_numbers(yours, expected)
     return None if yours == expected else Difference("The value differs.", show(yours), show(expected))
+
+
+def _keys(yours: dict, expected: dict) -> str:
+    missing = [repr(key) for key in expected if key not in yours]
+    extra = [repr(key) for key in yours if key not in expected]
+    sentences = [f"The entry {', '.join(missing)} is missing."] if missing else []
+    return " ".join(sentences + ([f"The entry {', '.join(extra)} is not expected."] if extra else []))
 
 
 def _difference_of_sequences(yours, expected, names) -> Difference | None:
@@ -134,17 +144,34 @@ def _where(given: Tensor, wanted: Tensor, off: Tensor) -> str:
     return f"{count} at {index}: {value:.6g} instead of {target:.6g}."
 
 
-def remark(yours: object, expected: object) -> str:
-    """Return "" or a sentence on a type that is right in its numbers but will get in the way later."""
+def remarks(yours: list[object], expected: list[object]) -> list[str]:
+    """Return a sentence, or none, on types that are right in their numbers but will get in the way later.
+
+    The lists hold what came out for the test inputs; all of it agrees.
+    """
+    pairs = list(dict.fromkeys(_types(yours, expected)))
+    given, wanted = {one for one, _ in pairs}, {other for _, other in pairs}
+    if not pairs:
+        return []
+    if len(given) == 1 < len(wanted):
+        return [
+            f"A remark: the result is always {_name(given.pop())}. Keep the type of the input: `dtype=x.dtype`."
+        ]
+    return [f"A remark: the result is {_name(pairs[0][0])}, {_name(pairs[0][1])} would fit better."]
+
+
+def _types(yours: object, expected: object) -> Iterator[tuple[torch.dtype, torch.dtype]]:
+    """Yield the types of yours and expected wherever they differ, all the way down."""
     if isinstance(yours, tuple | list) and isinstance(expected, tuple | list):
-        return next(filter(None, map(remark, yours, expected)), "")
-    if isinstance(yours, dict) and isinstance(expected, dict):
-        return next(filter(None, map(remark, yours.values(), expected.values())), "")
-    if not (isinstance(yours, Tensor) and isinstance(expected, Tensor)) or yours.dtype == expected.dtype:
-        return ""
-    if not yours.is_floating_point() and expected.is_floating_point():
-        return ""  # a mask of True and False does for 1 and 0
-    return f"A remark: the result is {_name(yours.dtype)}, {_name(expected.dtype)} would fit better."
+        for one, other in zip(yours, expected, strict=False):
+            yield from _types(one, other)
+    elif isinstance(yours, dict) and isinstance(expected, dict):
+        for key in expected.keys() & yours.keys():
+            yield from _types(yours[key], expected[key])
+    elif isinstance(yours, Tensor) and isinstance(expected, Tensor) and yours.dtype != expected.dtype:
+        is_mask = not yours.is_floating_point() and expected.is_floating_point()
+        if not is_mask:  # True and False do for 1 and 0
+            yield yours.dtype, expected.dtype
 
 
 def same(before: object, after: object) -> bool:
@@ -152,14 +179,20 @@ def same(before: object, after: object) -> bool:
     if type(before) is not type(after):
         return False
     if isinstance(before, Tensor):
-        return before.shape == after.shape and before.dtype == after.dtype and bool(_equal(before, after))
+        kind = [(one.shape, one.dtype, one.device, one.requires_grad) for one in (before, after)]
+        return kind[0] == kind[1] and bool(_equal(before, after))
     if isinstance(before, nn.Module):
-        return same(dict(before.state_dict()), dict(after.state_dict()))
+        return _mode(before) == _mode(after) and same(dict(before.state_dict()), dict(after.state_dict()))
     if isinstance(before, dict):
         return before.keys() == after.keys() and all(same(before[key], after[key]) for key in before)
     if isinstance(before, tuple | list):
         return len(before) == len(after) and all(map(same, before, after))
     return before == after
+
+
+def _mode(model: nn.Module) -> list[bool]:
+    """Return which modules are in training mode, and which parameters record gradients."""
+    return [one.training for one in model.modules()] + [one.requires_grad for one in model.parameters()]
 
 
 def _equal(before: Tensor, after: Tensor) -> bool:

@@ -3,24 +3,20 @@
 import copy
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
-from coursekit.checks import attempts
+from coursekit.checks import attempts, time_limit
 from coursekit.checks.base import SolvedByCode
-from coursekit.checks.compare import difference, labelled, remark, same, show, size
-from coursekit.checks.verdicts import Verdict
+from coursekit.checks.compare import difference, labelled, remarks, same, show, size
+from coursekit.checks.isolation import captured_output, pinned
+from coursekit.checks.verdicts import Verdict, printable
+
+Wrong = Callable | dict[str, str]  # a wrong solution, or edits that make the solution wrong
 
 _PRINTED = 400  # characters of what an attempt printed
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A wrong solution, and the sentence for whoever wrote one that does the same."""
-
-    sentence: str
-    attempt: Callable
+_NAMED = 3  # test inputs that are named as wrong
 
 
 @dataclass(frozen=True)
@@ -39,8 +35,17 @@ class Outcome:
         return difference(self.value, other.value) is None
 
     def is_right(self, expected: "Outcome") -> bool:
-        """Return whether the value is the expected one and all arguments are as they were."""
-        return not self.changed and self.agrees_with(expected)
+        """Return whether the value is the expected one and no argument was changed that should stay as it was."""
+        return self.error is None and self.changed in ("", expected.changed) and self.agrees_with(expected)
+
+
+@dataclass
+class Mistake:
+    """A wrong solution, and the sentence for whoever wrote one that does the same; its outcomes are kept."""
+
+    sentence: str
+    attempt: Callable
+    outcomes: list[Outcome] = field(default_factory=list)
 
 
 class CodeExercise(SolvedByCode):
@@ -49,9 +54,10 @@ class CodeExercise(SolvedByCode):
     def __init__(self, solution, *, cases, hints, observe=None, together=(), returns=()) -> None:
         arguments = [*(exercise.name for exercise in together), solution.__name__]
         super().__init__(solution, arguments, hints)
-        self.mistakes: list[Mistake] = []
+        self.known: list[Mistake] = []
         self.remarks: list[tuple[str, Callable]] = []
-        self._cases, self.helpers, self._returns = cases, together, returns
+        self._names, self._cases = _named(cases)
+        self.helpers, self._returns = together, returns
         self._replaced = f"{self.name}: this is the course's solution."
         self._observe = observe or (lambda attempt, *inputs: attempt(*inputs))
         self._inputs = list(inspect.signature(observe or solution).parameters)
@@ -61,13 +67,38 @@ class CodeExercise(SolvedByCode):
     @property
     def sentences(self) -> list[str]:
         """What it says about the mistakes it knows."""
-        return [mistake.sentence for mistake in self.mistakes]
+        return [mistake.sentence for mistake in self.known]
+
+    def mistakes(self, table: dict[str, Wrong | list[Wrong]]) -> None:
+        """Register wrong solutions by the sentence each is told: a function, or edits of the solution's text.
+
+        `{"dim=1": "dim=0"}` is the solution with one text in place of another, wherever it stands; a list holds
+        several wrong solutions for one sentence. Raises ValueError for a text that the solution does not hold.
+        """
+        for sentence, wrongs in table.items():
+            for wrong in wrongs if isinstance(wrongs, list) else [wrongs]:
+                self.known.append(
+                    Mistake(sentence, wrong if callable(wrong) else self._edited(sentence, wrong))
+                )
+
+    def _edited(self, sentence: str, edits: dict[str, str]) -> Callable:
+        source = self.source()
+        for before, after in edits.items():
+            if before not in source:
+                raise ValueError(
+                    f"{self.name}: the mistake {sentence!r} edits {before!r}, which its solution lacks"
+                )
+            source = source.replace(before, after)
+        scope = dict(vars(inspect.getmodule(self.reference)))
+        exec(compile(source, f"<a mistake in {self.name}>", "exec"), scope)
+        scope[self.name].source = source
+        return scope[self.name]
 
     def mistake(self, sentence: str) -> Callable[[Callable], Callable]:
         """Decorate a wrong solution: an attempt that does the same on all test inputs is told `sentence`."""
 
         def register(attempt: Callable) -> Callable:
-            self.mistakes.append(Mistake(sentence, attempt))
+            self.known.append(Mistake(sentence, attempt))
             return attempt
 
         return register
@@ -88,7 +119,7 @@ class CodeExercise(SolvedByCode):
         Where the solution itself comes back, because the cell is run again, it counts for nobody: all stays as it was.
         """
         if given and given[-1] is self.reference:
-            print(self._replaced)
+            print(printable(self._replaced))
             return self.reference
         if len(given) == 1:
             given = (*(exercise.reference for exercise in self.helpers), *given)
@@ -97,7 +128,7 @@ class CodeExercise(SolvedByCode):
             return given[-1]
         reason = "\n".join([verdict.status, *verdict.remarks])
         self._replaced = f"{self.name}: {reason}\nFrom here on the lesson uses the course's solution."
-        print(self._replaced)
+        print(printable(self._replaced))
         return self.reference
 
     def _judge(self, given: tuple, named: dict) -> Verdict:
@@ -139,44 +170,63 @@ class CodeExercise(SolvedByCode):
     def _outcomes(self, given: tuple) -> list[Outcome]:
         """Return what an attempt does on the test inputs; the last outcome is Stopped when its time was over."""
         outcomes = []
-        with attempts.captured_output() as printed:
+        with captured_output() as printed:
             try:
-                with attempts.time_limit(attempts.TIME_LIMIT_S):
+                with time_limit.time_limit(time_limit.TIME_LIMIT_S):
                     for case in self._cases:
                         outcomes.append(self._outcome(given, case))
-            except attempts.Stopped as stopped:
+            except time_limit.Stopped as stopped:
                 outcomes.append(Outcome(error=stopped, printed=printed.getvalue()))
         return outcomes
 
     def _outcome(self, given: tuple, case: tuple) -> Outcome:
         inputs = copy.deepcopy(case)
-        with attempts.captured_output() as printed, attempts.own_randomness():
+        with captured_output() as printed, pinned():
             try:
                 value = self._observe(*given, *inputs)
             except (Exception, SystemExit) as error:
                 return Outcome(error=error, printed=printed.getvalue())
-        pairs = zip(self._inputs, case, inputs, strict=True)
-        changed = next((name for name, was, now in pairs if not same(was, now)), "")
+            pairs = zip(self._inputs, case, inputs, strict=True)
+            changed = next((name for name, was, now in pairs if not same(was, now)), "")
         return Outcome(value, printed=printed.getvalue(), changed=changed)
 
     def _outcomes_of(self, attempt: Callable) -> list[Outcome]:
         return self._outcomes((*(exercise.reference for exercise in self.helpers), attempt))
 
     def _verdict(self, given: tuple, yours: list[Outcome]) -> Verdict:
-        if isinstance(yours[-1].error, attempts.Stopped):
+        if isinstance(yours[-1].error, time_limit.Stopped):
             return self._stopped(yours[-1].error, self._input(len(yours) - 1), *_printed(yours[-1]))
         expected = self._outcomes_of(self.reference)
+        if broken := next((one.error for one in expected if one.error is not None), None):
+            return self._wrong(
+                f"The course's own solution fails here ({type(broken).__name__}: {broken}), so nothing can be said of "
+                "yours. Restart the kernel, run the cells above again, and if it stays so, please report it."
+            )
         failing = [number for number, mine in enumerate(yours) if not mine.is_right(expected[number])]
         if not failing:
-            remarks = [remark(mine.value, right.value) for mine, right in zip(yours, expected, strict=True)]
-            remarks += [sentence for sentence, holds in self.remarks if holds(given[-1])]
-            message = f"Right on all {len(yours)} test inputs."
+            notes = remarks([mine.value for mine in yours], [right.value for right in expected])
+            notes += [sentence for sentence, holds in self.remarks if holds(given[-1])]
             return self._correct(
-                message, *_printed(yours[0]), remarks=tuple(dict.fromkeys(filter(None, remarks)))
+                f"Right on all {len(yours)} test inputs. Go on with the next cell.",
+                *_printed(yours[0]),
+                remarks=tuple(notes),
             )
-        sentence, telling = self._explained(failing, yours)
+        sentence, telling = self._explained(failing, yours, expected)
         shown = min(telling, key=lambda number: size(self._cases[number]))
-        return self._verdict_on(given, yours[shown], expected[shown], sentence, self._input(shown))
+        verdict = self._verdict_on(given, yours[shown], expected[shown], sentence, self._input(shown))
+        return verdict.with_line(self._right_on(failing))
+
+    def _right_on(self, failing: list[int]) -> str:
+        """Return on how many test inputs an attempt is right, and what the others are; "" where it never is."""
+        right, names = len(self._cases) - len(failing), [self._names[number] for number in failing]
+        if not right:
+            return ""
+        wrong = ", ".join(f"*{name}*" for name in names[:_NAMED]) + (
+            " and others" if len(names) > _NAMED else ""
+        )
+        return f"Right on {right} of {len(self._cases)} test inputs" + (
+            f"; wrong for {wrong}." if all(names) else "."
+        )
 
     def _verdict_on(
         self, given: tuple, mine: Outcome, right: Outcome, sentence: str, shown: tuple
@@ -184,35 +234,48 @@ class CodeExercise(SolvedByCode):
         if mine.error is not None:
             more = sentence or self._how_it_is_called(given, mine.error) or attempts.advice(mine.error)
             return self._raised(mine.error, more, shown, *_printed(mine))
-        changed = (
-            f"`{mine.changed}` is no longer what it was, and the caller may still need it: work on a copy. For "
-            "tensors, `a = a - b` makes a new one where `a -= b` changes the old."
-        )
+        changed = self._changed(mine.changed)
         found = difference(mine.value, right.value, self._returns)
         if not found:
             return self._wrong(f"The result is right, but {changed}", shown, *_printed(mine))
         sentence = sentence or found.sentence
-        message = f"{sentence}\nBesides, {changed}" if mine.changed else sentence
+        message = f"{sentence}\nBesides, {changed}" if mine.changed not in ("", right.changed) else sentence
         sides = (
             [("yours", found.yours), ("expected", found.expected)] if found.yours != found.expected else []
         )
         return self._wrong(message, shown, *sides, *_printed(mine))
 
-    def _explained(self, failing: list[int], yours: list[Outcome]) -> tuple[str, list[int]]:
-        """Return the sentence of the known mistake that does the same most often, and where it fails in the same way.
+    def _changed(self, name: str) -> str:
+        """Return what to say of an argument that is no longer what it was."""
+        position = self._inputs.index(name) if name else 0
+        if any(isinstance(case[position], nn.Module) for case in self._cases if case):
+            return (
+                f"`{name}` is left in another state: with other weights, in another mode, or with frozen parameters. "
+                "Put it back as it was, since the caller may go on with it."
+            )
+        return (
+            f"`{name}` is no longer what it was, and the caller may still need it: work on a copy. For tensors, "
+            "`a = a - b` makes a new one where `a -= b` changes the old."
+        )
 
-        It has to do the same on all inputs. Who made two mistakes should still be told one, so half of them will do if
-        what came out is no single number, which may agree by accident. Without such a mistake: "" and all of `failing`.
+    def _explained(
+        self, failing: list[int], yours: list[Outcome], expected: list[Outcome]
+    ) -> tuple[str, list[int]]:
+        """Return what to say of the failing inputs, "" where nothing is known, and those it is true of.
+
+        First a known mistake that does the same on all inputs; then how the result relates to the expected one; then a
+        known mistake that does the same on half of them, since an attempt with two mistakes should be told one. That
+        has to rest on more than a single number, which may agree by accident.
         """
         most, explanation = 0, ("", failing)
-        for mistake in self.mistakes:
-            theirs = self._outcomes_of(mistake.attempt)
-            agree = [mine.agrees_with(wrong) for mine, wrong in zip(yours, theirs, strict=True)]
-            alike = [number for number in failing if agree[number]]
+        for mistake in self.known:
+            mistake.outcomes = mistake.outcomes or self._outcomes_of(mistake.attempt)
+            agree = [mine.agrees_with(wrong) for mine, wrong in zip(yours, mistake.outcomes, strict=False)]
+            alike = [number for number in failing if number < len(agree) and agree[number]]
             by_accident = all(
                 yours[number].error is None and size(yours[number].value) < 3 for number in alike
             )
-            if alike and sum(agree) > most and sum(agree) >= len(agree) * (1 if by_accident else 0.5):
+            if alike and sum(agree) > most and sum(agree) >= len(yours) * (1 if by_accident else 0.5):
                 most, explanation = sum(agree), (mistake.sentence, alike)
         return explanation
 
@@ -226,6 +289,11 @@ class CodeExercise(SolvedByCode):
     def _input(self, number: int) -> tuple[str, str]:
         pairs = zip(self._inputs, self._cases[number], strict=True)
         return ("input", "\n".join(labelled(name, show(value), " = ") for name, value in pairs))
+
+
+def _named(cases: dict[str, tuple] | list[tuple]) -> tuple[list[str], list[tuple]]:
+    """Return the names of test inputs, "" for those without, and the inputs."""
+    return (list(cases), list(cases.values())) if isinstance(cases, dict) else ([""] * len(cases), cases)
 
 
 def _printed(outcome: Outcome) -> list[tuple[str, str]]:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from coursekit.checks import attempts
+from coursekit.checks import time_limit
 from coursekit.checks.base import SolvedByCode
 from coursekit.checks.compare import show
+from coursekit.checks.isolation import captured_output
 from coursekit.checks.verdicts import Verdict
 from coursekit.data import Split
 
@@ -44,9 +45,9 @@ class ModelExercise(SolvedByCode):
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         split, training = self.held_out().to(device), model.training
         try:
-            with attempts.captured_output(), attempts.time_limit(LIMIT_S), torch.no_grad():
+            with captured_output(), time_limit.time_limit(LIMIT_S), torch.no_grad():
                 return self._verdict_on(model.eval(), split)
-        except attempts.Stopped:
+        except time_limit.Stopped:
             return self._wrong(
                 f"Stopped after {LIMIT_S} s on {len(split):,} examples. Is there a loop without end in the network's "
                 "`forward`? If not, try a smaller network, or a GPU."

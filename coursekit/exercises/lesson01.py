@@ -59,50 +59,31 @@ def cosine_similarity(x, y):
     return x @ y / (x.norm(dim=1) * y.norm()).clamp(min=1e-12)
 
 
-@cosine_similarity.mistake(
-    "These are the dot products. Divide by both lengths; otherwise long vectors look similar."
+cosine_similarity.mistakes(
+    {
+        "These are the dot products. Divide by both lengths; otherwise long vectors look "
+        "similar.": lambda x, y: x @ y,
+        "Divide by the length of y as well: the cosine of an angle is never above 1.": {
+            "(x.norm(dim=1) * y.norm())": "x.norm(dim=1)"
+        },
+        "Each row of x has a length of its own: divide by `x.norm(dim=1)` too.": lambda x, y: (
+            x @ y / y.norm()
+        ),
+        "For a row of zeros 0 / 0 gives nan. Keep the denominator away from 0 with `.clamp(min=…)`.": {
+            ".clamp(min=1e-12)": ""
+        },
+        "`x.norm()` is the length of the whole matrix. Every row has its own: `x.norm(dim=1)`.": {
+            "dim=1": ""
+        },
+        "You divide by the squares of the lengths. The length is the square root: `norm`.": {
+            "x.norm(dim=1) * y.norm": "(x**2).sum(dim=1) * (y**2).sum"
+        },
+        "This is the angle. The exercise asks for its cosine, so leave out the arccosine.": lambda x, y: (
+            torch.acos((x @ y / (x.norm(dim=1) * y.norm()).clamp(min=1e-12)).clamp(-1, 1))
+        ),
+        "One minus the cosine is a distance. Return the cosine itself.": {"return": "return 1 -"},
+    }
 )
-def _(x, y):
-    return x @ y
-
-
-@cosine_similarity.mistake("Divide by the length of y as well: the cosine of an angle is never above 1.")
-def _(x, y):
-    return x @ y / x.norm(dim=1).clamp(min=1e-12)
-
-
-@cosine_similarity.mistake("Each row of x has a length of its own: divide by `x.norm(dim=1)` too.")
-def _(x, y):
-    return x @ y / y.norm()
-
-
-@cosine_similarity.mistake(
-    "For a row of zeros 0 / 0 gives nan. Keep the denominator away from 0 with `.clamp(min=…)`."
-)
-def _(x, y):
-    return x @ y / (x.norm(dim=1) * y.norm())
-
-
-@cosine_similarity.mistake(
-    "`x.norm()` is the length of the whole matrix. Every row has its own: `x.norm(dim=1)`."
-)
-def _(x, y):
-    return x @ y / (x.norm() * y.norm()).clamp(min=1e-12)
-
-
-@cosine_similarity.mistake("You divide by the squares of the lengths. The length is the square root: `norm`.")
-def _(x, y):
-    return x @ y / ((x**2).sum(dim=1) * (y**2).sum()).clamp(min=1e-12)
-
-
-@cosine_similarity.mistake("This is the angle. The exercise asks for its cosine, so leave out the arccosine.")
-def _(x, y):
-    return torch.acos((x @ y / (x.norm(dim=1) * y.norm()).clamp(min=1e-12)).clamp(-1, 1))
-
-
-@cosine_similarity.mistake("One minus the cosine is a distance. Return the cosine itself.")
-def _(x, y):
-    return 1 - x @ y / (x.norm(dim=1) * y.norm()).clamp(min=1e-12)
 
 
 def _distances(pairwise_distances, x, y):
@@ -134,46 +115,26 @@ def pairwise_distances(x, y):
     return squares.clamp(min=0).sqrt()
 
 
-@pairwise_distances.mistake("These are squared distances. Take the square root.")
-def _(x, y):
-    return ((x[:, None] - y) ** 2).sum(dim=2)
-
-
-@pairwise_distances.mistake("The matrix is transposed: rows belong to x, columns to y.")
-def _(x, y):
-    return torch.cdist(y, x)
-
-
-@pairwise_distances.mistake(
-    "This pairs the rows of x and y one to one. Every row of x has to meet every row of y: x, or |x|², "
-    "needs one more axis, (N, 1, …) against (M, …)."
+pairwise_distances.mistakes(
+    {
+        "These are squared distances. Take the square root.": lambda x, y: ((x[:, None] - y) ** 2).sum(dim=2),
+        "The matrix is transposed: rows belong to x, columns to y.": lambda x, y: torch.cdist(y, x),
+        "This pairs the rows of x and y one to one. Every row of x has to meet every row of y:"
+        " x, or |x|², needs one more axis, (N, 1, …) against (M, …).": lambda x, y: (x - y).norm(dim=1),
+        "The sum runs over the wrong axis: sum over the D coordinates, the last axis.": lambda x, y: (
+            x[:, None] - y
+        ).norm(dim=1),
+        "This adds up absolute differences, the city-block distance. Square them, add them up,"
+        " and take the root.": lambda x, y: (x[:, None] - y).abs().sum(dim=2),
+        "The factor 2 is missing from |x − y|² = |x|² + |y|² − 2 x·y.": lambda x, y: (
+            ((x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - x @ y.T).clamp(min=0).sqrt()
+        ),
+        "Rounding made a square slightly negative, and its root is nan: put `.clamp(min=0)` "
+        "before the root.": lambda x, y: (
+            (x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - 2 * x @ y.T
+        ).sqrt(),
+    }
 )
-def _(x, y):
-    return (x - y).norm(dim=1)
-
-
-@pairwise_distances.mistake("The sum runs over the wrong axis: sum over the D coordinates, the last axis.")
-def _(x, y):
-    return (x[:, None] - y).norm(dim=1)
-
-
-@pairwise_distances.mistake(
-    "This adds up absolute differences, the city-block distance. Square them, add them up, and take the root."
-)
-def _(x, y):
-    return (x[:, None] - y).abs().sum(dim=2)
-
-
-@pairwise_distances.mistake("The factor 2 is missing from |x − y|² = |x|² + |y|² − 2 x·y.")
-def _(x, y):
-    return ((x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - x @ y.T).clamp(min=0).sqrt()
-
-
-@pairwise_distances.mistake(
-    "Rounding made a square slightly negative, and its root is nan: put `.clamp(min=0)` before the root."
-)
-def _(x, y):
-    return ((x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - 2 * x @ y.T).sqrt()
 
 
 class _Watch(TorchFunctionMode):
@@ -231,29 +192,19 @@ def matvec_by_columns(A, x):
     return total
 
 
-@matvec_by_columns.mistake("You added up weighted rows of A: `A[j]` is a row; a column is `A[:, j]`.")
-def _(A, x):
-    return sum(x[j] * A[j] for j in range(len(x)))
-
-
-@matvec_by_columns.mistake("These are the separate products, one column for each j. Add them up.")
-def _(A, x):
-    return A * x
-
-
-@matvec_by_columns.mistake("The columns are added without their weights: multiply column j by x[j].")
-def _(A, x):
-    return A.sum(dim=1)
-
-
-@matvec_by_columns.mistake("The sum runs over the wrong axis: add the columns to each other, along `dim=1`.")
-def _(A, x):
-    return (A * x).sum(dim=0)
-
-
-@matvec_by_columns.mistake("The last column is missing: does the loop end too early?")
-def _(A, x):
-    return A[:, :-1] @ x[:-1]
+matvec_by_columns.mistakes(
+    {
+        "You added up weighted rows of A: `A[j]` is a row; a column is `A[:, j]`.": lambda A, x: sum(
+            x[j] * A[j] for j in range(len(x))
+        ),
+        "These are the separate products, one column for each j. Add them up.": lambda A, x: A * x,
+        "The columns are added without their weights: multiply column j by x[j].": lambda A, x: A.sum(dim=1),
+        "The sum runs over the wrong axis: add the columns to each other, along `dim=1`.": lambda A, x: (
+            A * x
+        ).sum(dim=0),
+        "The last column is missing: does the loop end too early?": lambda A, x: A[:, :-1] @ x[:-1],
+    }
+)
 
 
 @lesson.exercise(
@@ -294,11 +245,14 @@ def _(angle):
     return torch.tensor([[math.sin(angle), -math.cos(angle)], [math.cos(angle), math.sin(angle)]])
 
 
-@rotation.mistake(
-    "One of the sines needs a minus sign, or lengths are not preserved: (0, 1) goes to (−sin, cos)."
+rotation.mistakes(
+    {
+        "One of the sines needs a minus sign, or lengths are not preserved: (0, 1) goes to "
+        "(−sin, cos).": lambda angle: torch.tensor(
+            [[math.cos(angle), math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+        ),
+    }
 )
-def _(angle):
-    return torch.tensor([[math.cos(angle), math.sin(angle)], [math.sin(angle), math.cos(angle)]])
 
 
 @rotation.mistake(
@@ -405,33 +359,30 @@ def _(x, y):
     return intercept, slope
 
 
-@fit_line.mistake(
-    "This line is forced through the origin: the matrix needs a column of ones for the intercept."
+fit_line.mistakes(
+    {
+        "This line is forced through the origin: the matrix needs a column of ones for the "
+        "intercept.": lambda x, y: ((x * y).sum() / (x * x).sum(), torch.zeros((), dtype=x.dtype)),
+        "This predicts x from y. The error to keep small is that of y.": lambda x, y: fit_line.reference(
+            y, x
+        ),
+        "The slope is right, but the intercept is not the mean of y: it is the value at x = 0.": lambda x, y: (
+            fit_line.reference(x, y)[0],
+            y.mean(),
+        ),
+        "This is the correlation coefficient. The slope is the covariance over the variance of x.": {
+            "((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()": (
+                "torch.corrcoef(torch.stack([x, y]))[0, 1]"
+            )
+        },
+    }
 )
-def _(x, y):
-    return (x * y).sum() / (x * x).sum(), torch.zeros((), dtype=x.dtype)
-
-
-@fit_line.mistake("This predicts x from y. The error to keep small is that of y.")
-def _(x, y):
-    return fit_line.reference(y, x)
 
 
 @fit_line.mistake("This line goes through the first and the last point. All points should have a say.")
 def _(x, y):
     slope = (y[-1] - y[0]) / (x[-1] - x[0])
     return slope, y[0] - slope * x[0]
-
-
-@fit_line.mistake("The slope is right, but the intercept is not the mean of y: it is the value at x = 0.")
-def _(x, y):
-    return fit_line.reference(x, y)[0], y.mean()
-
-
-@fit_line.mistake("This is the correlation coefficient. The slope is the covariance over the variance of x.")
-def _(x, y):
-    slope = torch.corrcoef(torch.stack([x, y]))[0, 1]
-    return slope, y.mean() - slope * x.mean()
 
 
 # Section 6: principal components -----------------------------------------------------------------------------
@@ -496,34 +447,32 @@ def _axes(x, k, *, centre=True, largest=True, rows=False, divide=1):
     return (vectors if rows else vectors.T)[:k], variances[:k]
 
 
-@pca.mistake(
-    "The data are not centred: subtract the mean of the rows first, or the first axis points to the mean."
+pca.mistakes(
+    {
+        "The data are not centred: subtract the mean of the rows first, or the first axis "
+        "points to the mean.": lambda x, k: _axes(x, k, centre=False),
+        "These are the axes of smallest variance: `eigh` sorts in ascending order, so reverse "
+        "it.": lambda x, k: _axes(x, k, largest=False),
+        "`eigh` gives the eigenvectors as columns. These are rows of that matrix: transpose it"
+        " before taking k.": lambda x, k: _axes(x, k, rows=True),
+        "The variances are divided by N. The usual estimate, scikit-learn's included, divides "
+        "by N − 1.": lambda x, k: _axes(x, k, divide=0),
+        "You subtracted one mean of all the numbers. Every column has its own: `x.mean(dim=0)`.": lambda x, k: (
+            _axes(x - x.mean(), k, centre=False)
+        ),
+        "You divided the columns by their standard deviations. That gives different axes; only"
+        " subtract the mean here.": lambda x, k: _axes((x - x.mean(dim=0)) / x.std(dim=0), k),
+        "You returned all the axes. The exercise asks for the first k.": lambda x, k: _axes(x, x.shape[1]),
+        "You subtracted the mean of every row. Subtract the mean over the examples, one for "
+        "each column.": lambda x, k: _axes(x - x.mean(dim=1, keepdim=True), k),
+    }
 )
-def _(x, k):
-    return _axes(x, k, centre=False)
-
-
-@pca.mistake("These are the axes of smallest variance: `eigh` sorts in ascending order, so reverse it.")
-def _(x, k):
-    return _axes(x, k, largest=False)
-
-
-@pca.mistake(
-    "`eigh` gives the eigenvectors as columns. These are rows of that matrix: transpose it before taking k."
-)
-def _(x, k):
-    return _axes(x, k, rows=True)
 
 
 @pca.mistake("The axes should be rows, (k, D). Yours are columns: transpose.")
 def _(x, k):
     components, variances = _axes(x, k)
     return components.T, variances
-
-
-@pca.mistake("The variances are divided by N. The usual estimate, scikit-learn's included, divides by N − 1.")
-def _(x, k):
-    return _axes(x, k, divide=0)
 
 
 @pca.mistake("These are singular values. Square them and divide by N − 1 to get the variances.")
@@ -562,31 +511,6 @@ def _(x, k):
     return axes, variances / x.var(dim=0).sum()
 
 
-@pca.mistake("You subtracted one mean of all the numbers. Every column has its own: `x.mean(dim=0)`.")
-def _(x, k):
-    return _axes(x - x.mean(), k, centre=False)
-
-
-@pca.mistake(
-    "You divided the columns by their standard deviations. That gives different axes; only subtract the "
-    "mean here."
-)
-def _(x, k):
-    return _axes((x - x.mean(dim=0)) / x.std(dim=0), k)
-
-
-@pca.mistake("You returned all the axes. The exercise asks for the first k.")
-def _(x, k):
-    return _axes(x, x.shape[1])
-
-
-@pca.mistake(
-    "You subtracted the mean of every row. Subtract the mean over the examples, one for each column."
-)
-def _(x, k):
-    return _axes(x - x.mean(dim=1, keepdim=True), k)
-
-
 # Section 7: probability --------------------------------------------------------------------------------------
 
 
@@ -610,45 +534,26 @@ def standard_error(x):
     return x.std() / math.sqrt(len(x))
 
 
-@standard_error.mistake("σ/N falls too fast: the error of a mean falls with the root of N.")
-def _(x):
-    return x.std() / len(x)
-
-
-@standard_error.mistake(
-    "That is how much a single number scatters. A mean of N of them scatters less, by √N."
+standard_error.mistakes(
+    {
+        "σ/N falls too fast: the error of a mean falls with the root of N.": {"math.sqrt(len(x))": "len(x)"},
+        "That is how much a single number scatters. A mean of N of them scatters less, by √N.": lambda x: (
+            x.std()
+        ),
+        "You divided the variance by √N. Take its square root first: the standard error is σ/√N.": {
+            " x.std()": " x.var()"
+        },
+        "This is the variance of the mean. Its square root is the standard error.": lambda x: (
+            x.var() / len(x)
+        ),
+        "Your standard deviation divides by N. Estimated from a sample, it divides by N − 1, as "
+        "`x.std()` does.": {"std() ": "std(correction=0) "},
+        "`x.std()` already divides by N − 1. The mean of N numbers scatters by σ/√N.": {
+            "(len(x))": "(len(x) - 1)"
+        },
+        "σ√N grows with N. More numbers make the mean more certain, so divide.": {" / ": " * "},
+    }
 )
-def _(x):
-    return x.std()
-
-
-@standard_error.mistake(
-    "You divided the variance by √N. Take its square root first: the standard error is σ/√N."
-)
-def _(x):
-    return x.var() / math.sqrt(len(x))
-
-
-@standard_error.mistake("This is the variance of the mean. Its square root is the standard error.")
-def _(x):
-    return x.var() / len(x)
-
-
-@standard_error.mistake(
-    "Your standard deviation divides by N. Estimated from a sample, it divides by N − 1, as `x.std()` does."
-)
-def _(x):
-    return x.std(correction=0) / math.sqrt(len(x))
-
-
-@standard_error.mistake("`x.std()` already divides by N − 1. The mean of N numbers scatters by σ/√N.")
-def _(x):
-    return x.std() / math.sqrt(len(x) - 1)
-
-
-@standard_error.mistake("σ√N grows with N. More numbers make the mean more certain, so divide.")
-def _(x):
-    return x.std() * math.sqrt(len(x))
 
 
 @lesson.exercise(
@@ -678,43 +583,33 @@ def _nll(x, mu, sigma, *, square=1.0, log=1.0, constant=1.0):
     return square * spread + log * math.log(sigma) + constant * 0.5 * math.log(2 * math.pi)
 
 
-@gaussian_nll.mistake("ln σ is missing: without it a wide Gaussian costs nothing.")
-def _(x, mu, sigma):
-    return _nll(x, mu, sigma, log=0)
-
-
-@gaussian_nll.mistake(
-    "The constant ½ ln 2π is missing. It does not move the minimum, but it does change the value."
+gaussian_nll.mistakes(
+    {
+        "ln σ is missing: without it a wide Gaussian costs nothing.": lambda x, mu, sigma: _nll(
+            x, mu, sigma, log=0
+        ),
+        "The constant ½ ln 2π is missing. It does not move the minimum, but it does "
+        "change the value.": lambda x, mu, sigma: _nll(x, mu, sigma, constant=0),
+        "You took σ for the variance. Divide the square by 2σ².": lambda x, mu, sigma: _nll(
+            x, mu, math.sqrt(sigma)
+        ),
+        "The factor ½ in front of the square is missing: (x − μ)² / 2σ².": lambda x, mu, sigma: _nll(
+            x, mu, sigma, square=2
+        ),
+        "`/ 2 * sigma**2` divides by 2 and multiplies by σ². Use brackets: `/ (2 * sigma**2)`.": {
+            "(2 * sigma**2)": "2 * sigma**2"
+        },
+        "The constant is ½ ln 2π, not ln 2π: it comes from a root.": lambda x, mu, sigma: _nll(
+            x, mu, sigma, constant=2
+        ),
+        "The sign is wrong: return minus the logarithm, which is small where the data "
+        "are likely.": lambda x, mu, sigma: -_nll(x, mu, sigma),
+        "That is the sum. Take the mean over the numbers.": lambda x, mu, sigma: len(x) * _nll(x, mu, sigma),
+        "This gives one value for each x. Take their mean.": {
+            "((x - mu) ** 2 / (2 * sigma**2)).mean()": "(x - mu) ** 2 / (2 * sigma**2)"
+        },
+    }
 )
-def _(x, mu, sigma):
-    return _nll(x, mu, sigma, constant=0)
-
-
-@gaussian_nll.mistake("You took σ for the variance. Divide the square by 2σ².")
-def _(x, mu, sigma):
-    return _nll(x, mu, math.sqrt(sigma))
-
-
-@gaussian_nll.mistake("The factor ½ in front of the square is missing: (x − μ)² / 2σ².")
-def _(x, mu, sigma):
-    return _nll(x, mu, sigma, square=2)
-
-
-@gaussian_nll.mistake("`/ 2 * sigma**2` divides by 2 and multiplies by σ². Use brackets: `/ (2 * sigma**2)`.")
-def _(x, mu, sigma):
-    return ((x - mu) ** 2 / 2 * sigma**2).mean() + math.log(sigma) + 0.5 * math.log(2 * math.pi)
-
-
-@gaussian_nll.mistake("The constant is ½ ln 2π, not ln 2π: it comes from a root.")
-def _(x, mu, sigma):
-    return _nll(x, mu, sigma, constant=2)
-
-
-@gaussian_nll.mistake(
-    "The sign is wrong: return minus the logarithm, which is small where the data are likely."
-)
-def _(x, mu, sigma):
-    return -_nll(x, mu, sigma)
 
 
 @gaussian_nll.mistake(
@@ -723,16 +618,6 @@ def _(x, mu, sigma):
 def _(x, mu, sigma):
     density = torch.exp(-((x - mu) ** 2) / (2 * sigma**2)) / (sigma * math.sqrt(2 * math.pi))
     return -density.log().mean()
-
-
-@gaussian_nll.mistake("That is the sum. Take the mean over the numbers.")
-def _(x, mu, sigma):
-    return len(x) * _nll(x, mu, sigma)
-
-
-@gaussian_nll.mistake("This gives one value for each x. Take their mean.")
-def _(x, mu, sigma):
-    return (x - mu) ** 2 / (2 * sigma**2) + math.log(sigma) + 0.5 * math.log(2 * math.pi)
 
 
 @lesson.exercise(
@@ -761,53 +646,28 @@ def kl_divergence(p, q):
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum()
 
 
-@kl_divergence.mistake("The arguments are swapped: KL(p‖q) averages with p, and it is not symmetric.")
-def _(p, q):
-    return (torch.xlogy(q, q) - torch.xlogy(q, p)).sum()
-
-
-@kl_divergence.mistake(
-    "The computer gets nan for 0 · ln 0. Such a term counts as 0: use `torch.xlogy` or "
-    "`torch.where(p > 0, …)`."
+kl_divergence.mistakes(
+    {
+        "The arguments are swapped: KL(p‖q) averages with p, and it is not symmetric.": {
+            "(p, p) - torch.xlogy(p, q)": "(q, q) - torch.xlogy(q, p)"
+        },
+        "The computer gets nan for 0 · ln 0. Such a term counts as 0: use `torch.xlogy` or "
+        "`torch.where(p > 0, …)`.": lambda p, q: (p * (p / q).log()).sum(),
+        "The sign is wrong: Σ p ln(p/q) is never negative.": lambda p, q: (
+            torch.xlogy(p, q) - torch.xlogy(p, p)
+        ).sum(),
+        "That is the cross-entropy −Σ p ln q. Subtract the entropy of p.": lambda p, q: (
+            -torch.xlogy(p, q).sum()
+        ),
+        "These are the individual terms. Add them up.": lambda p, q: torch.xlogy(p, p) - torch.xlogy(p, q),
+        "This is the mean over the classes, which divides by C. Return the sum.": {"sum": "mean"},
+        "The logarithm to base 2 gives bits. The exercise asks for nats: take the natural logarithm.": {
+            "sum()": "sum() / math.log(2)"
+        },
+        "The logarithms are averaged without weights: multiply each by its p.": lambda p, q: (
+            p.log() - q.log()
+        ).sum(),
+        "A small number inside the logarithm makes an infinite divergence finite. Treat p = 0 "
+        "separately instead.": lambda p, q: (p * ((p + 1e-12) / (q + 1e-12)).log()).sum(),
+    }
 )
-def _(p, q):
-    return (p * (p / q).log()).sum()
-
-
-@kl_divergence.mistake("The sign is wrong: Σ p ln(p/q) is never negative.")
-def _(p, q):
-    return (torch.xlogy(p, q) - torch.xlogy(p, p)).sum()
-
-
-@kl_divergence.mistake("That is the cross-entropy −Σ p ln q. Subtract the entropy of p.")
-def _(p, q):
-    return -torch.xlogy(p, q).sum()
-
-
-@kl_divergence.mistake("These are the individual terms. Add them up.")
-def _(p, q):
-    return torch.xlogy(p, p) - torch.xlogy(p, q)
-
-
-@kl_divergence.mistake("This is the mean over the classes, which divides by C. Return the sum.")
-def _(p, q):
-    return (torch.xlogy(p, p) - torch.xlogy(p, q)).mean()
-
-
-@kl_divergence.mistake(
-    "The logarithm to base 2 gives bits. The exercise asks for nats: take the natural logarithm."
-)
-def _(p, q):
-    return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum() / math.log(2)
-
-
-@kl_divergence.mistake("The logarithms are averaged without weights: multiply each by its p.")
-def _(p, q):
-    return (p.log() - q.log()).sum()
-
-
-@kl_divergence.mistake(
-    "A small number inside the logarithm makes an infinite divergence finite. Treat p = 0 separately instead."
-)
-def _(p, q):
-    return (p * ((p + 1e-12) / (q + 1e-12)).log()).sum()

@@ -61,57 +61,26 @@ def finite_difference(f, x, h):
     return (f(x + h) - f(x - h)) / (2 * h)
 
 
-@finite_difference.mistake(
-    "This is the one-sided difference: it only looks from x to x + h, and its error is about h f″/2. "
-    "Evaluate f on both sides, at x + h and x − h."
+finite_difference.mistakes(
+    {
+        "This is the one-sided difference: it only looks from x to x + h, and its error is "
+        "about h f″/2. Evaluate f on both sides, at x + h and x − h.": lambda f, x, h: (f(x + h) - f(x)) / h,
+        "This is the one-sided difference from x − h to x. Evaluate f on both sides, at x +"
+        " h and x − h.": lambda f, x, h: (f(x) - f(x - h)) / h,
+        "The two points are 2h apart, but you divide the difference by h only.": {"(2 * h)": "h"},
+        "In Python `a / 2 * h` is (a / 2) · h. Put brackets around the `2 * h`.": {"(2 * h)": "2 * h"},
+        "You did not use the step h that was given: use it as it is. (A far smaller one is "
+        "no better: f(x + h) and f(x − h) then agree in most of their digits, and their "
+        "difference is mostly rounding error.)": lambda f, x, h: (f(x + 1e-12) - f(x - 1e-12)) / 2e-12,
+        "The sign is wrong: take the value on the right minus the value on the left.": {
+            "(x + h) - f(x - h)": "(x - h) - f(x + h)"
+        },
+        "You went h/2 to either side. That is a central difference too, but with half the "
+        "step: go h to either side.": lambda f, x, h: (f(x + h / 2) - f(x - h / 2)) / h,
+        "This is the difference of the two values. Divide it by the distance between the "
+        "points, 2h.": lambda f, x, h: f(x + h) - f(x - h),
+    }
 )
-def _(f, x, h):
-    return (f(x + h) - f(x)) / h
-
-
-@finite_difference.mistake(
-    "This is the one-sided difference from x − h to x. Evaluate f on both sides, at x + h and x − h."
-)
-def _(f, x, h):
-    return (f(x) - f(x - h)) / h
-
-
-@finite_difference.mistake("The two points are 2h apart, but you divide the difference by h only.")
-def _(f, x, h):
-    return (f(x + h) - f(x - h)) / h
-
-
-@finite_difference.mistake("In Python `a / 2 * h` is (a / 2) · h. Put brackets around the `2 * h`.")
-def _(f, x, h):
-    return (f(x + h) - f(x - h)) / 2 * h
-
-
-@finite_difference.mistake(
-    "You did not use the step h that was given: use it as it is. (A far smaller one is no better: f(x + h) "
-    "and f(x − h) then agree in most of their digits, and their difference is mostly rounding error.)"
-)
-def _(f, x, h):
-    return (f(x + 1e-12) - f(x - 1e-12)) / 2e-12
-
-
-@finite_difference.mistake("The sign is wrong: take the value on the right minus the value on the left.")
-def _(f, x, h):
-    return (f(x - h) - f(x + h)) / (2 * h)
-
-
-@finite_difference.mistake(
-    "You went h/2 to either side. That is a central difference too, but with half the step: go h to either "
-    "side."
-)
-def _(f, x, h):
-    return (f(x + h / 2) - f(x - h / 2)) / h
-
-
-@finite_difference.mistake(
-    "This is the difference of the two values. Divide it by the distance between the points, 2h."
-)
-def _(f, x, h):
-    return f(x + h) - f(x - h)
 
 
 halve_the_step = lesson.prediction(
@@ -167,48 +136,23 @@ def least_squares_gradient(W, theta, y):
     return 2 * W.T @ (W @ theta - y)
 
 
-@least_squares_gradient.mistake("The factor 2 is missing: the derivative of r² is 2r.")
-def _(W, theta, y):
-    return W.T @ (W @ theta - y)
-
-
-@least_squares_gradient.mistake(
-    "The transpose is missing: the residual has a number for each of the N rows, the gradient one for each "
-    "of the D columns. `W.T @ residual` goes from one to the other."
+least_squares_gradient.mistakes(
+    {
+        "The factor 2 is missing: the derivative of r² is 2r.": {" 2 *": ""},
+        "The transpose is missing: the residual has a number for each of the N rows, the gradient one "
+        "for each of the D columns. `W.T @ residual` goes from one to the other.": {"W.T": "W"},
+        "The sign is wrong: the residual is Wθ − y, prediction minus measurement.": {
+            "W @ theta - y": "y - W @ theta"
+        },
+        "You divided by N, which gives the gradient of the mean. Here the errors are summed.": {
+            "(W @ theta - y)": "(W @ theta - y) / len(y)"
+        },
+        "That is the loss itself, one number. Its gradient has a number for each entry "
+        "of θ.": lambda W, theta, y: (W @ theta - y).square().sum(),
+        "y is missing: the residual is Wθ − y.": {" - y": ""},
+        "That is twice the residual. The chain rule also multiplies it by Wᵀ from the left.": {" W.T @": ""},
+    }
 )
-def _(W, theta, y):
-    return 2 * W @ (W @ theta - y)
-
-
-@least_squares_gradient.mistake("The sign is wrong: the residual is Wθ − y, prediction minus measurement.")
-def _(W, theta, y):
-    return 2 * W.T @ (y - W @ theta)
-
-
-@least_squares_gradient.mistake(
-    "You divided by N, which gives the gradient of the mean. Here the errors are summed."
-)
-def _(W, theta, y):
-    return 2 * W.T @ (W @ theta - y) / len(y)
-
-
-@least_squares_gradient.mistake(
-    "That is the loss itself, one number. Its gradient has a number for each entry of θ."
-)
-def _(W, theta, y):
-    return (W @ theta - y).square().sum()
-
-
-@least_squares_gradient.mistake("y is missing: the residual is Wθ − y.")
-def _(W, theta, y):
-    return 2 * W.T @ (W @ theta)
-
-
-@least_squares_gradient.mistake(
-    "That is twice the residual. The chain rule also multiplies it by Wᵀ from the left."
-)
-def _(W, theta, y):
-    return 2 * (W @ theta - y)
 
 
 # Section 3: descent ------------------------------------------------------------------------------------------
@@ -286,24 +230,26 @@ def _walk(gradient, start, lr, steps):
     return path
 
 
-@descend.mistake("The sign is wrong: the gradient points uphill, so subtract it.")
-def _(gradient, start, lr, steps):
-    return _walk(gradient, start, -lr, steps)
-
-
-@descend.mistake("One position short: `steps` steps visit steps + 1 positions. Did the last step get lost?")
-def _(gradient, start, lr, steps):
-    return _walk(gradient, start, lr, steps)[:-1]
-
-
-@descend.mistake("The starting point is missing: it is the first position of the path.")
-def _(gradient, start, lr, steps):
-    return _walk(gradient, start, lr, steps)[1:]
-
-
-@descend.mistake("One step too many: the path has steps + 1 positions, including the starting point.")
-def _(gradient, start, lr, steps):
-    return _walk(gradient, start, lr, steps + 1)
+descend.mistakes(
+    {
+        "The sign is wrong: the gradient points uphill, so subtract it.": lambda gradient, start, lr, steps: (
+            _walk(gradient, start, -lr, steps)
+        ),
+        "One position short: `steps` steps visit steps + 1 positions. "
+        "Did the last step get lost?": lambda gradient, start, lr, steps: _walk(gradient, start, lr, steps)[
+            :-1
+        ],
+        "The starting point is missing: it is the first position of the "
+        "path.": lambda gradient, start, lr, steps: _walk(gradient, start, lr, steps)[1:],
+        "One step too many: the path has steps + 1 positions, including "
+        "the starting point.": lambda gradient, start, lr, steps: _walk(gradient, start, lr, steps + 1),
+        "That is where the path ends. Return the whole path: a list of "
+        "all its positions.": lambda gradient, start, lr, steps: _walk(gradient, start, lr, steps)[-1],
+        "The learning rate is not used: a step is lr times the gradient.": lambda gradient, start, lr, steps: (
+            _walk(gradient, start, 1, steps)
+        ),
+    }
+)
 
 
 @descend.mistake(
@@ -318,16 +264,6 @@ def _(gradient, start, lr, steps):
 @descend.mistake("You return one tensor. Return the list of positions as it is, without `torch.stack`.")
 def _(gradient, start, lr, steps):
     return torch.stack([torch.as_tensor(point) for point in _walk(gradient, start, lr, steps)])
-
-
-@descend.mistake("That is where the path ends. Return the whole path: a list of all its positions.")
-def _(gradient, start, lr, steps):
-    return _walk(gradient, start, lr, steps)[-1]
-
-
-@descend.mistake("The learning rate is not used: a step is lr times the gradient.")
-def _(gradient, start, lr, steps):
-    return _walk(gradient, start, 1, steps)
 
 
 @descend.mistake(
@@ -381,42 +317,25 @@ def largest_learning_rate(H):
     return 2 / torch.linalg.eigvalsh(H).max()
 
 
-@largest_learning_rate.mistake(
-    "That is half of it: with 1/λ the steepest direction is done in one step, but up to 2/λ it still converges."
+largest_learning_rate.mistakes(
+    {
+        "That is half of it: with 1/λ the steepest direction is done in one step, but up to 2/λ it still"
+        " converges.": {" 2 ": " 1 "},
+        "That is the limit of the flattest direction. The steepest one, with the largest eigenvalue, "
+        "diverges first.": {"max": "min"},
+        "The diagonal holds the curvatures along the coordinate axes. A tilted bowl is steeper in"
+        " between: take the largest eigenvalue.": lambda H: 2 / H.diagonal().max(),
+        "The trace is the sum of all eigenvalues. Only the largest sets the limit; this is safe, "
+        "but too small.": lambda H: 2 / H.trace(),
+        "`H.norm()` is the root of the sum of all squared entries, which is at least the largest "
+        "eigenvalue. Take that eigenvalue.": lambda H: 2 / H.norm(),
+        "The row sums give a bound on the eigenvalues, so this is safe, but not the limit. Take "
+        "the largest eigenvalue.": lambda H: 2 / H.abs().sum(dim=1).max(),
+        "`eigvals` is for any matrix and returns complex numbers, which have no order. For a symmetric "
+        "matrix `torch.linalg.eigvalsh` returns real ones.": {"eigvalsh": "eigvals"},
+        "That is the largest curvature itself. The limit is 2 divided by it.": {" 2 /": ""},
+    }
 )
-def _(H):
-    return 1 / torch.linalg.eigvalsh(H).max()
-
-
-@largest_learning_rate.mistake(
-    "That is the limit of the flattest direction. The steepest one, with the largest eigenvalue, diverges "
-    "first."
-)
-def _(H):
-    return 2 / torch.linalg.eigvalsh(H).min()
-
-
-@largest_learning_rate.mistake(
-    "The diagonal holds the curvatures along the coordinate axes. A tilted bowl is steeper in between: take the "
-    "largest eigenvalue."
-)
-def _(H):
-    return 2 / H.diagonal().max()
-
-
-@largest_learning_rate.mistake(
-    "The trace is the sum of all eigenvalues. Only the largest sets the limit; this is safe, but too small."
-)
-def _(H):
-    return 2 / H.trace()
-
-
-@largest_learning_rate.mistake(
-    "`H.norm()` is the root of the sum of all squared entries, which is at least the largest eigenvalue. "
-    "Take that eigenvalue."
-)
-def _(H):
-    return 2 / H.norm()
 
 
 @largest_learning_rate.mistake(
@@ -425,27 +344,6 @@ def _(H):
 def _(H):
     values = torch.linalg.eigvalsh(H)
     return 2 / (values.min() + values.max())
-
-
-@largest_learning_rate.mistake(
-    "The row sums give a bound on the eigenvalues, so this is safe, but not the limit. Take the largest "
-    "eigenvalue."
-)
-def _(H):
-    return 2 / H.abs().sum(dim=1).max()
-
-
-@largest_learning_rate.mistake(
-    "`eigvals` is for any matrix and returns complex numbers, which have no order. For a symmetric matrix "
-    "`torch.linalg.eigvalsh` returns real ones."
-)
-def _(H):
-    return 2 / torch.linalg.eigvals(H).max()
-
-
-@largest_learning_rate.mistake("That is the largest curvature itself. The limit is 2 divided by it.")
-def _(H):
-    return torch.linalg.eigvalsh(H).max()
 
 
 def _numbers(*values, dtype=torch.float64):
@@ -474,18 +372,26 @@ def momentum_step(theta, v, g, lr, mu):
     return theta + v, v
 
 
-@momentum_step.mistake(
-    "You moved with the old velocity. Compute the new one first, then move with it: v ← μv − αg, then θ ← θ "
-    "+ v."
+momentum_step.mistakes(
+    {
+        "You moved with the old velocity. Compute the new one first, then move "
+        "with it: v ← μv − αg, then θ ← θ + v.": lambda theta, v, g, lr, mu: (theta + v, mu * v - lr * g),
+        "The sign of the gradient is wrong: the velocity gains −αg, downhill.": {"v -": "v +"},
+        "That is PyTorch's rule, v ← μv + g. Here it is v ← μv − αg: the learning rate is part of v.": {
+            "- lr *": "+",
+            "theta +": "theta - lr *",
+        },
+        "The gradient is multiplied by 1 − μ, which makes v an average. Momentum adds −αg in full.": {
+            "- lr": "- (1 - mu) * lr"
+        },
+        "Position first, then velocity: return `theta, v`.": {"theta + v,": "v, theta +"},
+        "The velocity is not slowed down: multiply the old one by mu.": {" mu *": ""},
+        "The learning rate comes in twice: v already contains it, so the move is θ + v.": {"+ v": "+ lr * v"},
+        "The gradient comes in twice. That is Nesterov's step, θ + μv − αg; plain momentum moves by v.": {
+            "+ v,": "+ mu * v - lr * g,"
+        },
+    }
 )
-def _(theta, v, g, lr, mu):
-    return theta + v, mu * v - lr * g
-
-
-@momentum_step.mistake("The sign of the gradient is wrong: the velocity gains −αg, downhill.")
-def _(theta, v, g, lr, mu):
-    v = mu * v + lr * g
-    return theta + v, v
 
 
 @momentum_step.mistake(
@@ -496,48 +402,6 @@ def _(theta, v, g, lr, mu):
     # PyTorch's buffer is −v/α
     buffer = mu * (-v / lr) + g
     return theta - lr * buffer, buffer
-
-
-@momentum_step.mistake(
-    "That is PyTorch's rule, v ← μv + g. Here it is v ← μv − αg: the learning rate is part of v."
-)
-def _(theta, v, g, lr, mu):
-    v = mu * v + g
-    return theta - lr * v, v
-
-
-@momentum_step.mistake(
-    "The gradient is multiplied by 1 − μ, which makes v an average. Momentum adds −αg in full."
-)
-def _(theta, v, g, lr, mu):
-    v = mu * v - (1 - mu) * lr * g
-    return theta + v, v
-
-
-@momentum_step.mistake("Position first, then velocity: return `theta, v`.")
-def _(theta, v, g, lr, mu):
-    v = mu * v - lr * g
-    return v, theta + v
-
-
-@momentum_step.mistake("The velocity is not slowed down: multiply the old one by mu.")
-def _(theta, v, g, lr, mu):
-    v = v - lr * g
-    return theta + v, v
-
-
-@momentum_step.mistake("The learning rate comes in twice: v already contains it, so the move is θ + v.")
-def _(theta, v, g, lr, mu):
-    v = mu * v - lr * g
-    return theta + lr * v, v
-
-
-@momentum_step.mistake(
-    "The gradient comes in twice. That is Nesterov's step, θ + μv − αg; plain momentum moves by v."
-)
-def _(theta, v, g, lr, mu):
-    v = mu * v - lr * g
-    return theta + mu * v - lr * g, v
 
 
 @lesson.exercise(
@@ -574,9 +438,29 @@ def _rmsprop(theta, v, g, lr, beta, eps, *, sign=-1, root=torch.sqrt):
     return theta + sign * lr * g / (root(v) + eps), v
 
 
-@rmsprop_step.mistake("The root is missing: divide by √v, which has the size of a gradient, not by v.")
-def _(theta, v, g, lr, beta, eps):
-    return _rmsprop(theta, v, g, lr, beta, eps, root=lambda v: v)
+rmsprop_step.mistakes(
+    {
+        "The root is missing: divide by √v, which has the size of a "
+        "gradient, not by v.": lambda theta, v, g, lr, beta, eps: _rmsprop(
+            theta, v, g, lr, beta, eps, root=lambda v: v
+        ),
+        "ε belongs outside the root: √v + ε.": {"(v.sqrt() + eps)": "(v + eps).sqrt()"},
+        "Downhill is against the gradient: subtract the move.": lambda theta, v, g, lr, beta, eps: _rmsprop(
+            theta, v, g, lr, beta, eps, sign=1
+        ),
+        "v is the mean of the squares: g², not g.": {"**2": "", ".sqrt": ".abs().sqrt"},
+        "The weights of the mean are swapped: β for what was there, 1 − "
+        "β for what is new.": lambda theta, v, g, lr, beta, eps: _rmsprop(theta, v, g, lr, 1 - beta, eps),
+        "A mean needs both weights, β and 1 − β. Without the second the squares pile up.": {
+            " (1 - beta) *": ""
+        },
+        "The order is wrong: return theta first, then v.": lambda theta, v, g, lr, beta, eps: _rmsprop(
+            theta, v, g, lr, beta, eps
+        )[::-1],
+        "Without ε the move is 0 / 0 where all gradients have been 0: "
+        "add it to the root.": lambda theta, v, g, lr, beta, eps: _rmsprop(theta, v, g, lr, beta, 0),
+    }
+)
 
 
 @rmsprop_step.mistake(
@@ -584,44 +468,6 @@ def _(theta, v, g, lr, beta, eps):
 )
 def _(theta, v, g, lr, beta, eps):
     return theta - lr * g / (v.sqrt() + eps), beta * v + (1 - beta) * g**2
-
-
-@rmsprop_step.mistake("ε belongs outside the root: √v + ε.")
-def _(theta, v, g, lr, beta, eps):
-    v = beta * v + (1 - beta) * g**2
-    return theta - lr * g / (v + eps).sqrt(), v
-
-
-@rmsprop_step.mistake("Downhill is against the gradient: subtract the move.")
-def _(theta, v, g, lr, beta, eps):
-    return _rmsprop(theta, v, g, lr, beta, eps, sign=1)
-
-
-@rmsprop_step.mistake("v is the mean of the squares: g², not g.")
-def _(theta, v, g, lr, beta, eps):
-    v = beta * v + (1 - beta) * g
-    return theta - lr * g / (v.abs().sqrt() + eps), v
-
-
-@rmsprop_step.mistake("The weights of the mean are swapped: β for what was there, 1 − β for what is new.")
-def _(theta, v, g, lr, beta, eps):
-    return _rmsprop(theta, v, g, lr, 1 - beta, eps)
-
-
-@rmsprop_step.mistake("A mean needs both weights, β and 1 − β. Without the second the squares pile up.")
-def _(theta, v, g, lr, beta, eps):
-    v = beta * v + g**2
-    return theta - lr * g / (v.sqrt() + eps), v
-
-
-@rmsprop_step.mistake("The order is wrong: return theta first, then v.")
-def _(theta, v, g, lr, beta, eps):
-    return _rmsprop(theta, v, g, lr, beta, eps)[::-1]
-
-
-@rmsprop_step.mistake("Without ε the move is 0 / 0 where all gradients have been 0: add it to the root.")
-def _(theta, v, g, lr, beta, eps):
-    return _rmsprop(theta, v, g, lr, beta, 0)
 
 
 @lesson.exercise(
@@ -681,44 +527,40 @@ def _adam(theta, m, v, g, t, lr, beta1, beta2, eps, *, move=None, correct=(1, 1)
     return theta - lr * by, m, v
 
 
-@adam_step.mistake(
-    "The bias correction is missing: m and v start at 0, so early on they are too small. Divide them by 1 − β₁ᵗ and "
-    "1 − β₂ᵗ for the move."
+adam_step.mistakes(
+    {
+        "The bias correction is missing: m and v start at 0, so early on they are too small."
+        " Divide them by 1 − β₁ᵗ and 1 − β₂ᵗ for the move.": lambda *state: _adam(*state, correct=(0, 0)),
+        "m is corrected, v is not: divide v by 1 − β₂ᵗ as well.": lambda *state: _adam(
+            *state, correct=(1, 0)
+        ),
+        "v is corrected, m is not: divide m by 1 − β₁ᵗ as well.": lambda *state: _adam(
+            *state, correct=(0, 1)
+        ),
+        "ε belongs outside the root: √v̂ + ε, not √(v̂ + ε).": lambda *state: _adam(
+            *state, move=lambda m, v, eps: m / (v + eps).sqrt()
+        ),
+        "The root is missing: divide by √v̂ + ε, so that the gradient's unit cancels.": lambda *state: _adam(
+            *state, move=lambda m, v, eps: m / (v + eps)
+        ),
+        "t counts from 1, so use it as it is. With t − 1 the first correction divides by 1 −"
+        " β⁰ = 0.": lambda *state: _adam(*state, later=-1),
+        "t counts from 1 already: with t + 1 the correction is too weak.": lambda *state: _adam(
+            *state, later=1
+        ),
+        "The sign is wrong: subtract the step, as always in gradient descent.": lambda *state: _adam(
+            *state, move=lambda m, v, eps: -m / (v.sqrt() + eps)
+        ),
+        "The two betas are swapped: beta1 belongs to m, "
+        "beta2 to v.": lambda theta, m, v, g, t, lr, beta1, beta2, eps: _adam(
+            theta, m, v, g, t, lr, beta2, beta1, eps
+        ),
+        "The correction divides by 1 − βᵗ, with t as a power. You divide "
+        "by 1 − β, which is right for t = 1 only.": lambda theta, m, v, g, t, *rest: _adam(
+            theta, m, v, g, 1, *rest
+        ),
+    }
 )
-def _(*state):
-    return _adam(*state, correct=(0, 0))
-
-
-@adam_step.mistake("m is corrected, v is not: divide v by 1 − β₂ᵗ as well.")
-def _(*state):
-    return _adam(*state, correct=(1, 0))
-
-
-@adam_step.mistake("v is corrected, m is not: divide m by 1 − β₁ᵗ as well.")
-def _(*state):
-    return _adam(*state, correct=(0, 1))
-
-
-@adam_step.mistake("ε belongs outside the root: √v̂ + ε, not √(v̂ + ε).")
-def _(*state):
-    return _adam(*state, move=lambda m, v, eps: m / (v + eps).sqrt())
-
-
-@adam_step.mistake("The root is missing: divide by √v̂ + ε, so that the gradient's unit cancels.")
-def _(*state):
-    return _adam(*state, move=lambda m, v, eps: m / (v + eps))
-
-
-@adam_step.mistake(
-    "t counts from 1, so use it as it is. With t − 1 the first correction divides by 1 − β⁰ = 0."
-)
-def _(*state):
-    return _adam(*state, later=-1)
-
-
-@adam_step.mistake("t counts from 1 already: with t + 1 the correction is too weak.")
-def _(*state):
-    return _adam(*state, later=1)
 
 
 @adam_step.mistake(
@@ -728,11 +570,6 @@ def _(*state):
 def _(theta, m, v, g, t, lr, beta1, beta2, eps):
     theta, m, v = _adam(theta, m, v, g, t, lr, beta1, beta2, eps)
     return theta, m / (1 - beta1**t), v / (1 - beta2**t)
-
-
-@adam_step.mistake("The sign is wrong: subtract the step, as always in gradient descent.")
-def _(*state):
-    return _adam(*state, move=lambda m, v, eps: -m / (v.sqrt() + eps))
 
 
 @adam_step.mistake("Move by the mean m̂ of the gradients, not by the latest gradient alone.")
@@ -746,11 +583,6 @@ def _(theta, m, v, g, t, lr, beta1, beta2, eps):
     return theta - lr * m / (1 - beta1**t) / ((v / (1 - beta2**t)).sqrt() + eps), m, v
 
 
-@adam_step.mistake("The two betas are swapped: beta1 belongs to m, beta2 to v.")
-def _(theta, m, v, g, t, lr, beta1, beta2, eps):
-    return _adam(theta, m, v, g, t, lr, beta2, beta1, eps)
-
-
 @adam_step.mistake(
     "A running mean weights the new value by 1 − β: m ← β₁m + (1 − β₁)g. Without that factor it is a "
     "growing sum."
@@ -758,13 +590,6 @@ def _(theta, m, v, g, t, lr, beta1, beta2, eps):
 def _(theta, m, v, g, t, lr, beta1, beta2, eps):
     m, v = beta1 * m + g, beta2 * v + g**2
     return theta - lr * m / (1 - beta1**t) / ((v / (1 - beta2**t)).sqrt() + eps), m, v
-
-
-@adam_step.mistake(
-    "The correction divides by 1 − βᵗ, with t as a power. You divide by 1 − β, which is right for t = 1 only."
-)
-def _(theta, m, v, g, t, *rest):
-    return _adam(theta, m, v, g, 1, *rest)
 
 
 # Section 6: stochastic gradients -----------------------------------------------------------------------------
@@ -858,19 +683,23 @@ def _cut(x, y, size, order, *, whole=False):
     return [(x[rows], y[rows]) for rows in pieces]
 
 
-@minibatches.mistake(
-    "The last, shorter batch is dropped: its examples are missing from the epoch. `order.split(size)` keeps it."
+minibatches.mistakes(
+    {
+        "The last, shorter batch is dropped: its examples are missing from the epoch. "
+        "`order.split(size)` keeps it.": lambda x, y, size: _cut(
+            x, y, size, torch.randperm(len(x)), whole=True
+        ),
+        "The examples come in the order in which they are stored. Shuffle: data are "
+        "often sorted, and a batch should be a fair sample.": lambda x, y, size: _cut(
+            x, y, size, torch.arange(len(x))
+        ),
+        "Some examples come twice, others not at all: `randint` draws with replacement. "
+        "`torch.randperm` takes each once.": lambda x, y, size: _cut(x, y, size, torch.arange(len(x)) // 2),
+        "`chunk` takes the number of batches. For their size use `split`.": lambda x, y, size: [
+            (x[rows], y[rows]) for rows in torch.randperm(len(x)).chunk(size)
+        ],
+    }
 )
-def _(x, y, size):
-    return _cut(x, y, size, torch.randperm(len(x)), whole=True)
-
-
-@minibatches.mistake(
-    "The examples come in the order in which they are stored. Shuffle: data are often sorted, and a batch should be a "
-    "fair sample."
-)
-def _(x, y, size):
-    return _cut(x, y, size, torch.arange(len(x)))
 
 
 @minibatches.mistake(
@@ -890,24 +719,12 @@ def _(x, y, size):
 
 
 @minibatches.mistake(
-    "Some examples come twice, others not at all: `randint` draws with replacement. `torch.randperm` takes each once."
-)
-def _(x, y, size):
-    return _cut(x, y, size, torch.arange(len(x)) // 2)
-
-
-@minibatches.mistake(
     "Only the order of the batches changes; each still holds the same neighbours. Shuffle the examples, "
     "then split them."
 )
 def _(x, y, size):
     batches = _cut(x, y, size, torch.arange(len(x)))
     return [batches[place] for place in torch.randperm(len(batches))]
-
-
-@minibatches.mistake("`chunk` takes the number of batches. For their size use `split`.")
-def _(x, y, size):
-    return [(x[rows], y[rows]) for rows in torch.randperm(len(x)).chunk(size)]
 
 
 @minibatches.mistake("This is one batch only. An epoch has as many as it takes to see every example once.")
@@ -959,30 +776,27 @@ def _(x, y, w, b):
     return dw * len(x), db * len(x)
 
 
-@logistic_gradient.mistake(
-    "The sign is wrong: it is p − y, prediction minus label. With y − p the loss grows."
+logistic_gradient.mistakes(
+    {
+        "The sign is wrong: it is p − y, prediction minus label. With y − p the loss "
+        "grows.": lambda x, y, w, b: _logistic(x, y, w, b, delta=lambda p: y - p),
+        "The slope of the sigmoid, p(1 − p), appears once too often: the derivative of "
+        "the cross-entropy cancels it. Only p − y is left.": lambda x, y, w, b: _logistic(
+            x, y, w, b, delta=lambda p: (p - y) * p * (1 - p)
+        ),
+        "The sigmoid is missing: p = σ(a) is compared with y, not a itself.": {
+            "(torch.sigmoid(x @ w + b) - y) / len(x)  # (N,)": "(x @ w + b - y) / len(x)"
+        },
+        "The bias is missing from a = x·w + b.": lambda x, y, w, b: _logistic(
+            x, y, w, torch.zeros_like(b), delta=lambda p: p - y
+        ),
+        "The order is wrong: return dw first, then db.": lambda x, y, w, b: _logistic(
+            x, y, w, b, delta=lambda p: p - y
+        )[::-1],
+        "The labels are missing: the gradient pulls p towards y, so it starts from their"
+        " difference, p − y.": lambda x, y, w, b: _logistic(x, y, w, b, delta=lambda p: p),
+    }
 )
-def _(x, y, w, b):
-    return _logistic(x, y, w, b, delta=lambda p: y - p)
-
-
-@logistic_gradient.mistake(
-    "The slope of the sigmoid, p(1 − p), appears once too often: the derivative of the cross-entropy "
-    "cancels it. Only p − y is left."
-)
-def _(x, y, w, b):
-    return _logistic(x, y, w, b, delta=lambda p: (p - y) * p * (1 - p))
-
-
-@logistic_gradient.mistake("The sigmoid is missing: p = σ(a) is compared with y, not a itself.")
-def _(x, y, w, b):
-    delta = (x @ w + b - y) / len(x)
-    return x.T @ delta, delta.sum()
-
-
-@logistic_gradient.mistake("The bias is missing from a = x·w + b.")
-def _(x, y, w, b):
-    return _logistic(x, y, w, torch.zeros_like(b), delta=lambda p: p - y)
 
 
 @logistic_gradient.mistake(
@@ -997,18 +811,6 @@ def _(x, y, w, b):
 def _(x, y, w, b):
     dw, db = _logistic(x, y, w, b, delta=lambda p: p - y)
     return dw, db * len(x)
-
-
-@logistic_gradient.mistake("The order is wrong: return dw first, then db.")
-def _(x, y, w, b):
-    return _logistic(x, y, w, b, delta=lambda p: p - y)[::-1]
-
-
-@logistic_gradient.mistake(
-    "The labels are missing: the gradient pulls p towards y, so it starts from their difference, p − y."
-)
-def _(x, y, w, b):
-    return _logistic(x, y, w, b, delta=lambda p: p)
 
 
 # Section 9: clipping -----------------------------------------------------------------------------------------
@@ -1044,12 +846,14 @@ def _joint_norm(gradients):
     return torch.cat([gradient.flatten() for gradient in gradients]).norm()
 
 
-@clip_by_norm.mistake(
-    "This clips each number on its own, which changes the direction of the gradient. Scale all of them by "
-    "one factor."
+clip_by_norm.mistakes(
+    {
+        "This clips each number on its own, which changes the direction of the "
+        "gradient. Scale all of them by one factor.": lambda gradients, limit: [
+            gradient.clamp(-limit, limit) for gradient in gradients
+        ],
+    }
 )
-def _(gradients, limit):
-    return [gradient.clamp(-limit, limit) for gradient in gradients]
 
 
 @clip_by_norm.mistake(

@@ -32,28 +32,22 @@ def count_parameters(widths):
     return sum(inputs * outputs + outputs for inputs, outputs in itertools.pairwise(widths))
 
 
-@count_parameters.mistake(
-    "These are the weights. Every unit after the inputs has a bias as well: count them too."
+count_parameters.mistakes(
+    {
+        "These are the weights. Every unit after the inputs has a bias as well: count them too.": {
+            " outputs +": ""
+        },
+        "Only the first layer is counted: is the `return` inside the loop?": lambda widths: (
+            widths[0] * widths[1] + widths[1]
+        ),
+        "The inputs have no bias: they are given, not computed. Only units after them add one.": lambda widths: (
+            sum(inputs * outputs for inputs, outputs in itertools.pairwise(widths)) + sum(widths)
+        ),
+        "A layer has a bias for each of its units, not one for the whole layer.": {"+ outputs": "+ 1"},
+        "The bias goes with the unit that receives the sum: a layer of m units has m biases, however "
+        "many inputs it has.": {"+ outputs": "+ inputs"},
+    }
 )
-def _(widths):
-    return sum(inputs * outputs for inputs, outputs in itertools.pairwise(widths))
-
-
-@count_parameters.mistake("Only the first layer is counted: is the `return` inside the loop?")
-def _(widths):
-    return widths[0] * widths[1] + widths[1]
-
-
-@count_parameters.mistake(
-    "The inputs have no bias: they are given, not computed. Only units after them add one."
-)
-def _(widths):
-    return sum(inputs * outputs for inputs, outputs in itertools.pairwise(widths)) + sum(widths)
-
-
-@count_parameters.mistake("A layer has a bias for each of its units, not one for the whole layer.")
-def _(widths):
-    return sum(inputs * outputs + 1 for inputs, outputs in itertools.pairwise(widths))
 
 
 @count_parameters.mistake("Every output unit has a bias of its own; there is not one for all of them.")
@@ -67,13 +61,6 @@ def _(widths):
 )
 def _(widths):
     return sum(inputs * outputs for inputs, outputs in itertools.pairwise(widths)) + sum(widths[1:-1])
-
-
-@count_parameters.mistake(
-    "The bias goes with the unit that receives the sum: a layer of m units has m biases, however many inputs it has."
-)
-def _(widths):
-    return sum(inputs * outputs + inputs for inputs, outputs in itertools.pairwise(widths))
 
 
 def _with_any_slope_at_0(relu_and_derivative, a):
@@ -108,53 +95,38 @@ def relu_and_derivative(a):
     return a.clamp(min=0), (a > 0).to(a.dtype)
 
 
-@relu_and_derivative.mistake(
-    "The derivative is the slope of ReLU: 1 to the right of 0, whatever a is, not a itself."
+relu_and_derivative.mistakes(
+    {
+        "The derivative is the slope of ReLU: 1 to the right of 0, whatever a is, not a itself.": {
+            "(a > 0).to(a.dtype)": "a * (a > 0)"
+        },
+        "The two are in the wrong order: first the value of ReLU, then its derivative.": lambda a: (
+            (a > 0).to(a.dtype),
+            a.clamp(min=0),
+        ),
+        "That keeps the negative numbers. ReLU keeps the positive ones: max(0, a).": {
+            "min": "max",
+            "a >": "a <",
+        },
+        "To the left of 0, ReLU is flat, so its slope there is 0, not −1: that would be |a|.": {
+            "(a > 0).to(a.dtype)": "a.sign()"
+        },
+        "The slope does not grow with a: it jumps from 0 to 1 where a passes 0.": {
+            "(a > 0).to(a.dtype)": "a.clamp(0, 1)"
+        },
+        "a / a is undefined at a = 0 and gives nan there. Compare instead: `a > 0`.": {
+            "(a > 0).to(a.dtype)": "a.clamp(min=0) / a"
+        },
+        "ReLU has no upper limit: for every positive a it returns a itself, with slope 1.": {
+            "(min=0), (a > 0)": "(0, 1), ((a > 0) & (a < 1))"
+        },
+        "`if` asks one question about the whole tensor, but each of its numbers needs an answer "
+        "of its own. Use a function that works on all of them at once: `clamp`, `torch.where`, or"
+        " a comparison such as `a > 0`.": lambda a: (
+            (a, torch.ones_like(a)) if a > 0 else (torch.zeros_like(a), torch.zeros_like(a))
+        ),
+    }
 )
-def _(a):
-    return a.clamp(min=0), a * (a > 0)
-
-
-@relu_and_derivative.mistake("The two are in the wrong order: first the value of ReLU, then its derivative.")
-def _(a):
-    return (a > 0).to(a.dtype), a.clamp(min=0)
-
-
-@relu_and_derivative.mistake("That keeps the negative numbers. ReLU keeps the positive ones: max(0, a).")
-def _(a):
-    return a.clamp(max=0), (a < 0).to(a.dtype)
-
-
-@relu_and_derivative.mistake(
-    "To the left of 0, ReLU is flat, so its slope there is 0, not −1: that would be |a|."
-)
-def _(a):
-    return a.clamp(min=0), a.sign()
-
-
-@relu_and_derivative.mistake("The slope does not grow with a: it jumps from 0 to 1 where a passes 0.")
-def _(a):
-    return a.clamp(min=0), a.clamp(0, 1)
-
-
-@relu_and_derivative.mistake("a / a is undefined at a = 0 and gives nan there. Compare instead: `a > 0`.")
-def _(a):
-    return a.clamp(min=0), a.clamp(min=0) / a
-
-
-@relu_and_derivative.mistake(
-    "ReLU has no upper limit: for every positive a it returns a itself, with slope 1."
-)
-def _(a):
-    return a.clamp(0, 1), ((a > 0) & (a < 1)).to(a.dtype)
-
-
-@relu_and_derivative.mistake(
-    "`if` asks one question about the whole tensor, but each of its numbers needs an answer of its own. Use a "
-    "function that works on all of them at once: `clamp`, `torch.where`, or a comparison such as `a > 0`."
-)
-def _(a):
-    return (a, torch.ones_like(a)) if a > 0 else (torch.zeros_like(a), torch.zeros_like(a))
 
 
 shape_of_output = lesson.prediction(
@@ -210,54 +182,31 @@ def forward(x, W1, b1, W2, b2):
     return h, h @ W2.T + b2
 
 
-@forward.mistake(
-    "The nonlinearity is missing: h should be the tanh of the first affine map, not the map itself."
+forward.mistakes(
+    {
+        "The nonlinearity is missing: h should be the tanh of the first affine map, not the map itself.": {
+            "torch.tanh(x @ W1.T + b1)": "x @ W1.T + b1"
+        },
+        "The last layer has no activation function: logits may have any size and sign, and tanh squeezes"
+        " them.": {"h @ W2.T + b2": "torch.tanh(h @ W2.T + b2)"},
+        "The activation function of this network is tanh, not ReLU.": {"torch.tanh": "F.relu"},
+        "A row of W holds the weights of one unit, so for examples in rows the product is `x @ W.T`.": {
+            "W1.T": "W1",
+            "W2.T": "W2",
+        },
+        "`reshape` and `view` keep the order of the numbers and mix up rows and columns. Transpose with "
+        "`W.T`.": {"W1.T": "W1.reshape(W1.shape[::-1])", "W2.T": "W2.reshape(W2.shape[::-1])"},
+        "The biases are missing: add b1 before the tanh, b2 after the second product.": {
+            " + b1": "",
+            " + b2": "",
+        },
+        "Stop at the logits: your softmax has turned them into probabilities.": {
+            "h @ W2.T + b2": "torch.softmax(h @ W2.T + b2, dim=1)"
+        },
+        "The second layer has a bias, too: add b2.": {" + b2": ""},
+        "Return h first, then the logits.": {"h, h @": "h @", "T + b2": "T + b2, h"},
+    }
 )
-def _(x, W1, b1, W2, b2):
-    h = x @ W1.T + b1
-    return h, h @ W2.T + b2
-
-
-@forward.mistake(
-    "The last layer has no activation function: logits may have any size and sign, and tanh squeezes them."
-)
-def _(x, W1, b1, W2, b2):
-    h = torch.tanh(x @ W1.T + b1)
-    return h, torch.tanh(h @ W2.T + b2)
-
-
-@forward.mistake("The activation function of this network is tanh, not ReLU.")
-def _(x, W1, b1, W2, b2):
-    h = F.relu(x @ W1.T + b1)
-    return h, h @ W2.T + b2
-
-
-@forward.mistake(
-    "A row of W holds the weights of one unit, so for examples in rows the product is `x @ W.T`."
-)
-def _(x, W1, b1, W2, b2):
-    h = torch.tanh(x @ W1 + b1)
-    return h, h @ W2 + b2
-
-
-@forward.mistake(
-    "`reshape` and `view` keep the order of the numbers and mix up rows and columns. Transpose with `W.T`."
-)
-def _(x, W1, b1, W2, b2):
-    h = torch.tanh(x @ W1.reshape(W1.shape[::-1]) + b1)
-    return h, h @ W2.reshape(W2.shape[::-1]) + b2
-
-
-@forward.mistake("The biases are missing: add b1 before the tanh, b2 after the second product.")
-def _(x, W1, b1, W2, b2):
-    h = torch.tanh(x @ W1.T)
-    return h, h @ W2.T
-
-
-@forward.mistake("Stop at the logits: your softmax has turned them into probabilities.")
-def _(x, W1, b1, W2, b2):
-    h = torch.tanh(x @ W1.T + b1)
-    return h, torch.softmax(h @ W2.T + b2, dim=1)
 
 
 @forward.mistake(
@@ -266,12 +215,6 @@ def _(x, W1, b1, W2, b2):
 def _(x, W1, b1, W2, b2):
     h = torch.tanh(W1 @ x + b1)
     return h, W2 @ h + b2
-
-
-@forward.mistake("The second layer has a bias, too: add b2.")
-def _(x, W1, b1, W2, b2):
-    h = torch.tanh(x @ W1.T + b1)
-    return h, h @ W2.T
 
 
 @forward.mistake("The bias goes inside the nonlinearity: first `x @ W1.T + b1`, then tanh.")
@@ -286,12 +229,6 @@ def _(x, W1, b1, W2, b2):
 def _(x, W1, b1, W2, b2):
     a1 = x @ W1.T + b1
     return a1, torch.tanh(a1) @ W2.T + b2
-
-
-@forward.mistake("Return h first, then the logits.")
-def _(x, W1, b1, W2, b2):
-    h = torch.tanh(x @ W1.T + b1)
-    return h @ W2.T + b2, h
 
 
 @lesson.exercise(
@@ -318,95 +255,44 @@ def softmax(logits):
     return exponentials / exponentials.sum(dim=1, keepdim=True)
 
 
-@softmax.mistake(
-    "exp of a large logit overflows to inf, and inf / inf is nan. Subtract each row's maximum first."
+softmax.mistakes(
+    {
+        "exp of a large logit overflows to inf, and inf / inf is nan. Subtract each row's "
+        "maximum first.": lambda logits: logits.exp() / logits.exp().sum(dim=1, keepdim=True),
+        "Your columns sum to one. An example is a row, so its classes lie along `dim=1`.": {"=1,": "=0,"},
+        "All numbers together sum to one, but each row should: sum along `dim=1`.": {
+            "dim=1, keepdim=True": "",
+            ".values": "",
+        },
+        "A sum over `dim=1` has the shape (N,). Divided by it, column j is divided by the sum of row j. "
+        "`keepdim=True` keeps the shape (N, 1), which divides each row by its own sum.": {
+            "sum(dim=1, keepdim=True)": "sum(dim=1)"
+        },
+        "A sum over `dim=1` has the shape (N,), which divides columns or fails: "
+        "`keepdim=True`. And exp overflows for large logits: subtract each row's maximum "
+        "first.": lambda logits: logits.exp() / logits.exp().sum(dim=1),
+        "One maximum for the whole batch is too large for rows with smaller logits: they underflow to 0 "
+        "/ 0. Subtract each row's own maximum.": {"(dim=1, keepdim=True).values": "()"},
+        "Subtracting the mean does not help when one logit is far above the others. Which number always "
+        "does?": {"max(dim=1, keepdim=True).values": "mean(dim=1, keepdim=True)"},
+        "With the smallest logit subtracted, all exponents are positive and can overflow. Take the "
+        "largest.": {"max(dim=1, keepdim=True).values": "amin(dim=1, keepdim=True)"},
+        "With the first logit subtracted, the others can still be far above it. Subtract the largest.": {
+            ".max(dim=1, keepdim=True).values": "[:, :1]"
+        },
+        "The largest logit should get the largest probability: exponentiate a, not −a.": lambda logits: (
+            torch.softmax(-logits, dim=1)
+        ),
+        "These are log-probabilities. Return the probabilities, from 0 to 1.": lambda logits: (
+            torch.log_softmax(logits, dim=1)
+        ),
+        "Divide the exponentials by their sum. Without exp, negative logits give negative "
+        "probabilities.": lambda logits: logits / logits.sum(dim=1, keepdim=True),
+        "These are the exponentials. Divide each row by its sum, so that it sums to one.": lambda logits: (
+            logits - logits.max(dim=1, keepdim=True).values
+        ).exp(),
+    }
 )
-def _(logits):
-    return logits.exp() / logits.exp().sum(dim=1, keepdim=True)
-
-
-@softmax.mistake("Your columns sum to one. An example is a row, so its classes lie along `dim=1`.")
-def _(logits):
-    exponentials = (logits - logits.max(dim=0, keepdim=True).values).exp()
-    return exponentials / exponentials.sum(dim=0, keepdim=True)
-
-
-@softmax.mistake("All numbers together sum to one, but each row should: sum along `dim=1`.")
-def _(logits):
-    exponentials = (logits - logits.max()).exp()
-    return exponentials / exponentials.sum()
-
-
-@softmax.mistake(
-    "A sum over `dim=1` has the shape (N,). Divided by it, column j is divided by the sum of row j. "
-    "`keepdim=True` keeps the shape (N, 1), which divides each row by its own sum."
-)
-def _(logits):
-    exponentials = (logits - logits.max(dim=1, keepdim=True).values).exp()
-    return exponentials / exponentials.sum(dim=1)
-
-
-@softmax.mistake(
-    "A sum over `dim=1` has the shape (N,), which divides columns or fails: `keepdim=True`. And exp overflows for "
-    "large logits: subtract each row's maximum first."
-)
-def _(logits):
-    return logits.exp() / logits.exp().sum(dim=1)
-
-
-@softmax.mistake(
-    "One maximum for the whole batch is too large for rows with smaller logits: they underflow to 0 / 0. "
-    "Subtract each row's own maximum."
-)
-def _(logits):
-    exponentials = (logits - logits.max()).exp()
-    return exponentials / exponentials.sum(dim=1, keepdim=True)
-
-
-@softmax.mistake(
-    "Subtracting the mean does not help when one logit is far above the others. Which number always does?"
-)
-def _(logits):
-    exponentials = (logits - logits.mean(dim=1, keepdim=True)).exp()
-    return exponentials / exponentials.sum(dim=1, keepdim=True)
-
-
-@softmax.mistake(
-    "With the smallest logit subtracted, all exponents are positive and can overflow. Take the largest."
-)
-def _(logits):
-    exponentials = (logits - logits.amin(dim=1, keepdim=True)).exp()
-    return exponentials / exponentials.sum(dim=1, keepdim=True)
-
-
-@softmax.mistake(
-    "With the first logit subtracted, the others can still be far above it. Subtract the largest."
-)
-def _(logits):
-    exponentials = (logits - logits[:, :1]).exp()
-    return exponentials / exponentials.sum(dim=1, keepdim=True)
-
-
-@softmax.mistake("The largest logit should get the largest probability: exponentiate a, not −a.")
-def _(logits):
-    return torch.softmax(-logits, dim=1)
-
-
-@softmax.mistake("These are log-probabilities. Return the probabilities, from 0 to 1.")
-def _(logits):
-    return torch.log_softmax(logits, dim=1)
-
-
-@softmax.mistake(
-    "Divide the exponentials by their sum. Without exp, negative logits give negative probabilities."
-)
-def _(logits):
-    return logits / logits.sum(dim=1, keepdim=True)
-
-
-@softmax.mistake("These are the exponentials. Divide each row by its sum, so that it sums to one.")
-def _(logits):
-    return (logits - logits.max(dim=1, keepdim=True).values).exp()
 
 
 @lesson.exercise(
@@ -431,18 +317,46 @@ def cross_entropy(logits, labels):
     return -log_p[torch.arange(len(labels)), labels].mean()
 
 
-@cross_entropy.mistake(
-    "A probability of e⁻²⁰⁰ is 0 in float32, and its logarithm −inf. Compute ln p in one step: z − ln Σ "
-    "exp(z), with `torch.logsumexp` or `torch.log_softmax`."
+cross_entropy.mistakes(
+    {
+        "A probability of e⁻²⁰⁰ is 0 in float32, and its logarithm −inf. Compute ln "
+        "p in one step: z − ln Σ exp(z), with `torch.logsumexp` or "
+        "`torch.log_softmax`.": lambda logits, labels: (
+            -torch.softmax(logits, dim=1).log()[torch.arange(len(labels)), labels].mean()
+        ),
+        "exp overflows for large logits. `torch.logsumexp` computes ln Σ exp(z) without that.": {
+            ".logsumexp(dim=1, keepdim=True)": ".exp().sum(dim=1, keepdim=True).log()"
+        },
+        "That is one softmax too many: `F.cross_entropy` applies its own. Give it "
+        "the logits.": lambda logits, labels: F.cross_entropy(torch.softmax(logits, dim=1), labels),
+        "That is the sum over the batch. Take the mean, so that it does not grow "
+        "with the batch.": lambda logits, labels: F.cross_entropy(logits, labels, reduction="sum"),
+        "The sign is wrong: ln p is negative, and the loss is −ln p.": lambda logits, labels: (
+            -F.cross_entropy(logits, labels)
+        ),
+        "That is the mean over all N · C entries, most of which are 0. There are "
+        "only N examples to average over.": lambda logits, labels: (
+            F.cross_entropy(logits, labels) / logits.shape[1]
+        ),
+        "`log_p[:, labels]` takes the columns of all labels from every row. Each row"
+        " needs its own label only: `log_p[torch.arange(len(labels)), labels]`.": lambda logits, labels: (
+            -torch.log_softmax(logits, dim=1)[:, labels].mean()
+        ),
+        "These are the losses of the individual examples. Take their mean.": lambda logits, labels: (
+            F.cross_entropy(logits, labels, reduction="none")
+        ),
+        "This averages the logit of the true class. Average the logarithm of its "
+        "probability instead.": lambda logits, labels: -logits[torch.arange(len(labels)), labels].mean(),
+        "The softmax runs over the wrong axis: the classes of an example lie along "
+        "`dim=1`.": lambda logits, labels: (
+            -torch.log_softmax(logits, dim=0)[torch.arange(len(labels)), labels].mean()
+        ),
+        "The logarithm to base 2 gives bits. PyTorch takes the natural one, which "
+        "gives nats, and so do we.": lambda logits, labels: (
+            F.cross_entropy(logits, labels) / torch.log(torch.tensor(2.0))
+        ),
+    }
 )
-def _(logits, labels):
-    return -torch.softmax(logits, dim=1).log()[torch.arange(len(labels)), labels].mean()
-
-
-@cross_entropy.mistake("exp overflows for large logits. `torch.logsumexp` computes ln Σ exp(z) without that.")
-def _(logits, labels):
-    log_p = logits - logits.exp().sum(dim=1, keepdim=True).log()
-    return -log_p[torch.arange(len(labels)), labels].mean()
 
 
 def _patched(epsilon, patch):
@@ -465,62 +379,6 @@ for _epsilon, _patch in itertools.product((1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12)
 def _(logits, labels):
     p = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
     return -p.log()[torch.arange(len(labels)), labels].mean()
-
-
-@cross_entropy.mistake("That is one softmax too many: `F.cross_entropy` applies its own. Give it the logits.")
-def _(logits, labels):
-    return F.cross_entropy(torch.softmax(logits, dim=1), labels)
-
-
-@cross_entropy.mistake(
-    "That is the sum over the batch. Take the mean, so that it does not grow with the batch."
-)
-def _(logits, labels):
-    return F.cross_entropy(logits, labels, reduction="sum")
-
-
-@cross_entropy.mistake("The sign is wrong: ln p is negative, and the loss is −ln p.")
-def _(logits, labels):
-    return -F.cross_entropy(logits, labels)
-
-
-@cross_entropy.mistake(
-    "That is the mean over all N · C entries, most of which are 0. There are only N examples to average over."
-)
-def _(logits, labels):
-    return F.cross_entropy(logits, labels) / logits.shape[1]
-
-
-@cross_entropy.mistake(
-    "`log_p[:, labels]` takes the columns of all labels from every row. Each row needs its own label only: "
-    "`log_p[torch.arange(len(labels)), labels]`."
-)
-def _(logits, labels):
-    return -torch.log_softmax(logits, dim=1)[:, labels].mean()
-
-
-@cross_entropy.mistake("These are the losses of the individual examples. Take their mean.")
-def _(logits, labels):
-    return F.cross_entropy(logits, labels, reduction="none")
-
-
-@cross_entropy.mistake(
-    "This averages the logit of the true class. Average the logarithm of its probability instead."
-)
-def _(logits, labels):
-    return -logits[torch.arange(len(labels)), labels].mean()
-
-
-@cross_entropy.mistake("The softmax runs over the wrong axis: the classes of an example lie along `dim=1`.")
-def _(logits, labels):
-    return -torch.log_softmax(logits, dim=0)[torch.arange(len(labels)), labels].mean()
-
-
-@cross_entropy.mistake(
-    "The logarithm to base 2 gives bits. PyTorch takes the natural one, which gives nats, and so do we."
-)
-def _(logits, labels):
-    return F.cross_entropy(logits, labels) / torch.log(torch.tensor(2.0))
 
 
 untrained_loss = lesson.prediction(
@@ -607,26 +465,29 @@ def _backward(x, labels, h, logits, W2, *, slope, averaged=True, target=1):
     return delta1.T @ x, delta1.sum(dim=0), delta2.T @ h, delta2.sum(dim=0)
 
 
-@backward.mistake(
-    "The slope of the activation function is missing in step 4: multiply by the derivative of tanh, 1 − h²."
+backward.mistakes(
+    {
+        "The slope of the activation function is missing in step 4: "
+        "multiply by the derivative of tanh, 1 − h².": lambda x, labels, h, logits, W2: _backward(
+            x, labels, h, logits, W2, slope=torch.ones_like
+        ),
+        "h > 0 is the slope of ReLU. The activation function here is tanh,"
+        " whose slope is 1 − h².": lambda x, labels, h, logits, W2: _backward(
+            x, labels, h, logits, W2, slope=lambda h: h > 0
+        ),
+        "h(1 − h) is the slope of the sigmoid. That of tanh is 1 − h².": lambda x, labels, h, logits, W2: (
+            _backward(x, labels, h, logits, W2, slope=lambda h: h * (1 - h))
+        ),
+        "It is 1 − h², not (1 − h)²: the slope of tanh is 1 − tanh²(a).": lambda x, labels, h, logits, W2: (
+            _backward(x, labels, h, logits, W2, slope=lambda h: (1 - h) ** 2)
+        ),
+    }
 )
-def _(x, labels, h, logits, W2):
-    return _backward(x, labels, h, logits, W2, slope=torch.ones_like)
-
-
-@backward.mistake("h > 0 is the slope of ReLU. The activation function here is tanh, whose slope is 1 − h².")
-def _(x, labels, h, logits, W2):
-    return _backward(x, labels, h, logits, W2, slope=lambda h: h > 0)
 
 
 @backward.mistake("The slope of tanh is 1 − tanh²(a), and h already is tanh(a): write 1 − h**2.")
 def _(x, labels, h, logits, W2):
     return _backward(x, labels, h, logits, W2, slope=lambda h: 1 - torch.tanh(h) ** 2)
-
-
-@backward.mistake("h(1 − h) is the slope of the sigmoid. That of tanh is 1 − h².")
-def _(x, labels, h, logits, W2):
-    return _backward(x, labels, h, logits, W2, slope=lambda h: h * (1 - h))
 
 
 @backward.mistake(
@@ -655,11 +516,6 @@ def _(x, labels, h, logits, W2):
 def _(x, labels, h, logits, W2):
     dW1, db1, dW2, db2 = _backward(x, labels, h, logits, W2, slope=lambda h: 1 - h**2)
     return dW2, db2, dW1, db1
-
-
-@backward.mistake("It is 1 − h², not (1 − h)²: the slope of tanh is 1 − tanh²(a).")
-def _(x, labels, h, logits, W2):
-    return _backward(x, labels, h, logits, W2, slope=lambda h: (1 - h) ** 2)
 
 
 @backward.mistake("There are not always ten classes: `F.one_hot(labels, logits.shape[1])`.")
@@ -781,35 +637,33 @@ def _build(hidden, *, bend=nn.ReLU, end=(), start=(nn.Flatten,)):
     return nn.Sequential(*layers, nn.Linear(hidden[-1], 10), *end)
 
 
-@build_mlp.mistake(
-    "There is a softmax at the end, and `F.cross_entropy` applies its own: two in a row train badly. End "
-    "with the logits."
+build_mlp.mistakes(
+    {
+        "There is a softmax at the end, and `F.cross_entropy` applies its own: two in a row "
+        "train badly. End with the logits.": lambda hidden: _build(hidden, end=[nn.Softmax(dim=1)]),
+        "There is a log-softmax at the end, and `F.cross_entropy` applies its own. End with "
+        "the logits.": lambda hidden: _build(hidden, end=[nn.LogSoftmax(dim=1)]),
+        "A digit arrives as (1, 28, 28), but a linear layer expects a row of 784 numbers: "
+        "start with `nn.Flatten()`.": lambda hidden: _build(hidden, start=()),
+        "There is no nonlinearity between the layers, so they all collapse into one affine "
+        "map: put `nn.ReLU()` in between.": lambda hidden: _build(hidden, bend=nn.Identity),
+        "A ReLU after the last layer cuts off negative logits, and a unit stuck at 0 no "
+        "longer learns.": lambda hidden: _build(hidden, end=[nn.ReLU()]),
+        "`hidden` is not used: the layers have the same number of units whatever it says.": lambda hidden: (
+            _build([128])
+        ),
+        "The last layer, from the last hidden units to the 10 classes, is missing.": {
+            ", nn.Linear(hidden[-1], 10)": ""
+        },
+        "Layers in a plain list are hidden from the optimizer: use `nn.ModuleList` or "
+        "`nn.Sequential`.": lambda hidden: _Hidden(hidden),
+        "`squeeze()` removes the batch axis, too, when there is only one image. Use "
+        "`nn.Flatten()`.": lambda hidden: nn.Sequential(*_build(hidden), _Squeeze()),
+        "A list of layers is not a network yet: wrap it in `nn.Sequential(*layers)`.": lambda hidden: list(
+            _build(hidden)
+        ),
+    }
 )
-def _(hidden):
-    return _build(hidden, end=[nn.Softmax(dim=1)])
-
-
-@build_mlp.mistake(
-    "There is a log-softmax at the end, and `F.cross_entropy` applies its own. End with the logits."
-)
-def _(hidden):
-    return _build(hidden, end=[nn.LogSoftmax(dim=1)])
-
-
-@build_mlp.mistake(
-    "A digit arrives as (1, 28, 28), but a linear layer expects a row of 784 numbers: start with "
-    "`nn.Flatten()`."
-)
-def _(hidden):
-    return _build(hidden, start=())
-
-
-@build_mlp.mistake(
-    "There is no nonlinearity between the layers, so they all collapse into one affine map: put `nn.ReLU()` "
-    "in between."
-)
-def _(hidden):
-    return _build(hidden, bend=nn.Identity)
 
 
 @build_mlp.mistake(
@@ -820,26 +674,6 @@ def _(hidden):
     return nn.Sequential(
         nn.Flatten(), first, bend, *(layer for layer in rest if isinstance(layer, nn.Linear))
     )
-
-
-@build_mlp.mistake(
-    "A ReLU after the last layer cuts off negative logits, and a unit stuck at 0 no longer learns."
-)
-def _(hidden):
-    return _build(hidden, end=[nn.ReLU()])
-
-
-@build_mlp.mistake("`hidden` is not used: the layers have the same number of units whatever it says.")
-def _(hidden):
-    return _build([128])
-
-
-@build_mlp.mistake("The last layer, from the last hidden units to the 10 classes, is missing.")
-def _(hidden):
-    layers = [nn.Flatten()]
-    for inputs, outputs in itertools.pairwise([784, *hidden]):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    return nn.Sequential(*layers)
 
 
 class _Hidden(nn.Module):
@@ -861,25 +695,6 @@ def _(hidden):
     for inputs, outputs in itertools.pairwise([784, *hidden]):
         layers += [nn.Linear(inputs, outputs, bias=False), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(hidden[-1], 10, bias=False))
-
-
-@build_mlp.mistake(
-    "Layers in a plain list are hidden from the optimizer: use `nn.ModuleList` or `nn.Sequential`."
-)
-def _(hidden):
-    return _Hidden(hidden)
-
-
-@build_mlp.mistake(
-    "`squeeze()` removes the batch axis, too, when there is only one image. Use `nn.Flatten()`."
-)
-def _(hidden):
-    return nn.Sequential(*_build(hidden), _Squeeze())
-
-
-@build_mlp.mistake("A list of layers is not a network yet: wrap it in `nn.Sequential(*layers)`.")
-def _(hidden):
-    return list(_build(hidden))
 
 
 def _some_steps(train_step, steps):
@@ -926,33 +741,29 @@ def _step(model, optimizer, x, y, *, mode=True, zero=True, reduction="mean", squ
     return loss.item()
 
 
-@train_step.mistake(
-    "The gradients of earlier batches accumulate: call `optimizer.zero_grad()` before `loss.backward()`."
+train_step.mistakes(
+    {
+        "The gradients of earlier batches accumulate: call "
+        "`optimizer.zero_grad()` before `loss.backward()`.": lambda model, optimizer, x, y: _step(
+            model, optimizer, x, y, zero=False
+        ),
+        "The model is still in eval mode: call `model.train()` first, since "
+        "dropout and batch norm depend on it.": lambda model, optimizer, x, y: _step(
+            model, optimizer, x, y, mode=False
+        ),
+        "The loss is summed over the batch, so the steps grow with it. Take "
+        "the mean.": lambda model, optimizer, x, y: _step(model, optimizer, x, y, reduction="sum"),
+        "You return the mean, but the step was made with the sum: call "
+        "`backward()` on the mean.": lambda model, optimizer, x, y: (
+            _step(model, optimizer, x, y, reduction="sum") / len(x)
+        ),
+    }
 )
-def _(model, optimizer, x, y):
-    return _step(model, optimizer, x, y, zero=False)
-
-
-@train_step.mistake(
-    "The model is still in eval mode: call `model.train()` first, since dropout and batch norm depend on it."
-)
-def _(model, optimizer, x, y):
-    return _step(model, optimizer, x, y, mode=False)
 
 
 @train_step.mistake("The model gives logits, and `F.cross_entropy` takes logits: no softmax in between.")
 def _(model, optimizer, x, y):
     return _step(model, optimizer, x, y, squash=lambda logits: logits.softmax(dim=1))
-
-
-@train_step.mistake("The loss is summed over the batch, so the steps grow with it. Take the mean.")
-def _(model, optimizer, x, y):
-    return _step(model, optimizer, x, y, reduction="sum")
-
-
-@train_step.mistake("You return the mean, but the step was made with the sum: call `backward()` on the mean.")
-def _(model, optimizer, x, y):
-    return _step(model, optimizer, x, y, reduction="sum") / len(x)
 
 
 @train_step.mistake("`model.train()` comes after the forward pass, too late for it: call it first.")
@@ -1040,23 +851,31 @@ def _accuracies(model, batches):
     return [(model(x).argmax(dim=1) == y).float().mean().item() for x, y in batches]
 
 
-@accuracy.mistake(
-    "This is the mean of the batches' accuracies, in which an example of the short last batch counts more than others. "
-    "Add up right answers and examples, and divide once."
+accuracy.mistakes(
+    {
+        "This is the mean of the batches' accuracies, in which an example of the "
+        "short last batch counts more than others. Add up right answers and "
+        "examples, and divide once.": lambda model, batches: sum(_accuracies(model, batches)) / len(batches),
+        "This is a percentage. Return a fraction, from 0 to 1.": lambda model, batches: (
+            100 * accuracy.reference(model, batches)
+        ),
+        "Only the last batch counts here: keep the counts of those before it.": lambda model, batches: (
+            _accuracies(model, batches)[-1]
+        ),
+        "Only the first batch counts here: is the `return` inside the loop?": lambda model, batches: (
+            _accuracies(model, batches)[0]
+        ),
+        "This is the fraction of wrong answers. Return the fraction of right ones.": lambda model, batches: (
+            1 - accuracy.reference(model, batches)
+        ),
+    }
 )
-def _(model, batches):
-    return sum(_accuracies(model, batches)) / len(batches)
 
 
 @accuracy.mistake("The model is still in train mode: call `model.eval()` first.")
 def _(model, batches):
     pairs = [(model(x).argmax(dim=1), y) for x, y in batches]
     return torch.cat([guess == y for guess, y in pairs]).float().mean().item()
-
-
-@accuracy.mistake("This is a percentage. Return a fraction, from 0 to 1.")
-def _(model, batches):
-    return 100 * accuracy.reference(model, batches)
 
 
 @accuracy.mistake("This is the number of right answers. Divide it by the number of examples.")
@@ -1079,21 +898,6 @@ def _(model, batches):
     model.eval()
     right = sum((model(x).argmax(dim=1, keepdim=True) == y).sum().item() for x, y in batches)
     return right / sum(len(y) for _, y in batches)
-
-
-@accuracy.mistake("Only the last batch counts here: keep the counts of those before it.")
-def _(model, batches):
-    return _accuracies(model, batches)[-1]
-
-
-@accuracy.mistake("Only the first batch counts here: is the `return` inside the loop?")
-def _(model, batches):
-    return _accuracies(model, batches)[0]
-
-
-@accuracy.mistake("This is the fraction of wrong answers. Return the fraction of right ones.")
-def _(model, batches):
-    return 1 - accuracy.reference(model, batches)
 
 
 @accuracy.mistake("You divided by the number of batches. Divide by the number of examples.")
@@ -1203,21 +1007,25 @@ class _(nn.Module):
         return (x - x.mean(dim=0)) / x.std(dim=0).clamp(min=0.1)
 
 
-@Standardise.mistake(
-    "A feature that never varies has standard deviation 0, and 0 / 0 is nan: `.clamp(min=0.1)`."
+Standardise.mistakes(
+    {
+        "A feature that never varies has standard deviation 0, and 0 / 0 is nan: "
+        "`.clamp(min=0.1)`.": lambda x_train: _Layer(x_train.mean(dim=0), x_train.std(dim=0)),
+        "One mean for all features mixes their units. Each has its own: "
+        "`x_train.mean(dim=0)`.": lambda x_train: _Layer(x_train.mean(), x_train.std().clamp(min=0.1)),
+        "Your standard deviation divides by N; `std(dim=0)` divides by N − 1.": lambda x_train: _Layer(
+            x_train.mean(dim=0), x_train.std(dim=0, correction=0).clamp(min=0.1)
+        ),
+        "You added 0.1 to every standard deviation. Only those below 0.1 should be raised: "
+        "`.clamp(min=0.1)`.": lambda x_train: _Layer(x_train.mean(dim=0), x_train.std(dim=0) + 0.1),
+        "You divided by the variance. Divide by its square root, the standard deviation.": lambda x_train: (
+            _Layer(x_train.mean(dim=0), x_train.std(dim=0).clamp(min=0.1) ** 2)
+        ),
+        "A small number added to the standard deviation changes every feature a little, and"
+        " blows up the constant ones. `.clamp(min=0.1)` changes only standard deviations "
+        "below 0.1.": lambda x_train: _Layer(x_train.mean(dim=0), x_train.std(dim=0) + 1e-8),
+    }
 )
-def _(x_train):
-    return _Layer(x_train.mean(dim=0), x_train.std(dim=0))
-
-
-@Standardise.mistake("One mean for all features mixes their units. Each has its own: `x_train.mean(dim=0)`.")
-def _(x_train):
-    return _Layer(x_train.mean(), x_train.std().clamp(min=0.1))
-
-
-@Standardise.mistake("Your standard deviation divides by N; `std(dim=0)` divides by N − 1.")
-def _(x_train):
-    return _Layer(x_train.mean(dim=0), x_train.std(dim=0, correction=0).clamp(min=0.1))
 
 
 @Standardise.mistake(
@@ -1238,26 +1046,6 @@ class _(nn.Module):
 
     def forward(self, x):
         return x - self.mean / self.deviation
-
-
-@Standardise.mistake(
-    "You added 0.1 to every standard deviation. Only those below 0.1 should be raised: `.clamp(min=0.1)`."
-)
-def _(x_train):
-    return _Layer(x_train.mean(dim=0), x_train.std(dim=0) + 0.1)
-
-
-@Standardise.mistake("You divided by the variance. Divide by its square root, the standard deviation.")
-def _(x_train):
-    return _Layer(x_train.mean(dim=0), x_train.std(dim=0).clamp(min=0.1) ** 2)
-
-
-@Standardise.mistake(
-    "A small number added to the standard deviation changes every feature a little, and blows up the "
-    "constant ones. `.clamp(min=0.1)` changes only standard deviations below 0.1."
-)
-def _(x_train):
-    return _Layer(x_train.mean(dim=0), x_train.std(dim=0) + 1e-8)
 
 
 # Section 5: looking at the result ----------------------------------------------------------------------------
@@ -1285,9 +1073,13 @@ def confusion_matrix(labels, predictions, classes):
     return pairs.bincount(minlength=classes**2).reshape(classes, classes)
 
 
-@confusion_matrix.mistake("Rows and columns are swapped: the true class chooses the row.")
-def _(labels, predictions, classes):
-    return confusion_matrix.reference(predictions, labels, classes)
+confusion_matrix.mistakes(
+    {
+        "Rows and columns are swapped: the true class chooses the row.": lambda labels, predictions, classes: (
+            confusion_matrix.reference(predictions, labels, classes)
+        ),
+    }
+)
 
 
 @confusion_matrix.mistake(

@@ -74,12 +74,24 @@ def _correlate(x, kernel):
     return convolve_1d.reference(x, kernel.flip(0))
 
 
-@convolve_1d.mistake(
-    "That is the cross-correlation: the kernel slides along as it is. A convolution flips it first, so that "
-    "a unit impulse in the signal gives back the kernel, not its mirror image."
+convolve_1d.mistakes(
+    {
+        "That is the cross-correlation: the kernel slides along as it is. A convolution "
+        "flips it first, so that a unit impulse in the signal gives back the kernel, not "
+        "its mirror image.": lambda x, kernel: _correlate(x, kernel),
+        "The result has one number too many: it should have N + K − 1, not N + K.": lambda x, kernel: F.pad(
+            convolve_1d.reference(x, kernel), (0, 1)
+        ),
+        "The last numbers wrapped around to the front. Outside the signal x counts as 0.": lambda x, kernel: (
+            torch.fft.ifft(torch.fft.fft(x) * torch.fft.fft(kernel, n=len(x))).real
+        ),
+        "The result is back to front: the signal was flipped. Leave it as it is; for "
+        "`F.conv1d`, flip the kernel.": lambda x, kernel: convolve_1d.reference(x, kernel).flip(0),
+        "The copies overwrite each other. Where they overlap they add up: use `+=` instead of `=`.": {
+            " +=": " ="
+        },
+    }
 )
-def _(x, kernel):
-    return _correlate(x, kernel)
 
 
 def _cut(length):
@@ -107,33 +119,6 @@ for _sentence, _length in _LENGTHS.items():
         ("the flip is right", "the flip is missing as well"), _cut(_length), strict=True
     ):
         convolve_1d.mistake(_sentence.format(_said))(_attempt)
-
-
-@convolve_1d.mistake("The result has one number too many: it should have N + K − 1, not N + K.")
-def _(x, kernel):
-    return F.pad(convolve_1d.reference(x, kernel), (0, 1))
-
-
-@convolve_1d.mistake("The last numbers wrapped around to the front. Outside the signal x counts as 0.")
-def _(x, kernel):
-    return torch.fft.ifft(torch.fft.fft(x) * torch.fft.fft(kernel, n=len(x))).real
-
-
-@convolve_1d.mistake(
-    "The result is back to front: the signal was flipped. Leave it as it is; for `F.conv1d`, flip the kernel."
-)
-def _(x, kernel):
-    return convolve_1d.reference(x, kernel).flip(0)
-
-
-@convolve_1d.mistake(
-    "The copies overwrite each other. Where they overlap they add up: use `+=` instead of `=`."
-)
-def _(x, kernel):
-    y = x.new_zeros(len(x) + len(kernel) - 1)
-    for k, weight in enumerate(kernel):
-        y[k : k + len(x)] = weight * x
-    return y
 
 
 @convolve_1d.mistake(
@@ -180,11 +165,24 @@ def convolve_2d(picture, kernel):
     return (windows * kernel).sum(dim=(2, 3))
 
 
-@convolve_2d.mistake(
-    "The kernel was flipped. That is the convolution of mathematics; libraries slide the kernel as it is."
+convolve_2d.mistakes(
+    {
+        "The kernel was flipped. That is the convolution of mathematics; libraries "
+        "slide the kernel as it is.": lambda picture, kernel: _respond(kernel.flip(0, 1), picture),
+        "The last row and column are missing: there are H − h + 1 places from top "
+        "to bottom, not H − h.": lambda picture, kernel: _respond(kernel, picture)[:-1, :-1],
+        "That is the mean over the window. Return the weighted sum: `.sum()`.": lambda picture, kernel: (
+            _respond(kernel, picture) / kernel.numel()
+        ),
+        "The rows of the window meet the columns of the kernel. Did you transpose "
+        "the kernel?": lambda picture, kernel: _respond(kernel.T, picture),
+        "The result is transposed: i counts rows, j counts columns.": lambda picture, kernel: (
+            _respond(kernel, picture).T
+        ),
+        "There are two axes of size 1 too many, for examples and channels: take "
+        "`[0, 0]` of the result.": lambda picture, kernel: F.conv2d(picture[None, None], kernel[None, None]),
+    }
 )
-def _(picture, kernel):
-    return _respond(kernel.flip(0, 1), picture)
 
 
 @convolve_2d.mistake(
@@ -197,23 +195,6 @@ def _(picture, kernel):
 
 
 @convolve_2d.mistake(
-    "The last row and column are missing: there are H − h + 1 places from top to bottom, not H − h."
-)
-def _(picture, kernel):
-    return _respond(kernel, picture)[:-1, :-1]
-
-
-@convolve_2d.mistake("That is the mean over the window. Return the weighted sum: `.sum()`.")
-def _(picture, kernel):
-    return _respond(kernel, picture) / kernel.numel()
-
-
-@convolve_2d.mistake("The rows of the window meet the columns of the kernel. Did you transpose the kernel?")
-def _(picture, kernel):
-    return _respond(kernel.T, picture)
-
-
-@convolve_2d.mistake(
     "`@` is the matrix product. Here you multiply entry by entry: `(window * kernel).sum()`."
 )
 def _(picture, kernel):
@@ -221,23 +202,11 @@ def _(picture, kernel):
     return (picture.unfold(0, h, 1).unfold(1, w, 1) @ kernel).sum(dim=(2, 3))
 
 
-@convolve_2d.mistake("The result is transposed: i counts rows, j counts columns.")
-def _(picture, kernel):
-    return _respond(kernel, picture).T
-
-
 @convolve_2d.mistake(
     "The windows do not overlap: the kernel moves by its own size. It should move by one pixel."
 )
 def _(picture, kernel):
     return F.conv2d(picture[None, None], kernel[None, None], stride=tuple(kernel.shape))[0, 0]
-
-
-@convolve_2d.mistake(
-    "There are two axes of size 1 too many, for examples and channels: take `[0, 0]` of the result."
-)
-def _(picture, kernel):
-    return F.conv2d(picture[None, None], kernel[None, None])
 
 
 class _Picture:
@@ -307,63 +276,36 @@ def edge_kernel():
     return torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
 
 
-@edge_kernel.mistake(
-    "It finds the other edges, between top and bottom. The exercise asks for differences along a row: "
-    "transpose it."
+edge_kernel.mistakes(
+    {
+        "It finds the other edges, between top and bottom. The exercise asks for differences along"
+        " a row: transpose it.": lambda: edge_kernel.reference().T,
+        "The sign is wrong: without a flip, the right column has to be the positive one.": lambda: (
+            -edge_kernel.reference()
+        ),
+        "Its nine numbers do not sum to 0, so it responds even where nothing changes. Their sum is"
+        " its response to an image of ones.": lambda: torch.tensor(
+            [[0.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]
+        ),
+        "This is a second derivative: it responds to edges in every direction, and to each with "
+        "both signs. Take a difference between right and left.": lambda: torch.tensor(
+            [[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]]
+        ),
+        "It takes twice the middle minus both sides, so an edge gets both signs. Take the right "
+        "minus the left.": lambda: torch.tensor([[-1.0, 2.0, -1.0]] * 3),
+        "It responds to edges between top and bottom as well as those between left and right: the "
+        "rows should be alike in sign, with every row summing to 0.": lambda: torch.tensor(
+            [[-2.0, -1.0, 0.0], [-1.0, 0.0, 1.0], [0.0, 1.0, 2.0]]
+        ),
+        "A list of lists is not a tensor yet: wrap it in `torch.tensor(...)`.": lambda: (
+            edge_kernel.reference().tolist()
+        ),
+        "Return a tensor of shape (3, 3), without axes for channels.": lambda: edge_kernel.reference()[
+            None, None
+        ],
+        "One row is too few: the kernel should be 3 × 3.": {", [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]": ""},
+    }
 )
-def _():
-    return edge_kernel.reference().T
-
-
-@edge_kernel.mistake("The sign is wrong: without a flip, the right column has to be the positive one.")
-def _():
-    return -edge_kernel.reference()
-
-
-@edge_kernel.mistake(
-    "Its nine numbers do not sum to 0, so it responds even where nothing changes. Their sum is its response "
-    "to an image of ones."
-)
-def _():
-    return torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
-
-
-@edge_kernel.mistake(
-    "This is a second derivative: it responds to edges in every direction, and to each with both signs. "
-    "Take a difference between right and left."
-)
-def _():
-    return torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
-
-
-@edge_kernel.mistake(
-    "It takes twice the middle minus both sides, so an edge gets both signs. Take the right minus the left."
-)
-def _():
-    return torch.tensor([[-1.0, 2.0, -1.0]] * 3)
-
-
-@edge_kernel.mistake(
-    "It responds to edges between top and bottom as well as those between left and right: the rows should "
-    "be alike in sign, with every row summing to 0."
-)
-def _():
-    return torch.tensor([[-2.0, -1.0, 0.0], [-1.0, 0.0, 1.0], [0.0, 1.0, 2.0]])
-
-
-@edge_kernel.mistake("A list of lists is not a tensor yet: wrap it in `torch.tensor(...)`.")
-def _():
-    return edge_kernel.reference().tolist()
-
-
-@edge_kernel.mistake("Return a tensor of shape (3, 3), without axes for channels.")
-def _():
-    return edge_kernel.reference()[None, None]
-
-
-@edge_kernel.mistake("One row is too few: the kernel should be 3 × 3.")
-def _():
-    return torch.tensor([[-1.0, 0.0, 1.0]])
 
 
 # Section 4: shifts ---------------------------------------------------------------------------------------------
@@ -456,52 +398,38 @@ def is_equivariant(layer, transform, x):
     return torch.allclose(layer(transform(x)), transform(layer(x)), rtol=0, atol=1e-5)
 
 
-@is_equivariant.mistake(
-    "This asks whether the transform leaves the result as it is: invariance. Equivariant means that the result is "
-    "transformed in the same way: compare with `transform(layer(x))`."
+is_equivariant.mistakes(
+    {
+        "This asks whether the transform leaves the result as it is: invariance. Equivariant means that "
+        "the result is transformed in the same way: compare with `transform(layer(x))`.": {
+            "transform(layer(x))": "layer(x)"
+        },
+        "Sums in a different order round differently, so numbers that are equal on paper differ in the "
+        "last digit. Use `torch.allclose(…, atol=1e-5)`.": {"allclose": "equal", ", rtol=0, atol=1e-5": ""},
+        "The mean of all pixels says nothing about where they are. Compare every number.": {
+            "(transform(x)), transform(layer(x)), rtol=": "(transform(x)).mean(), transform(layer(x)).mean(), rtol="
+        },
+        "The answer is inverted: return True where the two ways agree.": lambda layer, transform, x: (
+            not is_equivariant.reference(layer, transform, x)
+        ),
+        "Both sides use the same order, so the answer is always True. One of "
+        "them has to begin with the layer.": lambda layer, transform, x: True,
+        "This compares the transform with the image itself; the layer plays no part. Both ways have to "
+        "go through the layer.": {"layer(transform(x)), transform(layer(x))": "transform(x), x"},
+        "You return an answer for every pixel. Return a single one: do all of them agree? `.all()`.": {
+            "allclose": "isclose"
+        },
+        "A difference can be negative, too, and is then below every tolerance: "
+        "take `.abs()` first.": lambda layer, transform, x: bool(
+            (layer(transform(x)) - transform(layer(x))).max() <= 1e-5
+        ),
+        "You only look at the first image. All numbers of all images have to agree.": {
+            ", transform(layer(x))": "[:1], transform(layer(x))[:1]"
+        },
+        "The tolerance is so wide that small but real differences pass. Here the rounding of float32 "
+        "stays below 1e-5.": {"=1e-5": "=0.1"},
+    }
 )
-def _(layer, transform, x):
-    return torch.allclose(layer(transform(x)), layer(x), rtol=0, atol=1e-5)
-
-
-@is_equivariant.mistake(
-    "Sums in a different order round differently, so numbers that are equal on paper differ in the last "
-    "digit. Use `torch.allclose(…, atol=1e-5)`."
-)
-def _(layer, transform, x):
-    return torch.equal(layer(transform(x)), transform(layer(x)))
-
-
-@is_equivariant.mistake("The mean of all pixels says nothing about where they are. Compare every number.")
-def _(layer, transform, x):
-    return torch.allclose(layer(transform(x)).mean(), transform(layer(x)).mean(), rtol=0, atol=1e-5)
-
-
-@is_equivariant.mistake("The answer is inverted: return True where the two ways agree.")
-def _(layer, transform, x):
-    return not is_equivariant.reference(layer, transform, x)
-
-
-@is_equivariant.mistake(
-    "Both sides use the same order, so the answer is always True. One of them has to begin with the layer."
-)
-def _(layer, transform, x):
-    return True
-
-
-@is_equivariant.mistake(
-    "This compares the transform with the image itself; the layer plays no part. Both ways have to go "
-    "through the layer."
-)
-def _(layer, transform, x):
-    return torch.allclose(transform(x), x, rtol=0, atol=1e-5)
-
-
-@is_equivariant.mistake(
-    "You return an answer for every pixel. Return a single one: do all of them agree? `.all()`."
-)
-def _(layer, transform, x):
-    return torch.isclose(layer(transform(x)), transform(layer(x)), rtol=0, atol=1e-5)
 
 
 @is_equivariant.mistake(
@@ -509,25 +437,6 @@ def _(layer, transform, x):
 )
 def _(layer, transform, x):
     return torch.isclose(layer(transform(x)), transform(layer(x)), rtol=0, atol=1e-5).any()
-
-
-@is_equivariant.mistake(
-    "A difference can be negative, too, and is then below every tolerance: take `.abs()` first."
-)
-def _(layer, transform, x):
-    return bool((layer(transform(x)) - transform(layer(x))).max() <= 1e-5)
-
-
-@is_equivariant.mistake("You only look at the first image. All numbers of all images have to agree.")
-def _(layer, transform, x):
-    return torch.allclose(layer(transform(x))[:1], transform(layer(x))[:1], rtol=0, atol=1e-5)
-
-
-@is_equivariant.mistake(
-    "The tolerance is so wide that small but real differences pass. Here the rounding of float32 stays below 1e-5."
-)
-def _(layer, transform, x):
-    return torch.allclose(layer(transform(x)), transform(layer(x)), rtol=0, atol=0.1)
 
 
 _PAPER = torch.tensor([[3.0, 2, 0, 0], [0, 7, 1, 3], [5, 2, 3, 0], [0, 9, 2, 3]])[None, None]
@@ -561,9 +470,27 @@ def max_pool(x, size):
     return x.unflatten(3, (W, size)).unflatten(2, (H, size)).amax(dim=(3, 5))
 
 
-@max_pool.mistake("That is the mean of every window. Return the largest number: `amax`.")
-def _(x, size):
-    return F.avg_pool2d(x, size)
+max_pool.mistakes(
+    {
+        "That is the mean of every window. Return the largest number: `amax`.": lambda x, size: F.avg_pool2d(
+            x, size
+        ),
+        "The windows overlap: they move by one pixel. They should move by their own size.": lambda x, size: (
+            F.max_pool2d(x, size, stride=1)
+        ),
+        "What is left over at the border made a window of its own. Drop it: `side // size` "
+        "windows along each side.": lambda x, size: F.max_pool2d(x, size, ceil_mode=True),
+        "Channels stay separate. You took the largest number over all channels.": lambda x, size: (
+            F.max_pool2d(x, size).amax(dim=1, keepdim=True).expand(-1, x.shape[1], -1, -1)
+        ),
+        "0 took part in the comparison. Where all numbers are negative, return the largest "
+        "of them, negative as it is.": lambda x, size: F.max_pool2d(x, size).clamp(min=0),
+        "That is the smallest number of every window. Return the largest.": lambda x, size: (
+            -F.max_pool2d(-x, size)
+        ),
+        "The windows are always 2 × 2 here, whatever `size` says.": lambda x, size: F.max_pool2d(x, 2),
+    }
+)
 
 
 @max_pool.mistake(
@@ -580,11 +507,6 @@ def _(x, size):
     return result
 
 
-@max_pool.mistake("The windows overlap: they move by one pixel. They should move by their own size.")
-def _(x, size):
-    return F.max_pool2d(x, size, stride=1)
-
-
 @max_pool.mistake(
     "The reshape took neighbours along a row, not windows: a window has pixels of several rows. Split "
     "height and width separately: (…, H // size, size, W // size, size)."
@@ -596,13 +518,6 @@ def _(x, size):
 
 
 @max_pool.mistake(
-    "What is left over at the border made a window of its own. Drop it: `side // size` windows along each side."
-)
-def _(x, size):
-    return F.max_pool2d(x, size, ceil_mode=True)
-
-
-@max_pool.mistake(
     "A side that is not a multiple of `size` cannot be split evenly: cut off the remainder first, with "
     "`x[:, :, : H // size * size]`, and the same for W."
 )
@@ -611,33 +526,10 @@ def _(x, size):
     return x.reshape(N, C, H // size, size, W // size, size).amax(dim=(3, 5))
 
 
-@max_pool.mistake("Channels stay separate. You took the largest number over all channels.")
-def _(x, size):
-    return F.max_pool2d(x, size).amax(dim=1, keepdim=True).expand(-1, x.shape[1], -1, -1)
-
-
-@max_pool.mistake(
-    "0 took part in the comparison. Where all numbers are negative, return the largest of them, negative as "
-    "it is."
-)
-def _(x, size):
-    return F.max_pool2d(x, size).clamp(min=0)
-
-
-@max_pool.mistake("That is the smallest number of every window. Return the largest.")
-def _(x, size):
-    return -F.max_pool2d(-x, size)
-
-
 @max_pool.mistake("You return one pixel of each window, whatever its neighbours are. Take the largest.")
 def _(x, size):
     H, W = (side // size * size for side in x.shape[2:])
     return x[:, :, :H:size, :W:size]
-
-
-@max_pool.mistake("The windows are always 2 × 2 here, whatever `size` says.")
-def _(x, size):
-    return F.max_pool2d(x, 2)
 
 
 # Section 5: shapes and counts ----------------------------------------------------------------------------------
@@ -677,19 +569,31 @@ def _size(size, kernel, stride, padding, dilation, *, ends=2, reach=None, plus=1
     return divide((size + ends * padding - reach) / stride) + plus
 
 
-@output_size.mistake("The padding is added at both ends: 2p.")
-def _(*sizes):
-    return _size(*sizes, ends=1)
-
-
-@output_size.mistake("The + 1 is missing: a kernel as large as the image still has one place, not none.")
-def _(*sizes):
-    return _size(*sizes, plus=0)
-
-
-@output_size.mistake("The dilation is not used: it makes the kernel reach over d(k − 1) + 1 pixels.")
-def _(size, kernel, stride, padding, dilation):
-    return _size(size, kernel, stride, padding, 1)
+output_size.mistakes(
+    {
+        "The padding is added at both ends: 2p.": lambda *sizes: _size(*sizes, ends=1),
+        "The + 1 is missing: a kernel as large as the image still has one place, not none.": lambda *sizes: (
+            _size(*sizes, plus=0)
+        ),
+        "The dilation is not used: it makes the kernel "
+        "reach over d(k − 1) + 1 pixels.": lambda size, kernel, stride, padding, dilation: _size(
+            size, kernel, stride, padding, 1
+        ),
+        "Where the last step does not fit, there is no output: round down, with `//`, not up.": lambda *sizes: (
+            _size(*sizes, divide=math.ceil)
+        ),
+        "There are no half pixels: divide with `//`, which rounds down.": lambda *sizes: _size(
+            *sizes, divide=lambda number: number
+        ),
+        "Where the last step does not fit, there is no output: `round` can round up. Use `//`.": lambda *sizes: (
+            _size(*sizes, divide=round)
+        ),
+        "The stride is not used: only every s-th place is "
+        "kept.": lambda size, kernel, stride, padding, dilation: _size(size, kernel, 1, padding, dilation),
+        "The padding is not used: it makes the side longer "
+        "by 2p.": lambda size, kernel, stride, padding, dilation: _size(size, kernel, stride, 0, dilation),
+    }
+)
 
 
 @output_size.mistake(
@@ -699,36 +603,11 @@ def _(size, kernel, stride, padding, dilation):
     return _size(size, kernel, stride, padding, dilation, reach=dilation * kernel)
 
 
-@output_size.mistake("Where the last step does not fit, there is no output: round down, with `//`, not up.")
-def _(*sizes):
-    return _size(*sizes, divide=math.ceil)
-
-
-@output_size.mistake("There are no half pixels: divide with `//`, which rounds down.")
-def _(*sizes):
-    return _size(*sizes, divide=lambda number: number)
-
-
-@output_size.mistake("Where the last step does not fit, there is no output: `round` can round up. Use `//`.")
-def _(*sizes):
-    return _size(*sizes, divide=round)
-
-
-@output_size.mistake("The stride is not used: only every s-th place is kept.")
-def _(size, kernel, stride, padding, dilation):
-    return _size(size, kernel, 1, padding, dilation)
-
-
 @output_size.mistake(
     "The 1 is added before the division. The first place is always there: divide, round down, then add 1."
 )
 def _(size, kernel, stride, padding, dilation):
     return (size + 2 * padding - dilation * (kernel - 1)) // stride
-
-
-@output_size.mistake("The padding is not used: it makes the side longer by 2p.")
-def _(size, kernel, stride, padding, dilation):
-    return _size(size, kernel, stride, 0, dilation)
 
 
 @lesson.exercise(
@@ -746,46 +625,29 @@ def count_conv_parameters(inputs, outputs, size):
     return outputs * (inputs * size * size + 1)
 
 
-@count_conv_parameters.mistake("These are the weights. Every output channel has a bias as well.")
-def _(inputs, outputs, size):
-    return outputs * inputs * size**2
-
-
-@count_conv_parameters.mistake(
-    "An output channel combines all input channels: its kernel has inputs · size · size numbers."
+count_conv_parameters.mistakes(
+    {
+        "These are the weights. Every output channel has a bias as well.": {
+            "(inputs * size * size + 1)": "inputs * size**2"
+        },
+        "An output channel combines all input channels: its kernel has inputs · size · size numbers.": {
+            "inputs * size * size": "size**2"
+        },
+        "There is a bias for each output channel, not one for the whole layer.": {
+            "(inputs * size * size + 1)": "inputs * size**2 + 1"
+        },
+        "There is a bias for each output channel, not for each input channel: it is added to the sum "
+        "over the inputs.": {"(inputs * size * size + 1)": "inputs * size**2 + inputs"},
+        "The kernel is a square: size · size numbers, not size.": {" * size ": " "},
+        "The kernels of one output channel share a bias; here each of the "
+        "inputs · outputs kernels got its own.": lambda inputs, outputs, size: (
+            outputs * inputs * (size**2 + 1)
+        ),
+        "Each output channel has kernels of its own: multiply by `outputs`.": lambda inputs, outputs, size: (
+            inputs * size**2 + outputs
+        ),
+    }
 )
-def _(inputs, outputs, size):
-    return outputs * (size**2 + 1)
-
-
-@count_conv_parameters.mistake("There is a bias for each output channel, not one for the whole layer.")
-def _(inputs, outputs, size):
-    return outputs * inputs * size**2 + 1
-
-
-@count_conv_parameters.mistake(
-    "There is a bias for each output channel, not for each input channel: it is added to the sum over the "
-    "inputs."
-)
-def _(inputs, outputs, size):
-    return outputs * inputs * size**2 + inputs
-
-
-@count_conv_parameters.mistake("The kernel is a square: size · size numbers, not size.")
-def _(inputs, outputs, size):
-    return outputs * (inputs * size + 1)
-
-
-@count_conv_parameters.mistake(
-    "The kernels of one output channel share a bias; here each of the inputs · outputs kernels got its own."
-)
-def _(inputs, outputs, size):
-    return outputs * inputs * (size**2 + 1)
-
-
-@count_conv_parameters.mistake("Each output channel has kernels of its own: multiply by `outputs`.")
-def _(inputs, outputs, size):
-    return inputs * size**2 + outputs
 
 
 @lesson.exercise(
@@ -817,11 +679,23 @@ def receptive_field(layers):
     return field
 
 
-@receptive_field.mistake(
-    "The strides are not used: after a layer with stride 2, neighbours are two pixels of the image apart."
+receptive_field.mistakes(
+    {
+        "The strides are not used: after a layer with stride 2, neighbours are two pixels of"
+        " the image apart.": lambda layers: 1 + sum(kernel - 1 for kernel, _ in layers),
+        "The kernels overlap, so their sizes are not multiplied: two 3 × 3 layers see 5, not"
+        " 9.": lambda layers: math.prod(kernel for kernel, _ in layers),
+        "Begin with 1: even without any layer, a number depends on its own pixel.": lambda layers: (
+            receptive_field.reference(layers) - 1
+        ),
+        "A step is the product of all strides before it, not only the last one: they multiply.": {
+            " *=": " ="
+        },
+        "Begin with the layer nearest to the image: you started from the end of the list.": lambda layers: (
+            receptive_field.reference(layers[::-1])
+        ),
+    }
 )
-def _(layers):
-    return 1 + sum(kernel - 1 for kernel, _ in layers)
 
 
 @receptive_field.mistake(
@@ -835,35 +709,12 @@ def _(layers):
     return field
 
 
-@receptive_field.mistake(
-    "The kernels overlap, so their sizes are not multiplied: two 3 × 3 layers see 5, not 9."
-)
-def _(layers):
-    return math.prod(kernel for kernel, _ in layers)
-
-
 @receptive_field.mistake("Each layer adds kernel − 1, not kernel: two 3 × 3 layers see 5 pixels, not 6 or 7.")
 def _(layers):
     field, step = 0, 1
     for kernel, stride in layers:
         field += kernel * step
         step *= stride
-    return field
-
-
-@receptive_field.mistake("Begin with 1: even without any layer, a number depends on its own pixel.")
-def _(layers):
-    return receptive_field.reference(layers) - 1
-
-
-@receptive_field.mistake(
-    "A step is the product of all strides before it, not only the last one: they multiply."
-)
-def _(layers):
-    field = step = 1
-    for kernel, stride in layers:
-        field += (kernel - 1) * step
-        step = stride
     return field
 
 
@@ -874,11 +725,6 @@ def _(layers):
         field += (kernel - 1) * step
         step += stride - 1
     return field
-
-
-@receptive_field.mistake("Begin with the layer nearest to the image: you started from the end of the list.")
-def _(layers):
-    return receptive_field.reference(layers[::-1])
 
 
 # Section 6: a network ------------------------------------------------------------------------------------------
@@ -973,55 +819,50 @@ def _cnn(channels, *, size=3, padding=1, bend=nn.ReLU, pool=nn.MaxPool2d, end=()
     return nn.Sequential(*layers, *last, *end)
 
 
-@build_cnn.mistake(
-    "Without padding each convolution cuts off a ring of pixels: `nn.Conv2d(inputs, outputs, 3, padding=1)`."
+build_cnn.mistakes(
+    {
+        "Without padding each convolution cuts off a ring of pixels: `nn.Conv2d(inputs, "
+        "outputs, 3, padding=1)`.": lambda channels: _cnn(channels, padding=0),
+        "The kernels are 5 × 5. Use 3 × 3 kernels with a padding of 1.": lambda channels: _cnn(
+            channels, size=5, padding=2
+        ),
+        "There is no activation function between the convolutions. Max pooling is "
+        "nonlinear too, but the exercise asks for a ReLU: `nn.ReLU()`.": lambda channels: _cnn(
+            channels, bend=nn.Identity
+        ),
+        "This is mean pooling. Use max pooling: `nn.MaxPool2d(2)`.": lambda channels: _cnn(
+            channels, pool=nn.AvgPool2d
+        ),
+        "There is a softmax at the end, and `F.cross_entropy` applies its own: two in a "
+        "row train badly. End with the logits.": lambda channels: _cnn(channels, end=[nn.Softmax(dim=1)]),
+        "A ReLU after the last layer cuts off negative logits. Nothing should follow the "
+        "linear layer.": lambda channels: _cnn(channels, end=[nn.ReLU()]),
+        "The pooling is missing, so every channel keeps 28 × 28 numbers and the linear layer grows huge:"
+        " `nn.MaxPool2d(2)` after every ReLU.": {
+            ", nn.MaxPool2d(2)": "",
+            "\n    side = 28 // 2 ** len(channels)": "",
+            "side": "28",
+        },
+        "The linear layer expects a different number of inputs than it gets: channels[-1] "
+        "· side², with the side halved once for every entry of `channels`.": lambda channels: nn.Sequential(
+            *list(_cnn(channels))[:-1], nn.Linear(channels[-1] * 28**2, 10)
+        ),
+        "The side after the poolings is not always 7: it is halved once for every entry of"
+        " `channels`.": lambda channels: nn.Sequential(
+            *list(_cnn(channels))[:-1], nn.Linear(channels[-1] * 7**2, 10)
+        ),
+        "The linear layer from the last channels to the 10 classes is missing.": lambda channels: _cnn(
+            channels, head=False
+        ),
+        "Every convolution should have biases, the default of `nn.Conv2d`: leave out "
+        "`bias=False`.": lambda channels: _cnn(channels, bias=False),
+        "A list of layers is not a network yet: wrap it in `nn.Sequential(*layers)`.": lambda channels: list(
+            _cnn(channels)
+        ),
+        "Layers in a plain list are hidden from the optimizer: use `nn.ModuleList` or "
+        "`nn.Sequential`.": lambda channels: _HiddenCNN(channels),
+    }
 )
-def _(channels):
-    return _cnn(channels, padding=0)
-
-
-@build_cnn.mistake("The kernels are 5 × 5. Use 3 × 3 kernels with a padding of 1.")
-def _(channels):
-    return _cnn(channels, size=5, padding=2)
-
-
-@build_cnn.mistake(
-    "There is no activation function between the convolutions. Max pooling is nonlinear too, but the "
-    "exercise asks for a ReLU: `nn.ReLU()`."
-)
-def _(channels):
-    return _cnn(channels, bend=nn.Identity)
-
-
-@build_cnn.mistake("This is mean pooling. Use max pooling: `nn.MaxPool2d(2)`.")
-def _(channels):
-    return _cnn(channels, pool=nn.AvgPool2d)
-
-
-@build_cnn.mistake(
-    "There is a softmax at the end, and `F.cross_entropy` applies its own: two in a row train badly. End "
-    "with the logits."
-)
-def _(channels):
-    return _cnn(channels, end=[nn.Softmax(dim=1)])
-
-
-@build_cnn.mistake(
-    "A ReLU after the last layer cuts off negative logits. Nothing should follow the linear layer."
-)
-def _(channels):
-    return _cnn(channels, end=[nn.ReLU()])
-
-
-@build_cnn.mistake(
-    "The pooling is missing, so every channel keeps 28 × 28 numbers and the linear layer grows huge: `nn.MaxPool2d(2)` "
-    "after every ReLU."
-)
-def _(channels):
-    layers = []
-    for inputs, outputs in itertools.pairwise([1, *channels]):
-        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * 28**2, 10))
 
 
 @build_cnn.mistake(
@@ -1029,21 +870,6 @@ def _(channels):
 )
 def _(channels):
     return nn.Sequential(*(layer for layer in _cnn(channels) if not isinstance(layer, nn.Flatten)))
-
-
-@build_cnn.mistake(
-    "The linear layer expects a different number of inputs than it gets: channels[-1] · side², with the "
-    "side halved once for every entry of `channels`."
-)
-def _(channels):
-    return nn.Sequential(*list(_cnn(channels))[:-1], nn.Linear(channels[-1] * 28**2, 10))
-
-
-@build_cnn.mistake(
-    "The side after the poolings is not always 7: it is halved once for every entry of `channels`."
-)
-def _(channels):
-    return nn.Sequential(*list(_cnn(channels))[:-1], nn.Linear(channels[-1] * 7**2, 10))
 
 
 @build_cnn.mistake(
@@ -1058,23 +884,6 @@ def _(channels):
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * side**2, 10))
 
 
-@build_cnn.mistake("The linear layer from the last channels to the 10 classes is missing.")
-def _(channels):
-    return _cnn(channels, head=False)
-
-
-@build_cnn.mistake(
-    "Every convolution should have biases, the default of `nn.Conv2d`: leave out `bias=False`."
-)
-def _(channels):
-    return _cnn(channels, bias=False)
-
-
-@build_cnn.mistake("A list of layers is not a network yet: wrap it in `nn.Sequential(*layers)`.")
-def _(channels):
-    return list(_cnn(channels))
-
-
 class _HiddenCNN(nn.Module):
     """A network whose layers are in a plain list."""
 
@@ -1086,13 +895,6 @@ class _HiddenCNN(nn.Module):
         for layer in self.layers:
             x = layer(x)
         return x
-
-
-@build_cnn.mistake(
-    "Layers in a plain list are hidden from the optimizer: use `nn.ModuleList` or `nn.Sequential`."
-)
-def _(channels):
-    return _HiddenCNN(channels)
 
 
 # Section 7: depth ----------------------------------------------------------------------------------------------
@@ -1167,55 +969,38 @@ def _block(x, first, second, shortcut, *, bend=F.relu, inner=F.relu, end=F.relu,
     return end(share * skip + bend(second(inner(first(x)))))
 
 
-@residual_block.mistake(
-    "The last ReLU comes before the sum: then the branch can only add, never take away. Add first, then "
-    "apply the ReLU."
+residual_block.mistakes(
+    {
+        "The last ReLU comes before the sum: then the branch can only "
+        "add, never take away. Add first, then apply the ReLU.": lambda x, first, second, shortcut: _block(
+            x, first, second, shortcut, end=_same
+        ),
+        "The ReLU after the sum is missing: `F.relu(branch + skip)`.": lambda x, first, second, shortcut: (
+            _block(x, first, second, shortcut, bend=_same, end=_same)
+        ),
+        "There is one ReLU too many, on the branch before the sum. The "
+        "branch may be negative: it ends with `second`.": lambda x, first, second, shortcut: _block(
+            x, first, second, shortcut
+        ),
+        "The skip is missing: this is two layers in a row. Add x to what"
+        " they give.": lambda x, first, second, shortcut: F.relu(second(F.relu(first(x)))),
+        "The channels do not match: x and the branch have different "
+        "numbers of them. With a `shortcut`, the skip is `shortcut(x)`.": lambda x, first, second, shortcut: (
+            F.relu(x + second(F.relu(first(x))))
+        ),
+        "`shortcut` is None where the channels match, and None cannot be"
+        " called: then the skip is x itself.": lambda x, first, second, shortcut: F.relu(
+            shortcut(x) + second(F.relu(first(x)))
+        ),
+        "The ReLU between the two convolutions is missing: "
+        "`second(F.relu(first(x)))`.": lambda x, first, second, shortcut: _block(
+            x, first, second, shortcut, bend=_same, inner=_same
+        ),
+        "The order of the convolutions is wrong: `first` comes first.": lambda x, first, second, shortcut: (
+            _block(x, second, first, shortcut, bend=_same)
+        ),
+    }
 )
-def _(x, first, second, shortcut):
-    return _block(x, first, second, shortcut, end=_same)
-
-
-@residual_block.mistake("The ReLU after the sum is missing: `F.relu(branch + skip)`.")
-def _(x, first, second, shortcut):
-    return _block(x, first, second, shortcut, bend=_same, end=_same)
-
-
-@residual_block.mistake(
-    "There is one ReLU too many, on the branch before the sum. The branch may be negative: it ends with "
-    "`second`."
-)
-def _(x, first, second, shortcut):
-    return _block(x, first, second, shortcut)
-
-
-@residual_block.mistake("The skip is missing: this is two layers in a row. Add x to what they give.")
-def _(x, first, second, shortcut):
-    return F.relu(second(F.relu(first(x))))
-
-
-@residual_block.mistake(
-    "The channels do not match: x and the branch have different numbers of them. With a `shortcut`, the "
-    "skip is `shortcut(x)`."
-)
-def _(x, first, second, shortcut):
-    return F.relu(x + second(F.relu(first(x))))
-
-
-@residual_block.mistake(
-    "`shortcut` is None where the channels match, and None cannot be called: then the skip is x itself."
-)
-def _(x, first, second, shortcut):
-    return F.relu(shortcut(x) + second(F.relu(first(x))))
-
-
-@residual_block.mistake("The ReLU between the two convolutions is missing: `second(F.relu(first(x)))`.")
-def _(x, first, second, shortcut):
-    return _block(x, first, second, shortcut, bend=_same, inner=_same)
-
-
-@residual_block.mistake("The order of the convolutions is wrong: `first` comes first.")
-def _(x, first, second, shortcut):
-    return _block(x, second, first, shortcut, bend=_same)
 
 
 @residual_block.mistake("The skip goes around both convolutions. Here it starts after the first one.")

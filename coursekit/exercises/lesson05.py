@@ -45,26 +45,24 @@ def _fit(columns, y):
     return torch.linalg.lstsq(torch.stack(columns, dim=1), y.unsqueeze(1)).solution.squeeze(1)
 
 
-@fit_polynomial.mistake("The highest power comes first here. Entry k should belong to xᵏ: reverse the order.")
-def _(x, y, degree):
-    return fit_polynomial.reference(x, y, degree).flip(0)
-
-
-@fit_polynomial.mistake(
-    "`range(degree)` ends at degree − 1, so the highest power is missing: a polynomial of degree K has K + 1 terms."
+fit_polynomial.mistakes(
+    {
+        "The highest power comes first here. Entry k should belong to xᵏ: reverse the "
+        "order.": lambda x, y, degree: fit_polynomial.reference(x, y, degree).flip(0),
+        "`range(degree)` ends at degree − 1, so the highest power is missing: a "
+        "polynomial of degree K has K + 1 terms.": lambda x, y, degree: (
+            _fit([x**k for k in range(degree)], y) if degree else x[:0]
+        ),
+        "The constant is missing: begin with x⁰ = 1, `range(degree + 1)`.": lambda x, y, degree: (
+            _fit([x**k for k in range(1, degree + 1)], y) if degree else x[:0]
+        ),
+        "These are multiples of x, k · x. The columns should be powers: `x**k`.": lambda x, y, degree: (
+            torch.linalg.pinv(torch.stack([x * k for k in range(degree + 1)], dim=1)) @ y
+        ),
+        "You return a column of shape (degree + 1, 1). `.squeeze(1)` makes it (degree "
+        "+ 1,).": lambda x, y, degree: fit_polynomial.reference(x, y, degree).unsqueeze(1),
+    }
 )
-def _(x, y, degree):
-    return _fit([x**k for k in range(degree)], y) if degree else x[:0]
-
-
-@fit_polynomial.mistake("The constant is missing: begin with x⁰ = 1, `range(degree + 1)`.")
-def _(x, y, degree):
-    return _fit([x**k for k in range(1, degree + 1)], y) if degree else x[:0]
-
-
-@fit_polynomial.mistake("These are multiples of x, k · x. The columns should be powers: `x**k`.")
-def _(x, y, degree):
-    return torch.linalg.pinv(torch.stack([x * k for k in range(degree + 1)], dim=1)) @ y
 
 
 @fit_polynomial.mistake(
@@ -74,11 +72,6 @@ def _(x, y, degree):
 def _(x, y, degree):
     powers = torch.stack([x**k for k in range(degree + 1)], dim=1)
     return powers @ fit_polynomial.reference(x, y, degree)
-
-
-@fit_polynomial.mistake("You return a column of shape (degree + 1, 1). `.squeeze(1)` makes it (degree + 1,).")
-def _(x, y, degree):
-    return fit_polynomial.reference(x, y, degree).unsqueeze(1)
 
 
 @fit_polynomial.remark(
@@ -247,35 +240,24 @@ def l2_penalty(model, strength):
 _shared_mistakes(l2_penalty, torch.square)
 
 
-@l2_penalty.mistake(
-    "There is no ½ in this penalty: strength · Σw². (With it, strengths would mean half as much.)"
+l2_penalty.mistakes(
+    {
+        "There is no ½ in this penalty: strength · Σw². (With it, strengths would "
+        "mean half as much.)": lambda model, strength: 0.5 * l2_penalty.reference(model, strength),
+        "That is the norm, the root of the sum of squares. Leave the root out.": lambda model, strength: (
+            strength * sum(part.square().sum() for part in _weights(model)).sqrt()
+        ),
+        "You added up the norms of the layers. Add up the squares of the weights, "
+        "without a root.": lambda model, strength: strength * sum(part.norm() for part in _weights(model)),
+        "You added up the weights before squaring, so opposite ones cancel. Square "
+        "each one first.": lambda model, strength: (
+            strength * sum(part.sum().square() for part in _weights(model))
+        ),
+        "These are absolute values, the L1 penalty. Square them.": lambda model, strength: (
+            strength * sum(part.abs().sum() for part in _weights(model))
+        ),
+    }
 )
-def _(model, strength):
-    return 0.5 * l2_penalty.reference(model, strength)
-
-
-@l2_penalty.mistake("That is the norm, the root of the sum of squares. Leave the root out.")
-def _(model, strength):
-    return strength * sum(part.square().sum() for part in _weights(model)).sqrt()
-
-
-@l2_penalty.mistake(
-    "You added up the norms of the layers. Add up the squares of the weights, without a root."
-)
-def _(model, strength):
-    return strength * sum(part.norm() for part in _weights(model))
-
-
-@l2_penalty.mistake(
-    "You added up the weights before squaring, so opposite ones cancel. Square each one first."
-)
-def _(model, strength):
-    return strength * sum(part.sum().square() for part in _weights(model))
-
-
-@l2_penalty.mistake("These are absolute values, the L1 penalty. Square them.")
-def _(model, strength):
-    return strength * sum(part.abs().sum() for part in _weights(model))
 
 
 @lesson.exercise(
@@ -294,23 +276,21 @@ def l1_penalty(model, strength):
 _shared_mistakes(l1_penalty, torch.abs)
 
 
-@l1_penalty.mistake(
-    "Without absolute values negative weights are rewarded, and the loss could fall for ever. Use |w|."
+l1_penalty.mistakes(
+    {
+        "Without absolute values negative weights are rewarded, and the loss could "
+        "fall for ever. Use |w|.": lambda model, strength: (
+            strength * sum(part.sum() for part in _weights(model))
+        ),
+        "The absolute value of the sum lets opposite weights cancel. Take |w| "
+        "first, then the sum.": lambda model, strength: (
+            strength * sum(part.sum().abs() for part in _weights(model))
+        ),
+        "These are squares, the L2 penalty. Take absolute values.": lambda model, strength: (
+            strength * sum(part.square().sum() for part in _weights(model))
+        ),
+    }
 )
-def _(model, strength):
-    return strength * sum(part.sum() for part in _weights(model))
-
-
-@l1_penalty.mistake(
-    "The absolute value of the sum lets opposite weights cancel. Take |w| first, then the sum."
-)
-def _(model, strength):
-    return strength * sum(part.sum().abs() for part in _weights(model))
-
-
-@l1_penalty.mistake("These are squares, the L2 penalty. Take absolute values.")
-def _(model, strength):
-    return strength * sum(part.square().sum() for part in _weights(model))
 
 
 @l1_penalty.mistake(
@@ -388,14 +368,19 @@ def _(losses, patience):
     return last - 1, best - 1
 
 
-@early_stop_epoch.mistake("The two are swapped: first the epoch that ended training, then the best one.")
-def _(losses, patience):
-    return early_stop_epoch.reference(losses, patience)[::-1]
-
-
-@early_stop_epoch.mistake("An equal loss is no improvement: compare with <, not with <=.")
-def _(losses, patience):
-    return _stop(losses, patience, equal_counts=True)
+early_stop_epoch.mistakes(
+    {
+        "The two are swapped: first the epoch that ended training, then the best "
+        "one.": lambda losses, patience: early_stop_epoch.reference(losses, patience)[::-1],
+        "An equal loss is no improvement: compare with <, not with <=.": lambda losses, patience: _stop(
+            losses, patience, equal_counts=True
+        ),
+        "This ignores `patience` and goes on to the end of the list.": lambda losses, patience: (
+            len(losses),
+            losses.index(min(losses)) + 1,
+        ),
+    }
+)
 
 
 @early_stop_epoch.mistake(
@@ -435,11 +420,6 @@ def _(losses, patience):
             if waited >= patience:
                 return epoch, best
     return len(losses), best
-
-
-@early_stop_epoch.mistake("This ignores `patience` and goes on to the end of the list.")
-def _(losses, patience):
-    return len(losses), losses.index(min(losses)) + 1
 
 
 # Section 5: dropout ------------------------------------------------------------------------------------------
@@ -505,12 +485,42 @@ def dropout(x, p, training):
     return x * kept / (1 - p)
 
 
-@dropout.mistake(
-    "You left the kept values as they were, so the sum that the next layer sees shrinks: divide them by 1 − "
-    "p."
+dropout.mistakes(
+    {
+        "You left the kept values as they were, so the sum that the next layer sees "
+        "shrinks: divide them by 1 − p.": lambda x, p, training: (
+            x * (torch.rand_like(x) > p) if training else x
+        ),
+        "Dropout is active in eval mode as well. There, x comes back as it is.": lambda x, p, training: (
+            dropout.reference(x, p, True)
+        ),
+        "All examples of the batch lose the same units. Each needs a mask of its "
+        "own: draw in the shape of x.": lambda x, p, training: (
+            x * (torch.rand_like(x[:1]) > p) / (1 - p) if training else x
+        ),
+        "Examples are dropped whole. Drop single numbers: draw in the shape of x.": lambda x, p, training: (
+            x * (torch.rand_like(x[:, :1]) > p) / (1 - p) if training else x
+        ),
+        "p is the probability of being dropped; here it is that of being kept. "
+        "Reverse the comparison.": lambda x, p, training: (
+            x * (torch.rand_like(x) < p) / (1 - p) if training else x
+        ),
+        "p is the probability of being dropped, not of being kept: values are kept "
+        "with probability 1 − p.": lambda x, p, training: x * (torch.rand_like(x) < p) / p if training else x,
+        "Divide by the fraction that is kept, 1 − p, not by p.": lambda x, p, training: (
+            x * (torch.rand_like(x) > p) / p if training else x
+        ),
+        "Multiplying by 1 − p makes the kept values smaller still. Divide, to keep "
+        "the mean.": lambda x, p, training: x * (torch.rand_like(x) > p) * (1 - p) if training else x,
+        "This scales in eval mode, the older form of dropout. PyTorch's divides by 1"
+        " − p in training and leaves eval mode alone.": lambda x, p, training: (
+            x * (torch.rand_like(x) > p) if training else x * (1 - p)
+        ),
+        "Training and evaluation are swapped: the mask belongs to `training=True`.": lambda x, p, training: (
+            dropout.reference(x, p, not training)
+        ),
+    }
 )
-def _(x, p, training):
-    return x * (torch.rand_like(x) > p) if training else x
 
 
 @dropout.mistake(
@@ -520,60 +530,6 @@ def _(x, p, training):
 def _(x, p, training):
     order = torch.rand(x.numel()).argsort().reshape(x.shape)
     return x * (order >= round(p * x.numel())) / (1 - p) if training else x
-
-
-@dropout.mistake("Dropout is active in eval mode as well. There, x comes back as it is.")
-def _(x, p, training):
-    return dropout.reference(x, p, True)
-
-
-@dropout.mistake(
-    "All examples of the batch lose the same units. Each needs a mask of its own: draw in the shape of x."
-)
-def _(x, p, training):
-    return x * (torch.rand_like(x[:1]) > p) / (1 - p) if training else x
-
-
-@dropout.mistake("Examples are dropped whole. Drop single numbers: draw in the shape of x.")
-def _(x, p, training):
-    return x * (torch.rand_like(x[:, :1]) > p) / (1 - p) if training else x
-
-
-@dropout.mistake(
-    "p is the probability of being dropped; here it is that of being kept. Reverse the comparison."
-)
-def _(x, p, training):
-    return x * (torch.rand_like(x) < p) / (1 - p) if training else x
-
-
-@dropout.mistake(
-    "p is the probability of being dropped, not of being kept: values are kept with probability 1 − p."
-)
-def _(x, p, training):
-    return x * (torch.rand_like(x) < p) / p if training else x
-
-
-@dropout.mistake("Divide by the fraction that is kept, 1 − p, not by p.")
-def _(x, p, training):
-    return x * (torch.rand_like(x) > p) / p if training else x
-
-
-@dropout.mistake("Multiplying by 1 − p makes the kept values smaller still. Divide, to keep the mean.")
-def _(x, p, training):
-    return x * (torch.rand_like(x) > p) * (1 - p) if training else x
-
-
-@dropout.mistake(
-    "This scales in eval mode, the older form of dropout. PyTorch's divides by 1 − p in training and leaves "
-    "eval mode alone."
-)
-def _(x, p, training):
-    return x * (torch.rand_like(x) > p) if training else x * (1 - p)
-
-
-@dropout.mistake("Training and evaluation are swapped: the mask belongs to `training=True`.")
-def _(x, p, training):
-    return dropout.reference(x, p, not training)
 
 
 @dropout.mistake(
@@ -692,12 +648,41 @@ def _drawn(N, pixels):
     return torch.randint(-pixels, pixels + 1, (N, 2))
 
 
-@augment_digit.mistake(
-    "You draw one shift for the whole batch. Every digit needs its own, so draw as many as there are "
-    "digits, `len(x)`."
+augment_digit.mistakes(
+    {
+        "You draw one shift for the whole batch. Every digit needs its own, so draw as "
+        "many as there are digits, `len(x)`.": lambda x, pixels: _shifted(
+            x, _drawn(1, pixels).expand(len(x), -1)
+        ),
+        "A flipped digit is a different symbol. Only shift: the label has to stay right.": lambda x, pixels: (
+            x.flip(-1)
+        ),
+        "`roll` brings back on one side what leaves on the other. Pad with paper first, "
+        "or blank out what wrapped around.": lambda x, pixels: _shifted(x, _drawn(len(x), pixels), wrap=True),
+        "`roll` gives the whole batch one shift, and brings back on one side what leaves "
+        "on the other. Every digit needs its own shift, with paper behind it.": lambda x, pixels: x.roll(
+            tuple(_drawn(1, pixels)[0].tolist()), dims=(-2, -1)
+        ),
+        "`torch.randint(-pixels, pixels)` never draws its upper end: it needs `pixels + "
+        "1` there.": lambda x, pixels: _shifted(x, torch.randint(-pixels, pixels, (len(x), 2))),
+        "The digits only move down and right. Draw from −pixels upwards, so that they "
+        "also move up and left.": lambda x, pixels: _shifted(x, torch.randint(0, pixels + 1, (len(x), 2))),
+        "Down and right get the same number, so the digits move along a diagonal. Draw "
+        "two numbers for each digit.": lambda x, pixels: _shifted(
+            x, _drawn(len(x), pixels)[:, :1].expand(-1, 2)
+        ),
+        "The digits only move sideways. Draw a vertical shift as well.": lambda x, pixels: _shifted(
+            x, _drawn(len(x), pixels) * torch.tensor([0, 1])
+        ),
+        "The digits only move up and down. Draw a horizontal shift as well.": lambda x, pixels: _shifted(
+            x, _drawn(len(x), pixels) * torch.tensor([1, 0])
+        ),
+        "The margin is still there: crop the images to their original size.": lambda x, pixels: F.pad(
+            x, [pixels] * 4
+        ),
+        "Nothing moves. Draw a shift for every digit and use it.": lambda x, pixels: x.clone(),
+    }
 )
-def _(x, pixels):
-    return _shifted(x, _drawn(1, pixels).expand(len(x), -1))
 
 
 @augment_digit.mistake(
@@ -706,69 +691,6 @@ def _(x, pixels):
 def _(x, pixels):
     moved = _shifted(x, _drawn(len(x), pixels))
     return torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, moved.flip(-1), moved)
-
-
-@augment_digit.mistake("A flipped digit is a different symbol. Only shift: the label has to stay right.")
-def _(x, pixels):
-    return x.flip(-1)
-
-
-@augment_digit.mistake(
-    "`roll` brings back on one side what leaves on the other. Pad with paper first, or blank out what "
-    "wrapped around."
-)
-def _(x, pixels):
-    return _shifted(x, _drawn(len(x), pixels), wrap=True)
-
-
-@augment_digit.mistake(
-    "`roll` gives the whole batch one shift, and brings back on one side what leaves on the other. Every "
-    "digit needs its own shift, with paper behind it."
-)
-def _(x, pixels):
-    return x.roll(tuple(_drawn(1, pixels)[0].tolist()), dims=(-2, -1))
-
-
-@augment_digit.mistake(
-    "`torch.randint(-pixels, pixels)` never draws its upper end: it needs `pixels + 1` there."
-)
-def _(x, pixels):
-    return _shifted(x, torch.randint(-pixels, pixels, (len(x), 2)))
-
-
-@augment_digit.mistake(
-    "The digits only move down and right. Draw from −pixels upwards, so that they also move up and left."
-)
-def _(x, pixels):
-    return _shifted(x, torch.randint(0, pixels + 1, (len(x), 2)))
-
-
-@augment_digit.mistake(
-    "Down and right get the same number, so the digits move along a diagonal. Draw two numbers for each "
-    "digit."
-)
-def _(x, pixels):
-    return _shifted(x, _drawn(len(x), pixels)[:, :1].expand(-1, 2))
-
-
-@augment_digit.mistake("The digits only move sideways. Draw a vertical shift as well.")
-def _(x, pixels):
-    return _shifted(x, _drawn(len(x), pixels) * torch.tensor([0, 1]))
-
-
-@augment_digit.mistake("The digits only move up and down. Draw a horizontal shift as well.")
-def _(x, pixels):
-    return _shifted(x, _drawn(len(x), pixels) * torch.tensor([1, 0]))
-
-
-@augment_digit.mistake("The margin is still there: crop the images to their original size.")
-def _(x, pixels):
-    return F.pad(x, [pixels] * 4)
-
-
-@augment_digit.mistake("Nothing moves. Draw a shift for every digit and use it.")
-def _(x, pixels):
-    return x.clone()
 
 
 @lesson.exercise(
@@ -802,11 +724,24 @@ def _(labels, classes, epsilon):
     return (1 - epsilon) * true + epsilon / (classes - 1) * (1 - true)
 
 
-@smooth_labels.mistake(
-    "The true class keeps its whole 1, so the rows sum to more than one: it has to give up ε first."
+smooth_labels.mistakes(
+    {
+        "The true class keeps its whole 1, so the rows sum to more than one: it has to give up ε first.": {
+            " (1 - epsilon) *": ""
+        },
+        "Every class gets the whole ε. Divide it by the number of classes.": {" / classes": ""},
+        "ε and 1 − ε are swapped: the true class should keep the fraction "
+        "1 − ε.": lambda labels, classes, epsilon: (
+            epsilon * F.one_hot(labels, classes) + (1 - epsilon) / classes
+        ),
+        "These are hard targets: ε is not used.": {
+            " (1 - epsilon) *": "",
+            " + epsilon / classes": ".float()",
+        },
+        "`F.one_hot(labels)` makes as many columns as the largest label needs. Say how many: "
+        "`F.one_hot(labels, classes)`.": {"(labels, classes)": "(labels)"},
+    }
 )
-def _(labels, classes, epsilon):
-    return F.one_hot(labels, classes) + epsilon / classes
 
 
 @smooth_labels.mistake("Every wrong class gets the whole ε. Divide it by the number of classes.")
@@ -815,34 +750,12 @@ def _(labels, classes, epsilon):
     return (1 - epsilon) * true + epsilon * (1 - true)
 
 
-@smooth_labels.mistake("Every class gets the whole ε. Divide it by the number of classes.")
-def _(labels, classes, epsilon):
-    return (1 - epsilon) * F.one_hot(labels, classes) + epsilon
-
-
 @smooth_labels.mistake(
     "The true class gets 1 − ε but no part of the ε: the rows do not sum to one. All classes get ε / C."
 )
 def _(labels, classes, epsilon):
     true = F.one_hot(labels, classes)
     return (1 - epsilon) * true + epsilon / classes * (1 - true)
-
-
-@smooth_labels.mistake("ε and 1 − ε are swapped: the true class should keep the fraction 1 − ε.")
-def _(labels, classes, epsilon):
-    return epsilon * F.one_hot(labels, classes) + (1 - epsilon) / classes
-
-
-@smooth_labels.mistake("These are hard targets: ε is not used.")
-def _(labels, classes, epsilon):
-    return F.one_hot(labels, classes).float()
-
-
-@smooth_labels.mistake(
-    "`F.one_hot(labels)` makes as many columns as the largest label needs. Say how many: `F.one_hot(labels, classes)`."
-)
-def _(labels, classes, epsilon):
-    return (1 - epsilon) * F.one_hot(labels) + epsilon / classes
 
 
 # Section 7: a good start -------------------------------------------------------------------------------------
@@ -934,21 +847,19 @@ for _spread, _sentence in {
     he_init.mistake(_sentence)(_start(_SPREADS[_spread]))
 
 
-@he_init.mistake("This is not a normal distribution, though its variance is right. Draw with `torch.randn`.")
-def _(outputs, inputs):
-    return (2 * torch.rand(outputs, inputs) - 1) * (6 / inputs) ** 0.5
-
-
-@he_init.mistake(
-    "`torch.rand` draws from 0 to 1, so no weight is negative. `torch.randn` is the normal distribution."
+he_init.mistakes(
+    {
+        "This is not a normal distribution, though its variance is right. Draw with"
+        " `torch.randn`.": lambda outputs, inputs: (
+            (2 * torch.rand(outputs, inputs) - 1) * (6 / inputs) ** 0.5
+        ),
+        "`torch.rand` draws from 0 to 1, so no weight is negative. `torch.randn` is the normal "
+        "distribution.": {"randn": "rand"},
+        "Rows are units: the shape is (outputs, inputs), as in `nn.Linear`.": {
+            "randn(outputs, inputs)": "randn(inputs, outputs)"
+        },
+    }
 )
-def _(outputs, inputs):
-    return torch.rand(outputs, inputs) * (2 / inputs) ** 0.5
-
-
-@he_init.mistake("Rows are units: the shape is (outputs, inputs), as in `nn.Linear`.")
-def _(outputs, inputs):
-    return torch.randn(inputs, outputs) * (2 / inputs) ** 0.5
 
 
 @he_init.mistake("Every call gives the same numbers: a seed is set inside. Leave that to the caller.")
@@ -1216,33 +1127,30 @@ def _(N, folds):
     return [(order, valid) for valid in order.tensor_split(folds)]
 
 
-@kfold_indices.mistake(
-    "The data are not shuffled: they are often sorted by class, and then a fold lacks a class. Deal out "
-    "`torch.randperm(N)`."
+kfold_indices.mistakes(
+    {
+        "The data are not shuffled: they are often sorted by class, and then a fold lacks "
+        "a class. Deal out `torch.randperm(N)`.": lambda N, folds: _folds_of(torch.arange(N), folds),
+        "Every call deals the same parts: a seed is set inside. Seeding is up to the "
+        "caller, so draw from torch's generator.": lambda N, folds: _folds_of(
+            torch.randperm(N, generator=torch.Generator().manual_seed(0)), folds
+        ),
+        "You reshuffle for every fold: then some examples are validated twice and others "
+        "never. Shuffle once, then cut.": lambda N, folds: [
+            _folds_of(torch.randperm(N), folds)[i] for i in range(folds)
+        ],
+        "The two parts of every pair are swapped: first train, the large part, then valid.": lambda N, folds: [
+            (valid, rest) for rest, valid in _folds_of(torch.randperm(N), folds)
+        ],
+        "`chunk` and `split` round the size up, so the last part is short. `tensor_split` makes sizes "
+        "that differ by at most one.": {"tensor_split": "chunk"},
+        "You return only one pair. Each of the parts is the validation part once.": lambda N, folds: (
+            _folds_of(torch.randperm(N), folds)[:1]
+        ),
+        "These are the parts themselves. Return a pair for each: all the others, and this "
+        "one.": lambda N, folds: list(torch.randperm(N).tensor_split(folds)),
+    }
 )
-def _(N, folds):
-    return _folds_of(torch.arange(N), folds)
-
-
-@kfold_indices.mistake(
-    "Every call deals the same parts: a seed is set inside. Seeding is up to the caller, so draw from "
-    "torch's generator."
-)
-def _(N, folds):
-    return _folds_of(torch.randperm(N, generator=torch.Generator().manual_seed(0)), folds)
-
-
-@kfold_indices.mistake(
-    "You reshuffle for every fold: then some examples are validated twice and others never. Shuffle once, "
-    "then cut."
-)
-def _(N, folds):
-    return [_folds_of(torch.randperm(N), folds)[i] for i in range(folds)]
-
-
-@kfold_indices.mistake("The two parts of every pair are swapped: first train, the large part, then valid.")
-def _(N, folds):
-    return [(valid, rest) for rest, valid in _folds_of(torch.randperm(N), folds)]
 
 
 @kfold_indices.mistake(
@@ -1255,29 +1163,6 @@ def _(N, folds):
         (torch.cat([order[: i * size], order[(i + 1) * size :]]), order[i * size : (i + 1) * size])
         for i in range(folds)
     ]
-
-
-@kfold_indices.mistake(
-    "`chunk` and `split` round the size up, so the last part is short. `tensor_split` makes sizes that "
-    "differ by at most one."
-)
-def _(N, folds):
-    parts = torch.randperm(N).chunk(folds)
-    return [
-        (torch.cat([part for j, part in enumerate(parts) if j != i]), valid) for i, valid in enumerate(parts)
-    ]
-
-
-@kfold_indices.mistake("You return only one pair. Each of the parts is the validation part once.")
-def _(N, folds):
-    return _folds_of(torch.randperm(N), folds)[:1]
-
-
-@kfold_indices.mistake(
-    "These are the parts themselves. Return a pair for each: all the others, and this one."
-)
-def _(N, folds):
-    return list(torch.randperm(N).tensor_split(folds))
 
 
 # Section 10: adversaries -------------------------------------------------------------------------------------
@@ -1339,19 +1224,29 @@ def _gradient(model, x, y):
     return torch.autograd.grad(F.cross_entropy(model(x), y), x)[0]
 
 
-@fgsm.mistake("The sign is wrong: this makes the loss smaller and helps the network. Add, to make it grow.")
-def _(model, x, y, epsilon):
-    return (x - epsilon * _gradient(model, x, y).sign()).clamp(0, 1)
-
-
-@fgsm.mistake("Some pixels left the range from 0 to 1, so this is not an image: `.clamp(0, 1)`.")
-def _(model, x, y, epsilon):
-    return x + epsilon * _gradient(model, x, y).sign()
-
-
-@fgsm.mistake("The gradient itself was added. Only its sign counts: every pixel moves by the whole epsilon.")
-def _(model, x, y, epsilon):
-    return (x + epsilon * _gradient(model, x, y)).clamp(0, 1)
+fgsm.mistakes(
+    {
+        "The sign is wrong: this makes the loss smaller and helps the network."
+        " Add, to make it grow.": lambda model, x, y, epsilon: (
+            x - epsilon * _gradient(model, x, y).sign()
+        ).clamp(0, 1),
+        "Some pixels left the range from 0 to 1, so this is not an image: "
+        "`.clamp(0, 1)`.": lambda model, x, y, epsilon: x + epsilon * _gradient(model, x, y).sign(),
+        "The gradient itself was added. Only its sign counts: every pixel "
+        "moves by the whole epsilon.": lambda model, x, y, epsilon: (
+            x + epsilon * _gradient(model, x, y)
+        ).clamp(0, 1),
+        "epsilon is not used: a full step of 1 makes every pixel black or white.": lambda model, x, y, epsilon: (
+            (x + _gradient(model, x, y).sign()).clamp(0, 1)
+        ),
+        "That is only the perturbation. Add it to the images.": lambda model, x, y, epsilon: (
+            epsilon * _gradient(model, x, y).sign()
+        ),
+        "Some pixels are below 0. Images range from 0 to 1: `.clamp(0, 1)`.": lambda model, x, y, epsilon: (
+            x + epsilon * _gradient(model, x, y).sign()
+        ).clamp(-1, 1),
+    }
+)
 
 
 @fgsm.mistake("Here the gradient is scaled to length 1. The *sign* method moves every pixel by epsilon.")
@@ -1366,27 +1261,12 @@ def _(model, x, y, epsilon):
     return (x + epsilon * gradient / gradient.norm()).clamp(0, 1)
 
 
-@fgsm.mistake("epsilon is not used: a full step of 1 makes every pixel black or white.")
-def _(model, x, y, epsilon):
-    return (x + _gradient(model, x, y).sign()).clamp(0, 1)
-
-
-@fgsm.mistake("That is only the perturbation. Add it to the images.")
-def _(model, x, y, epsilon):
-    return epsilon * _gradient(model, x, y).sign()
-
-
 @fgsm.mistake(
     "You attack the network's own prediction. Use the true labels y: where the network is already wrong, "
     "the two differ."
 )
 def _(model, x, y, epsilon):
     return (x + epsilon * _gradient(model, x, model(x).argmax(dim=1)).sign()).clamp(0, 1)
-
-
-@fgsm.mistake("Some pixels are below 0. Images range from 0 to 1: `.clamp(0, 1)`.")
-def _(model, x, y, epsilon):
-    return (x + epsilon * _gradient(model, x, y).sign()).clamp(-1, 1)
 
 
 @fgsm.remark(
@@ -1397,19 +1277,6 @@ def _(attempt):
     net = _linear_reader()
     attempt(net, torch.full((1, 1, 2, 2), 0.5), torch.tensor([0]), 0.1)
     return any(part.grad is not None for part in net.parameters())
-
-
-@fgsm.remark(
-    "A remark: afterwards the network is in a different mode than before, which changes dropout and batch "
-    "norm. Leave `train()` and `eval()` to the caller."
-)
-def _(attempt):
-    net = _linear_reader()
-    for training in (True, False):
-        attempt(net.train(training), torch.full((1, 1, 2, 2), 0.5), torch.tensor([0]), 0.1)
-        if any(layer.training != training for layer in net.modules()):
-            return True
-    return False
 
 
 # Section 11: the quiz ----------------------------------------------------------------------------------------

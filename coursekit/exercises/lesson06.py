@@ -40,18 +40,62 @@ def linear_autoencoder_error(x, k):
     return singular_values[k:].square().sum() / len(x)
 
 
-@linear_autoencoder_error.mistake(
-    "The data are not centred. The decoder can add the mean for free, so subtract `x.mean(dim=0)` first."
+linear_autoencoder_error.mistakes(
+    {
+        "The data are not centred. The decoder can add the mean for free, so subtract "
+        "`x.mean(dim=0)` first.": lambda x, k: torch.linalg.svdvals(x)[k:].square().sum() / len(x),
+        "These k components are the ones that are kept. The error is what all the others hold:"
+        " `[k:]`.": lambda x, k: torch.linalg.svdvals(x - x.mean(dim=0))[:k].square().sum() / len(x),
+        "The singular values have to be squared: a squared length is the sum of their squares.": lambda x, k: (
+            torch.linalg.svdvals(x - x.mean(dim=0))[k:].sum() / len(x)
+        ),
+        "N − 1 belongs to the variance. The error is averaged over the examples: divide by N.": lambda x, k: (
+            torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().sum() / (len(x) - 1)
+        ),
+        "This is the mean over examples and numbers. Average over the N examples only; the D "
+        "numbers are summed.": lambda x, k: (
+            torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().sum() / x.numel()
+        ),
+        "This is the sum over all examples. Divide by their number, `len(x)`, for the mean.": lambda x, k: (
+            torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().sum()
+        ),
+        "You subtract from every example its own mean. Subtract the mean of each number over "
+        "the examples, `x.mean(dim=0)`.": lambda x, k: (
+            torch.linalg.svdvals(x - x.mean(dim=1, keepdim=True))[k:].square().sum() / len(x)
+        ),
+        "One mean for all numbers together does not centre them. Each has its own: `x.mean(dim=0)`.": {
+            "singular_values =": "return",
+            "dim=0": "",
+            "\n    return singular_values": "",
+        },
+        "This is the root of the error. Return the squared error.": lambda x, k: (
+            torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().sum() / len(x)
+        ).sqrt(),
+        "Only one component is counted as lost. All from index k on are lost: `[k:]`, not `[k]`.": lambda x, k: (
+            torch.linalg.svdvals(x - x.mean(dim=0))[k].square() / len(x)
+        ),
+        "One component too few counts as lost. Python counts from 0: `[:k]` are the k that are kept, "
+        "`[k:]` all the others.": {
+            "singular_values =": "return",
+            "\n    return singular_values": "",
+            "[k:]": "[k + 1 :]",
+        },
+        "One component too many counts as lost. Python counts from 0: `[:k]` are the k that are kept, "
+        "`[k:]` all the others.": {
+            "singular_values =": "return",
+            "\n    return singular_values": "",
+            "[k:]": "[k - 1 :]",
+        },
+        "Divided by their standard deviation, the data lose their units, and the error "
+        "changes. Only subtract the mean.": lambda x, k: (
+            torch.linalg.svdvals((x - x.mean(dim=0)) / x.std(dim=0))[k:].square().sum() / len(x)
+        ),
+        "This is the mean over the lost components. Their squares add up, and the mean is over"
+        " the N examples: `.sum() / len(x)`.": lambda x, k: (
+            torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().mean()
+        ),
+    }
 )
-def _(x, k):
-    return torch.linalg.svdvals(x)[k:].square().sum() / len(x)
-
-
-@linear_autoencoder_error.mistake(
-    "These k components are the ones that are kept. The error is what all the others hold: `[k:]`."
-)
-def _(x, k):
-    return torch.linalg.svdvals(x - x.mean(dim=0))[:k].square().sum() / len(x)
 
 
 @linear_autoencoder_error.mistake(
@@ -64,98 +108,11 @@ def _(x, k):
 
 
 @linear_autoencoder_error.mistake(
-    "The singular values have to be squared: a squared length is the sum of their squares."
-)
-def _(x, k):
-    return torch.linalg.svdvals(x - x.mean(dim=0))[k:].sum() / len(x)
-
-
-@linear_autoencoder_error.mistake(
-    "N − 1 belongs to the variance. The error is averaged over the examples: divide by N."
-)
-def _(x, k):
-    return torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().sum() / (len(x) - 1)
-
-
-@linear_autoencoder_error.mistake(
-    "This is the mean over examples and numbers. Average over the N examples only; the D numbers are summed."
-)
-def _(x, k):
-    return torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().sum() / x.numel()
-
-
-@linear_autoencoder_error.mistake(
-    "This is the sum over all examples. Divide by their number, `len(x)`, for the mean."
-)
-def _(x, k):
-    return torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().sum()
-
-
-@linear_autoencoder_error.mistake(
     "This is the fraction of the variance that is lost, from 0 to 1. Return the lost squared length itself."
 )
 def _(x, k):
     values = torch.linalg.svdvals(x - x.mean(dim=0)).square()
     return values[k:].sum() / values.sum()
-
-
-@linear_autoencoder_error.mistake(
-    "You subtract from every example its own mean. Subtract the mean of each number over the examples, "
-    "`x.mean(dim=0)`."
-)
-def _(x, k):
-    return torch.linalg.svdvals(x - x.mean(dim=1, keepdim=True))[k:].square().sum() / len(x)
-
-
-@linear_autoencoder_error.mistake(
-    "One mean for all numbers together does not centre them. Each has its own: `x.mean(dim=0)`."
-)
-def _(x, k):
-    return torch.linalg.svdvals(x - x.mean())[k:].square().sum() / len(x)
-
-
-@linear_autoencoder_error.mistake("This is the root of the error. Return the squared error.")
-def _(x, k):
-    return (torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().sum() / len(x)).sqrt()
-
-
-@linear_autoencoder_error.mistake(
-    "Only one component is counted as lost. All from index k on are lost: `[k:]`, not `[k]`."
-)
-def _(x, k):
-    return torch.linalg.svdvals(x - x.mean(dim=0))[k].square() / len(x)
-
-
-@linear_autoencoder_error.mistake(
-    "One component too few counts as lost. Python counts from 0: `[:k]` are the k that are kept, `[k:]` all "
-    "the others."
-)
-def _(x, k):
-    return torch.linalg.svdvals(x - x.mean(dim=0))[k + 1 :].square().sum() / len(x)
-
-
-@linear_autoencoder_error.mistake(
-    "One component too many counts as lost. Python counts from 0: `[:k]` are the k that are kept, `[k:]` "
-    "all the others."
-)
-def _(x, k):
-    return torch.linalg.svdvals(x - x.mean(dim=0))[k - 1 :].square().sum() / len(x)
-
-
-@linear_autoencoder_error.mistake(
-    "Divided by their standard deviation, the data lose their units, and the error changes. Only subtract "
-    "the mean."
-)
-def _(x, k):
-    return torch.linalg.svdvals((x - x.mean(dim=0)) / x.std(dim=0))[k:].square().sum() / len(x)
-
-
-@linear_autoencoder_error.mistake(
-    "This is the mean over the lost components. Their squares add up, and the mean is over the N examples: "
-    "`.sum() / len(x)`."
-)
-def _(x, k):
-    return torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().mean()
 
 
 # Section 2: an autoencoder that bends ------------------------------------------------------------------------
@@ -204,13 +161,56 @@ def encode_decode(x, W1, b1, W2, b2):
     return z, torch.sigmoid(z @ W2.T + b2).view_as(x)
 
 
-@encode_decode.mistake(
-    "The last activation function is missing: the reconstruction can leave the range of the pixels, 0 to 1. "
-    "End with a sigmoid."
+encode_decode.mistakes(
+    {
+        "The last activation function is missing: the reconstruction can leave the range of the pixels, "
+        "0 to 1. End with a sigmoid.": {"  # (N, H·W) -> (N, K)": "", "torch.sigmoid": ""},
+        "With clamping to 0 and 1, a pixel that is out of range gets no gradient and never comes back. "
+        "Use a sigmoid.": {
+            "  # (N, H·W) -> (N, K)": "",
+            "torch.sigmoid": "",
+            ".view_as": ".clamp(0, 1).view_as",
+        },
+        "The code has no activation function: latent variables are not pixels and may have any size and "
+        "sign. The sigmoid belongs at the end.": {
+            "x.flatten(1) @ W1.T + b1  # (N, H·W) -> (N, K)": "torch.sigmoid(x.flatten(1) @ W1.T + b1)"
+        },
+        "ReLU on the code throws away every negative number in it. Use no activation function there.": {
+            "x.flatten(1) @ W1.T + b1  # (N, H·W) -> (N, K)": "F.relu(x.flatten(1) @ W1.T + b1)"
+        },
+        "tanh squeezes the code into the range −1 to 1. Use no activation function there.": {
+            "x.flatten(1) @ W1.T + b1  # (N, H·W) -> (N, K)": "torch.tanh(x.flatten(1) @ W1.T + b1)"
+        },
+        "The reconstruction is still flat. Give it back the shape of the images: `.view_as(x)`.": {
+            "  # (N, H·W) -> (N, K)": "",
+            ".view_as(x)": "",
+        },
+        "Return the codes first, then the reconstructions.": {
+            "  # (N, H·W) -> (N, K)": "",
+            "return z,": "return",
+            "(x)": "(x), z",
+        },
+        "The biases are missing: add b1 in the encoder and b2 in the decoder.": {
+            " + b1  # (N, H·W) -> (N, K)": "",
+            " + b2": "",
+        },
+        "The bias of the encoder is missing: add b1 to the code.": {" + b1  # (N, H·W) -> (N, K)": ""},
+        "The bias of the decoder is missing: add b2 before the sigmoid.": {
+            "  # (N, H·W) -> (N, K)": "",
+            " + b2": "",
+        },
+        "The images in this check are not 28 × 28. Take the shape from the argument: `.view_as(x)`.": {
+            "  # (N, H·W) -> (N, K)": "",
+            "view_as": "view",
+            "(x)": "(-1, 1, 28, 28)",
+        },
+        "A matrix product takes the images as rows of numbers: flatten them first, `x.flatten(1)`.": {
+            ".flatten(1)": "",
+            "  # (N, H·W) -> (N, K)": "",
+            ".view_as(x)": "",
+        },
+    }
 )
-def _(x, W1, b1, W2, b2):
-    z = x.flatten(1) @ W1.T + b1
-    return z, (z @ W2.T + b2).view_as(x)
 
 
 @encode_decode.mistake("ReLU has no upper limit, but no pixel exceeds 1. End with a sigmoid.")
@@ -226,15 +226,6 @@ def _(x, W1, b1, W2, b2):
 
 
 @encode_decode.mistake(
-    "With clamping to 0 and 1, a pixel that is out of range gets no gradient and never comes back. Use a "
-    "sigmoid."
-)
-def _(x, W1, b1, W2, b2):
-    z = x.flatten(1) @ W1.T + b1
-    return z, (z @ W2.T + b2).clamp(0, 1).view_as(x)
-
-
-@encode_decode.mistake(
     "A softmax makes the pixels of an image sum to one, as if only one could be inked. Give each pixel a "
     "sigmoid of its own."
 )
@@ -243,81 +234,10 @@ def _(x, W1, b1, W2, b2):
     return z, torch.softmax(z @ W2.T + b2, dim=1).view_as(x)
 
 
-@encode_decode.mistake(
-    "The code has no activation function: latent variables are not pixels and may have any size and sign. "
-    "The sigmoid belongs at the end."
-)
-def _(x, W1, b1, W2, b2):
-    z = torch.sigmoid(x.flatten(1) @ W1.T + b1)
-    return z, torch.sigmoid(z @ W2.T + b2).view_as(x)
-
-
-@encode_decode.mistake(
-    "ReLU on the code throws away every negative number in it. Use no activation function there."
-)
-def _(x, W1, b1, W2, b2):
-    z = F.relu(x.flatten(1) @ W1.T + b1)
-    return z, torch.sigmoid(z @ W2.T + b2).view_as(x)
-
-
-@encode_decode.mistake("tanh squeezes the code into the range −1 to 1. Use no activation function there.")
-def _(x, W1, b1, W2, b2):
-    z = torch.tanh(x.flatten(1) @ W1.T + b1)
-    return z, torch.sigmoid(z @ W2.T + b2).view_as(x)
-
-
-@encode_decode.mistake(
-    "The reconstruction is still flat. Give it back the shape of the images: `.view_as(x)`."
-)
-def _(x, W1, b1, W2, b2):
-    z = x.flatten(1) @ W1.T + b1
-    return z, torch.sigmoid(z @ W2.T + b2)
-
-
-@encode_decode.mistake("Return the codes first, then the reconstructions.")
-def _(x, W1, b1, W2, b2):
-    z = x.flatten(1) @ W1.T + b1
-    return torch.sigmoid(z @ W2.T + b2).view_as(x), z
-
-
-@encode_decode.mistake("The biases are missing: add b1 in the encoder and b2 in the decoder.")
-def _(x, W1, b1, W2, b2):
-    z = x.flatten(1) @ W1.T
-    return z, torch.sigmoid(z @ W2.T).view_as(x)
-
-
-@encode_decode.mistake("The bias of the encoder is missing: add b1 to the code.")
-def _(x, W1, b1, W2, b2):
-    z = x.flatten(1) @ W1.T
-    return z, torch.sigmoid(z @ W2.T + b2).view_as(x)
-
-
-@encode_decode.mistake("The bias of the decoder is missing: add b2 before the sigmoid.")
-def _(x, W1, b1, W2, b2):
-    z = x.flatten(1) @ W1.T + b1
-    return z, torch.sigmoid(z @ W2.T).view_as(x)
-
-
 @encode_decode.mistake("Two sigmoids in a row leave every pixel between 0.5 and 0.73. One is enough.")
 def _(x, W1, b1, W2, b2):
     z = x.flatten(1) @ W1.T + b1
     return z, torch.sigmoid(torch.sigmoid(z @ W2.T + b2)).view_as(x)
-
-
-@encode_decode.mistake(
-    "The images in this check are not 28 × 28. Take the shape from the argument: `.view_as(x)`."
-)
-def _(x, W1, b1, W2, b2):
-    z = x.flatten(1) @ W1.T + b1
-    return z, torch.sigmoid(z @ W2.T + b2).view(-1, 1, 28, 28)
-
-
-@encode_decode.mistake(
-    "A matrix product takes the images as rows of numbers: flatten them first, `x.flatten(1)`."
-)
-def _(x, W1, b1, W2, b2):
-    z = x @ W1.T + b1
-    return z, torch.sigmoid(z @ W2.T + b2)
 
 
 # Section 3: denoising ----------------------------------------------------------------------------------------
@@ -381,82 +301,52 @@ def add_noise(x, sigma):
     return (x + sigma * torch.randn_like(x)).clamp(0, 1)
 
 
-@add_noise.mistake("Some values have left the range of grey values, 0 to 1: end with `.clamp(0, 1)`.")
-def _(x, sigma):
-    return x + sigma * torch.randn_like(x)
-
-
-@add_noise.mistake(
-    "`torch.rand` gives numbers from 0 to 1, which only add ink. Gaussian noise comes from `torch.randn_like`."
+add_noise.mistakes(
+    {
+        "Some values have left the range of grey values, 0 to 1: end with `.clamp(0, 1)`.": lambda x, sigma: (
+            x + sigma * torch.randn_like(x)
+        ),
+        "`torch.rand` gives numbers from 0 to 1, which only add ink. Gaussian noise comes from "
+        "`torch.randn_like`.": {"randn_like": "rand_like"},
+        "This noise has the standard deviation sigma but is not Gaussian. Gaussian noise comes from "
+        "`torch.randn_like`.": {"torch.randn_like(x)": "12**0.5 * (torch.rand_like(x) - 0.5)"},
+        "All images got the same noise. Draw in the shape of the whole batch, `x.shape`.": {
+            ".randn_like(x)": ".randn(x.shape[1:], dtype=x.dtype)"
+        },
+        "One number per image makes it lighter or darker. Draw a number for every pixel.": {
+            ".randn_like(x)": ".randn(len(x), 1, 1, 1, dtype=x.dtype)"
+        },
+        "One random number was added to all pixels of all images. Draw one for each pixel.": {
+            ".randn_like(x)": ".randn((), dtype=x.dtype)"
+        },
+        "All pixels of a column got the same number. Draw one for every pixel: `randn_like(x)`.": {
+            ".randn_like(x)": ".randn(len(x), 1, 1, x.shape[-1], dtype=x.dtype)"
+        },
+        "All pixels of a row got the same number. Draw one for every pixel: `randn_like(x)`.": {
+            ".randn_like(x)": ".randn(len(x), 1, x.shape[2], 1, dtype=x.dtype)"
+        },
+        "The noise was multiplied by the variance, sigma². Its standard deviation is sigma.": {
+            "sigma *": "sigma**2 *"
+        },
+        "The noise was multiplied by the root of sigma. sigma is the standard deviation already.": {
+            "sigma *": "sigma**0.5 *"
+        },
+        "Noise in proportion to the ink leaves the paper clean. Add it, whatever the pixel holds.": {
+            "+ sigma * torch.randn_like(x)": "* (1 + sigma * torch.randn_like(x))"
+        },
+        "This noise has standard deviation 1, whatever sigma is: multiply it by sigma.": {" sigma *": ""},
+        "You return only the noise. Add it to the images.": [
+            {"x + ": ""},
+            lambda x, sigma: sigma * torch.randn_like(x),
+        ],
+        "You clamp the noise before adding it, so it only adds ink. Add it first, then clamp the sum.": [
+            {"sigma * torch.randn_like(x)": "(sigma * torch.randn_like(x)).clamp(0, 1)"},
+            lambda x, sigma: x + (sigma * torch.randn_like(x)).clamp(0, 1),
+        ],
+        "A value outside the range becomes the nearest end of it: 0 if it is below 0, 1 if it is above "
+        "1. `.clamp(0, 1)` does both.": [{".clamp(0, 1)": " % 1"}, {".clamp": ".abs().clamp"}],
+    }
 )
-def _(x, sigma):
-    return (x + sigma * torch.rand_like(x)).clamp(0, 1)
-
-
-@add_noise.mistake(
-    "This noise has the standard deviation sigma but is not Gaussian. Gaussian noise comes from "
-    "`torch.randn_like`."
-)
-def _(x, sigma):
-    return (x + sigma * 12**0.5 * (torch.rand_like(x) - 0.5)).clamp(0, 1)
-
-
-@add_noise.mistake("All images got the same noise. Draw in the shape of the whole batch, `x.shape`.")
-def _(x, sigma):
-    return (x + sigma * torch.randn(x.shape[1:], dtype=x.dtype)).clamp(0, 1)
-
-
-@add_noise.mistake("One number per image makes it lighter or darker. Draw a number for every pixel.")
-def _(x, sigma):
-    return (x + sigma * torch.randn(len(x), 1, 1, 1, dtype=x.dtype)).clamp(0, 1)
-
-
-@add_noise.mistake("One random number was added to all pixels of all images. Draw one for each pixel.")
-def _(x, sigma):
-    return (x + sigma * torch.randn((), dtype=x.dtype)).clamp(0, 1)
-
-
-@add_noise.mistake("All pixels of a column got the same number. Draw one for every pixel: `randn_like(x)`.")
-def _(x, sigma):
-    return (x + sigma * torch.randn(len(x), 1, 1, x.shape[-1], dtype=x.dtype)).clamp(0, 1)
-
-
-@add_noise.mistake("All pixels of a row got the same number. Draw one for every pixel: `randn_like(x)`.")
-def _(x, sigma):
-    return (x + sigma * torch.randn(len(x), 1, x.shape[2], 1, dtype=x.dtype)).clamp(0, 1)
-
-
-@add_noise.mistake("The noise was multiplied by the variance, sigma². Its standard deviation is sigma.")
-def _(x, sigma):
-    return (x + sigma**2 * torch.randn_like(x)).clamp(0, 1)
-
-
-@add_noise.mistake("The noise was multiplied by the root of sigma. sigma is the standard deviation already.")
-def _(x, sigma):
-    return (x + sigma**0.5 * torch.randn_like(x)).clamp(0, 1)
-
-
-@add_noise.mistake("Noise in proportion to the ink leaves the paper clean. Add it, whatever the pixel holds.")
-def _(x, sigma):
-    return (x * (1 + sigma * torch.randn_like(x))).clamp(0, 1)
-
-
-@add_noise.mistake("This noise has standard deviation 1, whatever sigma is: multiply it by sigma.")
-def _(x, sigma):
-    return (x + torch.randn_like(x)).clamp(0, 1)
-
-
-_ONLY_NOISE = "You return only the noise. Add it to the images."
-
-
-@add_noise.mistake(_ONLY_NOISE)
-def _(x, sigma):
-    return (sigma * torch.randn_like(x)).clamp(0, 1)
-
-
-@add_noise.mistake(_ONLY_NOISE)
-def _(x, sigma):
-    return sigma * torch.randn_like(x)
 
 
 _CUT_TOO_EARLY = (
@@ -464,30 +354,10 @@ _CUT_TOO_EARLY = (
 )
 
 
-@add_noise.mistake(_CUT_TOO_EARLY)
-def _(x, sigma):
-    return (x + (sigma * torch.randn_like(x)).clamp(0, 1)).clamp(0, 1)
-
-
-@add_noise.mistake(_CUT_TOO_EARLY)
-def _(x, sigma):
-    return x + (sigma * torch.randn_like(x)).clamp(0, 1)
-
-
 _ENDS = (
     "A value outside the range becomes the nearest end of it: 0 if it is below 0, 1 if it is above 1. "
     "`.clamp(0, 1)` does both."
 )
-
-
-@add_noise.mistake(_ENDS)
-def _(x, sigma):
-    return (x + sigma * torch.randn_like(x)) % 1
-
-
-@add_noise.mistake(_ENDS)
-def _(x, sigma):
-    return (x + sigma * torch.randn_like(x)).abs().clamp(0, 1)
 
 
 @add_noise.mistake(_ENDS)
@@ -578,96 +448,45 @@ def anomaly_scores(model, x):
         return (model(x) - x).square().flatten(1).sum(dim=1)
 
 
-@anomaly_scores.mistake(
-    "You return one number for the whole batch: that is a loss. Each example needs a score of its own, so "
-    "keep the first axis."
+anomaly_scores.mistakes(
+    {
+        "You return one number for the whole batch: that is a loss. Each example needs a "
+        "score of its own, so keep the first axis.": lambda model, x: F.mse_loss(model.eval()(x), x),
+        "The mean at the end turns the batch into one number, a loss. Leave it out: each "
+        "example needs a score of its own.": lambda model, x: (
+            (model.eval()(x) - x).square().flatten(1).sum(dim=1).mean()
+        ),
+        "This works only for images. Jets are (N, D): `.flatten(1)` turns both into (N, "
+        "numbers), then `.sum(dim=1)`.": lambda model, x: (model.eval()(x) - x).square().sum(dim=(1, 2, 3)),
+        "This is a column, (N, 1). Leave `keepdim` out, so that the scores have the shape "
+        "(N,).": lambda model, x: (model.eval()(x) - x).square().flatten(1).sum(dim=1, keepdim=True),
+        "This is the sum over the whole batch. Each example needs a score of its own, so "
+        "keep the first axis.": lambda model, x: (model.eval()(x) - x).square().sum(),
+        "Summed over the examples (`dim=0`), this is a number for each pixel. Sum over the"
+        " numbers of an example.": lambda model, x: (model.eval()(x) - x).square().sum(dim=0),
+        "This is the mean over the numbers of an example. Return their sum, the error used"
+        " in the rest of the lesson.": lambda model, x: (model.eval()(x) - x).square().flatten(1).mean(dim=1),
+        "Errors of both signs cancel in the sum. Square them first.": lambda model, x: (
+            (model.eval()(x) - x).flatten(1).sum(dim=1)
+        ),
+        "These are absolute errors. Use squared errors.": lambda model, x: (
+            (model.eval()(x) - x).abs().flatten(1).sum(dim=1)
+        ),
+        "Leave out the root: this is the distance, and the exercise asks for its square.": lambda model, x: (
+            (model.eval()(x) - x).flatten(1).norm(dim=1)
+        ),
+        "You squared the sum. Square each error first, then add them up.": lambda model, x: (
+            (model.eval()(x) - x).flatten(1).sum(dim=1).square()
+        ),
+        "The model was left in train mode, where dropout and the like disturb it: call "
+        "`model.eval()` first.": lambda model, x: (model.train()(x) - x).square().flatten(1).sum(dim=1),
+        "You sum over only one axis, but images have three besides the first: "
+        "`.flatten(1)` before the sum.": lambda model, x: (model.eval()(x) - x).square().sum(dim=1),
+        "The last axis is only a part of an image: `.flatten(1)` before the sum.": lambda model, x: (
+            (model.eval()(x) - x).square().sum(dim=-1)
+        ),
+    }
 )
-def _(model, x):
-    return F.mse_loss(model.eval()(x), x)
-
-
-@anomaly_scores.mistake(
-    "The mean at the end turns the batch into one number, a loss. Leave it out: each example needs a score "
-    "of its own."
-)
-def _(model, x):
-    return (model.eval()(x) - x).square().flatten(1).sum(dim=1).mean()
-
-
-@anomaly_scores.mistake(
-    "This works only for images. Jets are (N, D): `.flatten(1)` turns both into (N, numbers), then "
-    "`.sum(dim=1)`."
-)
-def _(model, x):
-    return (model.eval()(x) - x).square().sum(dim=(1, 2, 3))
-
-
-@anomaly_scores.mistake(
-    "This is a column, (N, 1). Leave `keepdim` out, so that the scores have the shape (N,)."
-)
-def _(model, x):
-    return (model.eval()(x) - x).square().flatten(1).sum(dim=1, keepdim=True)
-
-
-@anomaly_scores.mistake(
-    "This is the sum over the whole batch. Each example needs a score of its own, so keep the first axis."
-)
-def _(model, x):
-    return (model.eval()(x) - x).square().sum()
-
-
-@anomaly_scores.mistake(
-    "Summed over the examples (`dim=0`), this is a number for each pixel. Sum over the numbers of an example."
-)
-def _(model, x):
-    return (model.eval()(x) - x).square().sum(dim=0)
-
-
-@anomaly_scores.mistake(
-    "This is the mean over the numbers of an example. Return their sum, the error used in the rest of the "
-    "lesson."
-)
-def _(model, x):
-    return (model.eval()(x) - x).square().flatten(1).mean(dim=1)
-
-
-@anomaly_scores.mistake("Errors of both signs cancel in the sum. Square them first.")
-def _(model, x):
-    return (model.eval()(x) - x).flatten(1).sum(dim=1)
-
-
-@anomaly_scores.mistake("These are absolute errors. Use squared errors.")
-def _(model, x):
-    return (model.eval()(x) - x).abs().flatten(1).sum(dim=1)
-
-
-@anomaly_scores.mistake("Leave out the root: this is the distance, and the exercise asks for its square.")
-def _(model, x):
-    return (model.eval()(x) - x).flatten(1).norm(dim=1)
-
-
-@anomaly_scores.mistake("You squared the sum. Square each error first, then add them up.")
-def _(model, x):
-    return (model.eval()(x) - x).flatten(1).sum(dim=1).square()
-
-
-@anomaly_scores.mistake(
-    "The model was left in train mode, where dropout and the like disturb it: call `model.eval()` first."
-)
-def _(model, x):
-    return (model.train()(x) - x).square().flatten(1).sum(dim=1)
-
-
-@anomaly_scores.mistake(
-    "You sum over only one axis, but images have three besides the first: `.flatten(1)` before the sum."
-)
-def _(model, x):
-    return (model.eval()(x) - x).square().sum(dim=1)
-
-
-@anomaly_scores.mistake("The last axis is only a part of an image: `.flatten(1)` before the sum.")
-def _(model, x):
-    return (model.eval()(x) - x).square().sum(dim=-1)
 
 
 @lesson.exercise(
@@ -708,14 +527,28 @@ def _ranks(scores):
     return scores.argsort().argsort().double() + 1
 
 
-@roc_auc.mistake("Ties count as lost here. A pair with equal scores counts one half.")
-def _(scores, labels):
-    return (_pairs(scores, labels) > 0).double().mean()
-
-
-@roc_auc.mistake("Ties count as won here. A pair with equal scores counts one half.")
-def _(scores, labels):
-    return (_pairs(scores, labels) >= 0).double().mean()
+roc_auc.mistakes(
+    {
+        "Ties count as lost here. A pair with equal scores counts one half.": lambda scores, labels: (
+            (_pairs(scores, labels) > 0).double().mean()
+        ),
+        "Ties count as won here. A pair with equal scores counts one half.": lambda scores, labels: (
+            (_pairs(scores, labels) >= 0).double().mean()
+        ),
+        "This is upside down: it is the probability that the ordinary example scores"
+        " higher, 1 − AUC.": lambda scores, labels: 1 - roc_auc.reference(scores, labels),
+        "This is the accuracy at one threshold, the median score. The AUC looks at "
+        "all thresholds: compare pairs instead.": lambda scores, labels: (
+            ((scores > scores.median()) == (labels == 1)).double().mean()
+        ),
+        "Only the sign of the difference between the scores counts, not its size: "
+        "how often is it positive?": lambda scores, labels: _pairs(scores, labels).mean(),
+        "This compares the two lists entry by entry. Every anomaly has to meet every"
+        " ordinary example: `unsqueeze(1)`.": lambda scores, labels: (
+            (scores[labels == 1] > scores[labels == 0]).double().mean()
+        ),
+    }
+)
 
 
 @roc_auc.mistake(
@@ -725,13 +558,6 @@ def _(scores, labels):
     anomalies, ordinary = (labels == 1).sum(), (labels == 0).sum()
     ranks = _ranks(scores)[labels == 1].sum()
     return (ranks - anomalies * (anomalies + 1) / 2) / (anomalies * ordinary)
-
-
-@roc_auc.mistake(
-    "This is upside down: it is the probability that the ordinary example scores higher, 1 − AUC."
-)
-def _(scores, labels):
-    return 1 - roc_auc.reference(scores, labels)
 
 
 @roc_auc.mistake(
@@ -758,29 +584,6 @@ def _(scores, labels):
 def _(scores, labels):
     anomalies, ordinary = (labels == 1).sum(), (labels == 0).sum()
     return _ranks(scores)[labels == 1].sum() / (anomalies * ordinary)
-
-
-@roc_auc.mistake(
-    "This is the accuracy at one threshold, the median score. The AUC looks at all thresholds: compare "
-    "pairs instead."
-)
-def _(scores, labels):
-    return ((scores > scores.median()) == (labels == 1)).double().mean()
-
-
-@roc_auc.mistake(
-    "Only the sign of the difference between the scores counts, not its size: how often is it positive?"
-)
-def _(scores, labels):
-    return _pairs(scores, labels).mean()
-
-
-@roc_auc.mistake(
-    "This compares the two lists entry by entry. Every anomaly has to meet every ordinary example: "
-    "`unsqueeze(1)`."
-)
-def _(scores, labels):
-    return (scores[labels == 1] > scores[labels == 0]).double().mean()
 
 
 def _sum_of_ranks(ordinary, anomalies):
@@ -879,122 +682,57 @@ def _kl(mu, log_variance):
     return 0.5 * (mu.square() + log_variance.exp() - 1 - log_variance)
 
 
-@kl_to_standard_normal.mistake(
-    "The argument is ln σ², but you took it for ln σ. σ² is `log_variance.exp()`, and ln σ² the argument "
-    "itself."
+kl_to_standard_normal.mistakes(
+    {
+        "The argument is ln σ², but you took it for ln σ. σ² is "
+        "`log_variance.exp()`, and ln σ² the argument itself.": lambda mu, log_variance: _kl(
+            mu, 2 * log_variance
+        ).sum(dim=1),
+        "exp(ln σ²) is σ² already: do not square it again.": {"() -": "().square() -"},
+        "exp(½ ln σ²) is σ. The formula needs σ², `log_variance.exp()`.": {
+            "log_variance.": "(log_variance / 2)."
+        },
+        "The argument is ln σ², not σ²: the formula needs its exponential first.": {
+            ".exp() - 1 - log_variance": " - 1 - log_variance.log()"
+        },
+        "This is the mean over the latent dimensions. Divergences of independent "
+        "variables add up: `sum(dim=1)`.": lambda mu, log_variance: _kl(mu, log_variance).mean(dim=1),
+        "You return one number for the whole batch. Sum over the latent dimensions"
+        " only, `dim=1`, and keep the examples separate.": lambda mu, log_variance: _kl(
+            mu, log_variance
+        ).sum(),
+        "This is the mean over batch and code. Sum over the latent dimensions, "
+        "`dim=1`, and keep the examples separate.": lambda mu, log_variance: _kl(mu, log_variance).mean(),
+        "You return one number, averaged over the batch. Here each example keeps "
+        "its own divergence, (N,).": lambda mu, log_variance: _kl(mu, log_variance).sum(dim=1).mean(),
+        "You sum over the examples, `dim=0`. The latent dimensions of an example "
+        "lie along `dim=1`.": lambda mu, log_variance: _kl(mu, log_variance).sum(dim=0),
+        "The latent dimensions are not summed yet: return one number for each "
+        "example.": lambda mu, log_variance: _kl(mu, log_variance),
+        "The sign is wrong: a divergence is never negative.": {
+            "0.5 * ": "-_kl",
+            ".square() + log_variance.exp() - 1 -": ",",
+        },
+        "The factor ½ is missing.": lambda mu, log_variance: 2 * _kl(mu, log_variance).sum(dim=1),
+        "The −1 is missing: for μ = 0 and σ = 1 the divergence has to be 0.": {"1 - ": ""},
+        "The −1 belongs to every latent dimension, but you subtract it only once. "
+        "Subtract it before the sum.": lambda mu, log_variance: (
+            0.5 * ((mu.square() + log_variance.exp() - log_variance).sum(dim=1) - 1)
+        ),
+        "The factor ½ belongs to all terms, but only μ² has it: are brackets "
+        "missing?": lambda mu, log_variance: (0.5 * mu.square() + log_variance.exp() - 1 - log_variance).sum(
+            dim=1
+        ),
+        "The term μ² is missing: a shift has to cost something.": {"mu.square() + ": ""},
+        "The mean enters squared: μ².": {".square()": ""},
+        "This is the divergence the other way round, KL[N(0, 1) ‖ N(μ, σ²)]. It is not symmetric.": {
+            "mu.square() + log_variance.exp() - 1 -": "(1 + mu.square()) / log_variance.exp() - 1 +"
+        },
+        "The logarithm enters with a minus sign: − ln σ². A narrow bell has to cost something.": {
+            "1 -": "1 +"
+        },
+    }
 )
-def _(mu, log_variance):
-    return _kl(mu, 2 * log_variance).sum(dim=1)
-
-
-@kl_to_standard_normal.mistake("exp(ln σ²) is σ² already: do not square it again.")
-def _(mu, log_variance):
-    return 0.5 * (mu.square() + log_variance.exp().square() - 1 - log_variance).sum(dim=1)
-
-
-@kl_to_standard_normal.mistake("exp(½ ln σ²) is σ. The formula needs σ², `log_variance.exp()`.")
-def _(mu, log_variance):
-    return 0.5 * (mu.square() + (log_variance / 2).exp() - 1 - log_variance).sum(dim=1)
-
-
-@kl_to_standard_normal.mistake("The argument is ln σ², not σ²: the formula needs its exponential first.")
-def _(mu, log_variance):
-    return 0.5 * (mu.square() + log_variance - 1 - log_variance.log()).sum(dim=1)
-
-
-@kl_to_standard_normal.mistake(
-    "This is the mean over the latent dimensions. Divergences of independent variables add up: `sum(dim=1)`."
-)
-def _(mu, log_variance):
-    return _kl(mu, log_variance).mean(dim=1)
-
-
-@kl_to_standard_normal.mistake(
-    "You return one number for the whole batch. Sum over the latent dimensions only, `dim=1`, and keep the "
-    "examples separate."
-)
-def _(mu, log_variance):
-    return _kl(mu, log_variance).sum()
-
-
-@kl_to_standard_normal.mistake(
-    "This is the mean over batch and code. Sum over the latent dimensions, `dim=1`, and keep the examples "
-    "separate."
-)
-def _(mu, log_variance):
-    return _kl(mu, log_variance).mean()
-
-
-@kl_to_standard_normal.mistake(
-    "You return one number, averaged over the batch. Here each example keeps its own divergence, (N,)."
-)
-def _(mu, log_variance):
-    return _kl(mu, log_variance).sum(dim=1).mean()
-
-
-@kl_to_standard_normal.mistake(
-    "You sum over the examples, `dim=0`. The latent dimensions of an example lie along `dim=1`."
-)
-def _(mu, log_variance):
-    return _kl(mu, log_variance).sum(dim=0)
-
-
-@kl_to_standard_normal.mistake(
-    "The latent dimensions are not summed yet: return one number for each example."
-)
-def _(mu, log_variance):
-    return _kl(mu, log_variance)
-
-
-@kl_to_standard_normal.mistake("The sign is wrong: a divergence is never negative.")
-def _(mu, log_variance):
-    return -_kl(mu, log_variance).sum(dim=1)
-
-
-@kl_to_standard_normal.mistake("The factor ½ is missing.")
-def _(mu, log_variance):
-    return 2 * _kl(mu, log_variance).sum(dim=1)
-
-
-@kl_to_standard_normal.mistake("The −1 is missing: for μ = 0 and σ = 1 the divergence has to be 0.")
-def _(mu, log_variance):
-    return 0.5 * (mu.square() + log_variance.exp() - log_variance).sum(dim=1)
-
-
-@kl_to_standard_normal.mistake(
-    "The −1 belongs to every latent dimension, but you subtract it only once. Subtract it before the sum."
-)
-def _(mu, log_variance):
-    return 0.5 * ((mu.square() + log_variance.exp() - log_variance).sum(dim=1) - 1)
-
-
-@kl_to_standard_normal.mistake("The factor ½ belongs to all terms, but only μ² has it: are brackets missing?")
-def _(mu, log_variance):
-    return (0.5 * mu.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
-
-
-@kl_to_standard_normal.mistake("The term μ² is missing: a shift has to cost something.")
-def _(mu, log_variance):
-    return 0.5 * (log_variance.exp() - 1 - log_variance).sum(dim=1)
-
-
-@kl_to_standard_normal.mistake("The mean enters squared: μ².")
-def _(mu, log_variance):
-    return 0.5 * (mu + log_variance.exp() - 1 - log_variance).sum(dim=1)
-
-
-@kl_to_standard_normal.mistake(
-    "This is the divergence the other way round, KL[N(0, 1) ‖ N(μ, σ²)]. It is not symmetric."
-)
-def _(mu, log_variance):
-    return 0.5 * ((1 + mu.square()) / log_variance.exp() - 1 + log_variance).sum(dim=1)
-
-
-@kl_to_standard_normal.mistake(
-    "The logarithm enters with a minus sign: − ln σ². A narrow bell has to cost something."
-)
-def _(mu, log_variance):
-    return 0.5 * (mu.square() + log_variance.exp() - 1 + log_variance).sum(dim=1)
 
 
 def _deviation(spread, log_variance):
@@ -1071,83 +809,44 @@ def reparametrise(mu, log_variance):
     return mu + (log_variance / 2).exp() * torch.randn_like(mu)
 
 
-@reparametrise.mistake(
-    "The noise was multiplied by the variance, exp(ln σ²). The standard deviation σ is its root: exp(½ ln "
-    "σ²)."
+reparametrise.mistakes(
+    {
+        "The noise was multiplied by the variance, exp(ln σ²). The standard deviation σ is its root: "
+        "exp(½ ln σ²).": {"(log_variance / 2)": "log_variance"},
+        "The noise was multiplied by ln σ² itself. σ is exp(½ ln σ²).": {
+            "(log_variance / 2).exp()": "log_variance"
+        },
+        "The noise was multiplied by ½ ln σ². That is ln σ: take its exponential for σ.": {
+            "(log_variance / 2).exp()": "log_variance / 2"
+        },
+        "The noise has standard deviation 1 for every latent variable: multiply it by σ.": {
+            "(log_variance / 2).exp() * ": ""
+        },
+        "This is μ without any noise: add σ ε, with standard normal ε.": [
+            lambda mu, log_variance: mu,
+            lambda mu, log_variance: mu + 0 * log_variance,
+        ],
+        "No gradient gets through: `sample()`, `torch.normal()`, `detach()` and "
+        "`no_grad()` cut the path to the encoder. Write z = μ + σ ε.": lambda mu, log_variance: (
+            torch.distributions.Normal(mu, (log_variance / 2).exp()).sample()
+        ),
+        "The gradient reaches μ but not the variance: do not detach σ.": {"() ": "().detach() "},
+        "The gradient reaches the variance but not μ: do not detach μ.": {"mu +": "mu.detach() +"},
+        "The mean is missing: this is σ ε alone. Add μ.": {" mu +": ""},
+        "All examples got the same ε. Draw in the shape of mu, (N, K).": {
+            ".randn_like(mu)": ".randn(mu.shape[1:], dtype=mu.dtype)"
+        },
+        "All latent variables of an example got the same ε. Draw in the shape of mu, (N, K).": {
+            ".randn_like(mu)": ".randn(len(mu), 1, dtype=mu.dtype)"
+        },
+        "`rand` draws uniform numbers from 0 to 1. Use standard normal ones, `randn_like`.": {
+            "randn_like": "rand_like"
+        },
+        "The noise was divided by σ. Multiply: a larger σ scatters more.": lambda mu, log_variance: (
+            mu + torch.randn_like(mu) / (log_variance / 2).exp()
+        ),
+    }
 )
-def _(mu, log_variance):
-    return mu + log_variance.exp() * torch.randn_like(mu)
-
-
-@reparametrise.mistake("The noise was multiplied by ln σ² itself. σ is exp(½ ln σ²).")
-def _(mu, log_variance):
-    return mu + log_variance * torch.randn_like(mu)
-
-
-@reparametrise.mistake("The noise was multiplied by ½ ln σ². That is ln σ: take its exponential for σ.")
-def _(mu, log_variance):
-    return mu + log_variance / 2 * torch.randn_like(mu)
-
-
-@reparametrise.mistake("The noise has standard deviation 1 for every latent variable: multiply it by σ.")
-def _(mu, log_variance):
-    return mu + torch.randn_like(mu)
-
-
-_NO_NOISE = "This is μ without any noise: add σ ε, with standard normal ε."
-
-
-@reparametrise.mistake(_NO_NOISE)
-def _(mu, log_variance):
-    return mu
-
-
-@reparametrise.mistake(_NO_NOISE)
-def _(mu, log_variance):
-    return mu + 0 * log_variance
-
-
-@reparametrise.mistake(
-    "No gradient gets through: `sample()`, `torch.normal()`, `detach()` and `no_grad()` cut the path to the encoder. "
-    "Write z = μ + σ ε."
-)
-def _(mu, log_variance):
-    return torch.distributions.Normal(mu, (log_variance / 2).exp()).sample()
-
-
-@reparametrise.mistake("The gradient reaches μ but not the variance: do not detach σ.")
-def _(mu, log_variance):
-    return mu + (log_variance / 2).exp().detach() * torch.randn_like(mu)
-
-
-@reparametrise.mistake("The gradient reaches the variance but not μ: do not detach μ.")
-def _(mu, log_variance):
-    return mu.detach() + (log_variance / 2).exp() * torch.randn_like(mu)
-
-
-@reparametrise.mistake("The mean is missing: this is σ ε alone. Add μ.")
-def _(mu, log_variance):
-    return (log_variance / 2).exp() * torch.randn_like(mu)
-
-
-@reparametrise.mistake("All examples got the same ε. Draw in the shape of mu, (N, K).")
-def _(mu, log_variance):
-    return mu + (log_variance / 2).exp() * torch.randn(mu.shape[1:], dtype=mu.dtype)
-
-
-@reparametrise.mistake("All latent variables of an example got the same ε. Draw in the shape of mu, (N, K).")
-def _(mu, log_variance):
-    return mu + (log_variance / 2).exp() * torch.randn(len(mu), 1, dtype=mu.dtype)
-
-
-@reparametrise.mistake("`rand` draws uniform numbers from 0 to 1. Use standard normal ones, `randn_like`.")
-def _(mu, log_variance):
-    return mu + (log_variance / 2).exp() * torch.rand_like(mu)
-
-
-@reparametrise.mistake("The noise was divided by σ. Multiply: a larger σ scatters more.")
-def _(mu, log_variance):
-    return mu + torch.randn_like(mu) / (log_variance / 2).exp()
 
 
 @reparametrise.mistake(
@@ -1200,9 +899,29 @@ def _terms(x, logits, mu, log_variance):
     return F.binary_cross_entropy_with_logits(logits, x, reduction="sum"), _kl(mu, log_variance).sum()
 
 
-@elbo.mistake("The sign is wrong: this is the loss. The ELBO is its negative, and never above 0 here.")
-def _(x, logits, mu, log_variance):
-    return sum(_terms(x, logits, mu, log_variance)) / len(x)
+elbo.mistakes(
+    {
+        "The sign is wrong: this is the loss. The ELBO is its negative,"
+        " and never above 0 here.": lambda x, logits, mu, log_variance: (
+            sum(_terms(x, logits, mu, log_variance)) / len(x)
+        ),
+        "The arguments are swapped: first the logits, then the pixels "
+        "they are compared with.": lambda x, logits, mu, log_variance: (
+            -sum(_terms(logits, x, mu, log_variance)) / len(x)
+        ),
+        "This is the sum over the whole batch. Divide by the number of "
+        "examples, or the learning rate depends on it.": lambda x, logits, mu, log_variance: (
+            -sum(_terms(x, logits, mu, log_variance))
+        ),
+        "The divergence is missing: without it nothing holds the codes "
+        "together.": lambda x, logits, mu, log_variance: -_terms(x, logits, mu, log_variance)[0] / len(x),
+        "The reconstruction is missing: this is only minus the "
+        "divergence.": lambda x, logits, mu, log_variance: -_terms(x, logits, mu, log_variance)[1] / len(x),
+        "The argument `log_variance` is ln σ², but you took it for ln σ.": lambda x, logits, mu, log_variance: (
+            -sum(_terms(x, logits, mu, 2 * log_variance)) / len(x)
+        ),
+    }
+)
 
 
 @elbo.mistake(
@@ -1220,11 +939,6 @@ def _(x, logits, mu, log_variance):
     p = torch.sigmoid(logits)
     log_likelihood = x * p.log() + (1 - x) * (1 - p).log()
     return (log_likelihood.sum() - _kl(mu, log_variance).sum()) / len(x)
-
-
-@elbo.mistake("The arguments are swapped: first the logits, then the pixels they are compared with.")
-def _(x, logits, mu, log_variance):
-    return -sum(_terms(logits, x, mu, log_variance)) / len(x)
 
 
 @elbo.mistake(
@@ -1286,13 +1000,6 @@ def _(x, logits, mu, log_variance):
 
 
 @elbo.mistake(
-    "This is the sum over the whole batch. Divide by the number of examples, or the learning rate depends on it."
-)
-def _(x, logits, mu, log_variance):
-    return -sum(_terms(x, logits, mu, log_variance))
-
-
-@elbo.mistake(
     "A sigmoid was applied twice: `binary_cross_entropy_with_logits` contains one. Pass it the logits as "
     "they are."
 )
@@ -1312,21 +1019,6 @@ def _(x, logits, mu, log_variance):
 def _(x, logits, mu, log_variance):
     squared = (torch.sigmoid(logits) - x).square().sum()
     return -(squared + _kl(mu, log_variance).sum()) / len(x)
-
-
-@elbo.mistake("The divergence is missing: without it nothing holds the codes together.")
-def _(x, logits, mu, log_variance):
-    return -_terms(x, logits, mu, log_variance)[0] / len(x)
-
-
-@elbo.mistake("The reconstruction is missing: this is only minus the divergence.")
-def _(x, logits, mu, log_variance):
-    return -_terms(x, logits, mu, log_variance)[1] / len(x)
-
-
-@elbo.mistake("The argument `log_variance` is ln σ², but you took it for ln σ.")
-def _(x, logits, mu, log_variance):
-    return -sum(_terms(x, logits, mu, 2 * log_variance)) / len(x)
 
 
 @elbo.mistake("Return one number, the mean over the examples. Here each example has its own.")
@@ -1410,22 +1102,32 @@ def sample_digits(decoder, count, code_size):
         return torch.sigmoid(decoder(torch.randn(count, code_size, device=device)))
 
 
-@sample_digits.mistake("These are logits, of any size and sign. A sigmoid turns them into grey values.")
-def _(decoder, count, code_size):
-    return decoder(torch.randn(count, code_size))
-
-
-@sample_digits.mistake(
-    "The codes lie between 0 and 1, from `torch.rand` or a sigmoid. The prior is standard normal: use "
-    "`torch.randn` as it is."
+sample_digits.mistakes(
+    {
+        "These are logits, of any size and sign. A sigmoid turns them "
+        "into grey values.": lambda decoder, count, code_size: decoder(torch.randn(count, code_size)),
+        "The codes lie between 0 and 1, from `torch.rand` or a sigmoid. "
+        "The prior is standard normal: use `torch.randn` as it is.": lambda decoder, count, code_size: (
+            torch.sigmoid(decoder(torch.rand(count, code_size)))
+        ),
+        "All codes are 0, so all digits are the same. Draw the codes: "
+        "`torch.randn`.": lambda decoder, count, code_size: torch.sigmoid(
+            decoder(torch.zeros(count, code_size))
+        ),
+        "The codes are uniform from −1 to 1. The prior is standard "
+        "normal: use `torch.randn`.": lambda decoder, count, code_size: torch.sigmoid(
+            decoder(2 * torch.rand(count, code_size) - 1)
+        ),
+        "Clamping logits to 0 and 1 does not make them grey values. A "
+        "sigmoid turns them into probabilities.": lambda decoder, count, code_size: decoder(
+            torch.randn(count, code_size)
+        ).clamp(0, 1),
+        "The channel axis is missing: keep the shape (count, 1, 28, 28), "
+        "without `squeeze`.": lambda decoder, count, code_size: torch.sigmoid(
+            decoder(torch.randn(count, code_size))
+        ).squeeze(1),
+    }
 )
-def _(decoder, count, code_size):
-    return torch.sigmoid(decoder(torch.rand(count, code_size)))
-
-
-@sample_digits.mistake("All codes are 0, so all digits are the same. Draw the codes: `torch.randn`.")
-def _(decoder, count, code_size):
-    return torch.sigmoid(decoder(torch.zeros(count, code_size)))
 
 
 @sample_digits.mistake("All digits come from one and the same code. Draw one for each.")
@@ -1444,11 +1146,6 @@ def _(decoder, count, code_size):
     return torch.sigmoid(decoder(torch.randn(count, code_size)))
 
 
-@sample_digits.mistake("The codes are uniform from −1 to 1. The prior is standard normal: use `torch.randn`.")
-def _(decoder, count, code_size):
-    return torch.sigmoid(decoder(2 * torch.rand(count, code_size) - 1))
-
-
 @sample_digits.mistake("You repeat one number along the code. Draw `code_size` numbers for each digit.")
 def _(decoder, count, code_size):
     return torch.sigmoid(decoder(torch.randn(count, 1).expand(count, code_size)))
@@ -1460,23 +1157,11 @@ def _(decoder, count, code_size):
 
 
 @sample_digits.mistake(
-    "Clamping logits to 0 and 1 does not make them grey values. A sigmoid turns them into probabilities."
-)
-def _(decoder, count, code_size):
-    return decoder(torch.randn(count, code_size)).clamp(0, 1)
-
-
-@sample_digits.mistake(
     "The pixels became black or white, by a threshold or by a random draw. Return their probabilities, the "
     "sigmoid itself."
 )
 def _(decoder, count, code_size):
     return (torch.sigmoid(decoder(torch.randn(count, code_size))) > 0.5).float()
-
-
-@sample_digits.mistake("The channel axis is missing: keep the shape (count, 1, 28, 28), without `squeeze`.")
-def _(decoder, count, code_size):
-    return torch.sigmoid(decoder(torch.randn(count, code_size))).squeeze(1)
 
 
 # Section 6: the quiz -----------------------------------------------------------------------------------------

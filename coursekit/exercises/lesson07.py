@@ -34,74 +34,37 @@ def assign_clusters(x, centroids):
     return torch.cdist(x, centroids).argmin(dim=1)
 
 
-@assign_clusters.mistake("That is the centroid farthest away. The smallest distance wins: `argmin`.")
-def _(x, centroids):
-    return torch.cdist(x, centroids).argmax(dim=1)
-
-
-@assign_clusters.mistake(
-    "You return the nearest point of each centroid, K numbers. Return the nearest centroid of each of the N "
-    "points: look along the other axis."
+assign_clusters.mistakes(
+    {
+        "That is the centroid farthest away. The smallest distance wins: `argmin`.": {"argmin": "argmax"},
+        "You return the nearest point of each centroid, K numbers. Return the nearest centroid of each "
+        "of the N points: look along the other axis.": {"(dim=1)": "(dim=0)"},
+        "These are the distances to the nearest centroid. Return its number: `argmin`.": {"argmin": "amin"},
+        "These are squared distances to the nearest centroid. Return its number.": {
+            "argmin": "square().amin"
+        },
+        "This is the nearest centroid itself. Return its number.": lambda x, centroids: centroids[
+            torch.cdist(x, centroids).argmin(dim=1)
+        ],
+        "This is the whole table of distances. Where is the smallest entry of each row?": {
+            ".argmin(dim=1)": ""
+        },
+        "The numbers should count from 0, as indices do.": {"(dim=1)": "(dim=1) + 1"},
+        "The sum of |differences| is a different distance. The usual one squares them,"
+        " adds them up, and takes the root.": lambda x, centroids: torch.cdist(x, centroids, p=1).argmin(
+            dim=1
+        ),
+        "The differences are added before they are squared, so they cancel. Square first, then sum over D.": {
+            "torch.cdist(x, centroids)": "(x[:, None] - centroids[None]).sum(dim=2).abs()"
+        },
+        "The largest dot product is not the smallest distance: it prefers centroids "
+        "that are long.": lambda x, centroids: (x @ centroids.T).argmax(dim=1),
+        "That compares angles seen from the origin. Compare distances.": lambda x, centroids: (
+            F.normalize(x, dim=1) @ F.normalize(centroids, dim=1).T
+        ).argmax(dim=1),
+        "You return one number for all points: `argmin` needs `dim=1` to work row by row.": {"dim=1": ""},
+    }
 )
-def _(x, centroids):
-    return torch.cdist(x, centroids).argmin(dim=0)
-
-
-@assign_clusters.mistake("These are the distances to the nearest centroid. Return its number: `argmin`.")
-def _(x, centroids):
-    return torch.cdist(x, centroids).amin(dim=1)
-
-
-@assign_clusters.mistake("These are squared distances to the nearest centroid. Return its number.")
-def _(x, centroids):
-    return torch.cdist(x, centroids).square().amin(dim=1)
-
-
-@assign_clusters.mistake("This is the nearest centroid itself. Return its number.")
-def _(x, centroids):
-    return centroids[torch.cdist(x, centroids).argmin(dim=1)]
-
-
-@assign_clusters.mistake("This is the whole table of distances. Where is the smallest entry of each row?")
-def _(x, centroids):
-    return torch.cdist(x, centroids)
-
-
-@assign_clusters.mistake("The numbers should count from 0, as indices do.")
-def _(x, centroids):
-    return torch.cdist(x, centroids).argmin(dim=1) + 1
-
-
-@assign_clusters.mistake(
-    "The sum of |differences| is a different distance. The usual one squares them, adds them up, and takes "
-    "the root."
-)
-def _(x, centroids):
-    return torch.cdist(x, centroids, p=1).argmin(dim=1)
-
-
-@assign_clusters.mistake(
-    "The differences are added before they are squared, so they cancel. Square first, then sum over D."
-)
-def _(x, centroids):
-    return (x[:, None] - centroids[None]).sum(dim=2).abs().argmin(dim=1)
-
-
-@assign_clusters.mistake(
-    "The largest dot product is not the smallest distance: it prefers centroids that are long."
-)
-def _(x, centroids):
-    return (x @ centroids.T).argmax(dim=1)
-
-
-@assign_clusters.mistake("That compares angles seen from the origin. Compare distances.")
-def _(x, centroids):
-    return (F.normalize(x, dim=1) @ F.normalize(centroids, dim=1).T).argmax(dim=1)
-
-
-@assign_clusters.mistake("You return one number for all points: `argmin` needs `dim=1` to work row by row.")
-def _(x, centroids):
-    return torch.cdist(x, centroids).argmin()
 
 
 @lesson.exercise(
@@ -157,26 +120,29 @@ def _(x, labels, centroids):
     return torch.stack([x[labels == k].mean(dim=0) for k in range(len(centroids))])
 
 
-@update_centroids.mistake(
-    "A cluster without points jumped to the origin: a sum of nothing is 0. It should keep its centroid."
+update_centroids.mistakes(
+    {
+        "A cluster without points jumped to the origin: a sum of nothing is 0."
+        " It should keep its centroid.": lambda x, labels, centroids: _means(
+            x, labels, centroids, torch.zeros_like
+        ),
+        "A cluster without points went to the mean of all points. Here it "
+        "should keep its centroid.": lambda x, labels, centroids: _means(
+            x, labels, centroids, lambda old: x.mean(dim=0)
+        ),
+        "A cluster without points has vanished, so there are fewer than K rows"
+        " and the numbers of the clusters no longer fit. It should keep its "
+        "centroid.": lambda x, labels, centroids: torch.stack(
+            [x[labels == k].mean(dim=0) for k in labels.unique()]
+        ),
+        "The old centroid is averaged in. It has done its work: the new one is"
+        " the mean of the points alone.": lambda x, labels, centroids: (
+            (_means(x, labels, centroids, lambda old: old) + centroids) / 2
+        ),
+        "Nothing has moved. Row k should become the mean of the points with "
+        "label k.": lambda x, labels, centroids: centroids.clone(),
+    }
 )
-def _(x, labels, centroids):
-    return _means(x, labels, centroids, torch.zeros_like)
-
-
-@update_centroids.mistake(
-    "A cluster without points went to the mean of all points. Here it should keep its centroid."
-)
-def _(x, labels, centroids):
-    return _means(x, labels, centroids, lambda old: x.mean(dim=0))
-
-
-@update_centroids.mistake(
-    "A cluster without points has vanished, so there are fewer than K rows and the numbers of the clusters no longer "
-    "fit. It should keep its centroid."
-)
-def _(x, labels, centroids):
-    return torch.stack([x[labels == k].mean(dim=0) for k in labels.unique()])
 
 
 @update_centroids.mistake("These are sums. Divide each by the number of points in its cluster.")
@@ -212,18 +178,6 @@ def _(x, labels, centroids):
             for k, old in enumerate(centroids)
         ]
     )
-
-
-@update_centroids.mistake(
-    "The old centroid is averaged in. It has done its work: the new one is the mean of the points alone."
-)
-def _(x, labels, centroids):
-    return (_means(x, labels, centroids, lambda old: old) + centroids) / 2
-
-
-@update_centroids.mistake("Nothing has moved. Row k should become the mean of the points with label k.")
-def _(x, labels, centroids):
-    return centroids.clone()
 
 
 # Section 2: soft groups --------------------------------------------------------------------------------------
@@ -326,17 +280,17 @@ def _(x, weights, means, deviations):
     return _log_joint(x, weights, means, deviations.sqrt()).softmax(dim=1)
 
 
-@responsibilities.mistake(
-    "Your columns sum to one. A point has to come from one of the components, so its row should sum to one: "
-    "`dim=1`."
+responsibilities.mistakes(
+    {
+        "Your columns sum to one. A point has to come from one of the"
+        " components, so its row should sum to one: `dim=1`.": lambda x, weights, means, deviations: (
+            _log_joint(x, weights, means, deviations).softmax(dim=0)
+        ),
+        "These are logarithms. Exponentiate at the end.": lambda x, weights, means, deviations: _log_joint(
+            x, weights, means, deviations
+        ).log_softmax(dim=1),
+    }
 )
-def _(x, weights, means, deviations):
-    return _log_joint(x, weights, means, deviations).softmax(dim=0)
-
-
-@responsibilities.mistake("These are logarithms. Exponentiate at the end.")
-def _(x, weights, means, deviations):
-    return _log_joint(x, weights, means, deviations).log_softmax(dim=1)
 
 
 @responsibilities.mistake("That is the hard assignment of k-means, 0 or 1. Return a probability.")
@@ -412,27 +366,37 @@ def _share(votes, labels):
     return (votes.mode(dim=1).values == labels).float().mean().item()
 
 
-@knn_accuracy.mistake(
-    "Each point counts itself: it is its own nearest neighbour, at distance 0, and votes for its own label. Put inf on "
-    "the diagonal of the distances."
+knn_accuracy.mistakes(
+    {
+        "Each point counts itself: it is its own nearest neighbour, at "
+        "distance 0, and votes for its own label. Put inf on the diagonal of "
+        "the distances.": lambda positions, labels, k: _share(
+            labels[_nearest(positions, k, itself=0.0)], labels
+        ),
+        "You asked for one more neighbour, because the point itself is among "
+        "them, but it still votes. Drop the first column.": lambda positions, labels, k: _share(
+            labels[_nearest(positions, k + 1, itself=0.0)], labels
+        ),
+        "One neighbour is lost: the point itself is ruled out, and then the "
+        "first column is dropped as well.": lambda positions, labels, k: _share(
+            labels[_nearest(positions, k + 1)[:, 1:]], labels
+        ),
+        "Only the nearest neighbour votes here. All k should.": lambda positions, labels, k: _share(
+            labels[_nearest(positions, 1)], labels
+        ),
+        "Of equally frequent labels the smallest wins; yours takes the largest.": lambda positions, labels, k: (
+            _share(-labels[_nearest(positions, k)], -labels)
+        ),
+        "This is a percentage. Return a fraction from 0 to 1.": lambda positions, labels, k: (
+            100 * _share(labels[_nearest(positions, k)], labels)
+        ),
+        "That counts the points. Divide by their number.": lambda positions, labels, k: (
+            _share(labels[_nearest(positions, k)], labels) * len(labels)
+        ),
+        "This is the fraction of errors. Return the fraction classified "
+        "correctly.": lambda positions, labels, k: 1 - _share(labels[_nearest(positions, k)], labels),
+    }
 )
-def _(positions, labels, k):
-    return _share(labels[_nearest(positions, k, itself=0.0)], labels)
-
-
-@knn_accuracy.mistake(
-    "You asked for one more neighbour, because the point itself is among them, but it still votes. Drop the "
-    "first column."
-)
-def _(positions, labels, k):
-    return _share(labels[_nearest(positions, k + 1, itself=0.0)], labels)
-
-
-@knn_accuracy.mistake(
-    "One neighbour is lost: the point itself is ruled out, and then the first column is dropped as well."
-)
-def _(positions, labels, k):
-    return _share(labels[_nearest(positions, k + 1)[:, 1:]], labels)
 
 
 @knn_accuracy.mistake(
@@ -457,19 +421,9 @@ def _(positions, labels, k):
     return (labels[_nearest(positions, k)] == labels[:, None]).float().mean().item()
 
 
-@knn_accuracy.mistake("Only the nearest neighbour votes here. All k should.")
-def _(positions, labels, k):
-    return _share(labels[_nearest(positions, 1)], labels)
-
-
 @knn_accuracy.mistake("One right neighbour is not enough: the most frequent label among the k wins.")
 def _(positions, labels, k):
     return (labels[_nearest(positions, k)] == labels[:, None]).any(dim=1).float().mean().item()
-
-
-@knn_accuracy.mistake("Of equally frequent labels the smallest wins; yours takes the largest.")
-def _(positions, labels, k):
-    return _share(-labels[_nearest(positions, k)], -labels)
 
 
 @knn_accuracy.mistake("Of equally frequent labels the smallest wins; yours takes that of the nearest point.")
@@ -498,21 +452,6 @@ def _(positions, labels, k):
     )
 
 
-@knn_accuracy.mistake("This is a percentage. Return a fraction from 0 to 1.")
-def _(positions, labels, k):
-    return 100 * _share(labels[_nearest(positions, k)], labels)
-
-
-@knn_accuracy.mistake("That counts the points. Divide by their number.")
-def _(positions, labels, k):
-    return _share(labels[_nearest(positions, k)], labels) * len(labels)
-
-
-@knn_accuracy.mistake("This is the fraction of errors. Return the fraction classified correctly.")
-def _(positions, labels, k):
-    return 1 - _share(labels[_nearest(positions, k)], labels)
-
-
 # Section 4: t-SNE by hand ------------------------------------------------------------------------------------
 
 
@@ -538,63 +477,32 @@ def entropy_bits(p):
     return -torch.special.xlogy(p, p).sum(dim=1) / math.log(2)
 
 
-@entropy_bits.mistake(
-    "The natural logarithm gives nats. For bits take the logarithm to base 2, or divide by ln 2."
+entropy_bits.mistakes(
+    {
+        "The natural logarithm gives nats. For bits take the logarithm to base 2, or divide by ln 2.": {
+            " / math.log(2)": ""
+        },
+        "0 · log 0 is nan on a computer, and one nan spoils the sum. A probability of 0 adds "
+        "nothing: clamp p inside the logarithm, or use `torch.special.xlogy`.": lambda p: (
+            -(p * p.log2()).sum(dim=1)
+        ),
+        "Natural logarithms give nats, and 0 · log 0 is nan. Take the logarithm to base 2, "
+        "clamped away from 0.": lambda p: -(p * p.log()).sum(dim=1),
+        "The sign is wrong: log p is negative, and an entropy is not.": {"-torch": "torch"},
+        "You added up all the rows. Each row has an entropy of its own: `sum(dim=1)`.": {"dim=1": ""},
+        "The sum runs down the columns. A distribution is a row: `dim=1`.": {"(dim=1)": "(dim=0)"},
+        "p already weights the terms: add them up. A mean over the row divides by M once too often.": {
+            "sum": "mean"
+        },
+        "That is the perplexity, 2 to the power of the entropy. Return the entropy.": lambda p: (
+            2 ** (-torch.special.xlogy(p, p).sum(dim=1) / math.log(2))
+        ),
+        "The terms are not weighted: each −log₂ p counts with its probability p.": lambda p: (
+            -p.log2().sum(dim=1)
+        ),
+        "The logarithm is to base 10. Bits need base 2.": {"(2)": "(10)"},
+    }
 )
-def _(p):
-    return -torch.special.xlogy(p, p).sum(dim=1)
-
-
-@entropy_bits.mistake(
-    "0 · log 0 is nan on a computer, and one nan spoils the sum. A probability of 0 adds nothing: clamp p inside the "
-    "logarithm, or use `torch.special.xlogy`."
-)
-def _(p):
-    return -(p * p.log2()).sum(dim=1)
-
-
-@entropy_bits.mistake(
-    "Natural logarithms give nats, and 0 · log 0 is nan. Take the logarithm to base 2, clamped away from 0."
-)
-def _(p):
-    return -(p * p.log()).sum(dim=1)
-
-
-@entropy_bits.mistake("The sign is wrong: log p is negative, and an entropy is not.")
-def _(p):
-    return torch.special.xlogy(p, p).sum(dim=1) / math.log(2)
-
-
-@entropy_bits.mistake("You added up all the rows. Each row has an entropy of its own: `sum(dim=1)`.")
-def _(p):
-    return -torch.special.xlogy(p, p).sum() / math.log(2)
-
-
-@entropy_bits.mistake("The sum runs down the columns. A distribution is a row: `dim=1`.")
-def _(p):
-    return -torch.special.xlogy(p, p).sum(dim=0) / math.log(2)
-
-
-@entropy_bits.mistake(
-    "p already weights the terms: add them up. A mean over the row divides by M once too often."
-)
-def _(p):
-    return -torch.special.xlogy(p, p).mean(dim=1) / math.log(2)
-
-
-@entropy_bits.mistake("That is the perplexity, 2 to the power of the entropy. Return the entropy.")
-def _(p):
-    return 2 ** (-torch.special.xlogy(p, p).sum(dim=1) / math.log(2))
-
-
-@entropy_bits.mistake("The terms are not weighted: each −log₂ p counts with its probability p.")
-def _(p):
-    return -p.log2().sum(dim=1)
-
-
-@entropy_bits.mistake("The logarithm is to base 10. Bits need base 2.")
-def _(p):
-    return -torch.special.xlogy(p, p).sum(dim=1) / math.log(10)
 
 
 @lesson.exercise(
@@ -726,24 +634,25 @@ def symmetric_p(conditional):
     return (conditional + conditional.T) / (2 * len(conditional))
 
 
-@symmetric_p.mistake("All entries together should sum to one; yours sum to N. Divide by 2N.")
-def _(conditional):
-    return (conditional + conditional.T) / 2
-
-
-@symmetric_p.mistake("Two tables were added: the sum is 2N, not N, so divide by 2N.")
-def _(conditional):
-    return (conditional + conditional.T) / len(conditional)
-
-
-@symmetric_p.mistake("Not symmetric yet: add the transposed table, `conditional.T`.")
-def _(conditional):
-    return conditional / len(conditional)
-
-
-@symmetric_p.mistake("You do not divide at all. Add the table to its transpose, and divide by 2N.")
-def _(conditional):
-    return conditional + conditional.T
+symmetric_p.mistakes(
+    {
+        "All entries together should sum to one; yours sum to N. Divide by 2N.": {
+            "(2 * len(conditional))": "2"
+        },
+        "Two tables were added: the sum is 2N, not N, so divide by 2N.": {
+            "(2 * len(conditional))": "len(conditional)"
+        },
+        "Not symmetric yet: add the transposed table, `conditional.T`.": lambda conditional: (
+            conditional / len(conditional)
+        ),
+        "You do not divide at all. Add the table to its transpose, and divide by 2N.": lambda conditional: (
+            conditional + conditional.T
+        ),
+        "The number of entries is N², but their sum is N: each row sums to one. Divide by 2N.": {
+            "len(conditional)": "conditional.numel()"
+        },
+    }
+)
 
 
 @symmetric_p.mistake(
@@ -765,11 +674,6 @@ def _(conditional):
 def _(conditional):
     total = conditional + conditional.T
     return total / total.sum(dim=1, keepdim=True)
-
-
-@symmetric_p.mistake("The number of entries is N², but their sum is N: each row sums to one. Divide by 2N.")
-def _(conditional):
-    return (conditional + conditional.T) / (2 * conditional.numel())
 
 
 @symmetric_p.mistake(
@@ -829,42 +733,29 @@ def _(y):
     return (w / w.sum()).fill_diagonal_(0)
 
 
-@student_q.mistake(
-    "Each row sums to one. In Q all entries together do: divide by the sum of the whole table."
+student_q.mistakes(
+    {
+        "Each row sums to one. In Q all entries together do: divide by the sum of the whole table.": {
+            "squared = (y[:, None] - y[None]).square().sum(dim=2)\n    ": "",
+            "squared": "_squared(y)",
+            "sum()": "sum(dim=1, keepdim=True)",
+        },
+        "That is the Gaussian of SNE. Here the tail is heavier: 1 / (1 + d²).": lambda y: _normalised(
+            (-_squared(y)).exp()
+        ),
+        "That is a Gaussian. Here the tail is heavier: 1 / (1 + d²).": lambda y: _normalised(
+            (-_squared(y) / 2).exp()
+        ),
+        "The distance is not squared: 1 / (1 + d²).": lambda y: _normalised(1 / (1 + _squared(y).sqrt())),
+        "Near pairs should get the large values: 1 divided by 1 + d².": lambda y: _normalised(
+            1 + _squared(y)
+        ),
+        "The table is not divided by its sum yet.": lambda y: (1 / (1 + _squared(y))).fill_diagonal_(0),
+        "The 1 is missing: 1 / d² is infinite for points that coincide.": lambda y: _normalised(
+            1 / _squared(y)
+        ),
+    }
 )
-def _(y):
-    w = (1 / (1 + _squared(y))).fill_diagonal_(0)
-    return w / w.sum(dim=1, keepdim=True)
-
-
-@student_q.mistake("That is the Gaussian of SNE. Here the tail is heavier: 1 / (1 + d²).")
-def _(y):
-    return _normalised((-_squared(y)).exp())
-
-
-@student_q.mistake("That is a Gaussian. Here the tail is heavier: 1 / (1 + d²).")
-def _(y):
-    return _normalised((-_squared(y) / 2).exp())
-
-
-@student_q.mistake("The distance is not squared: 1 / (1 + d²).")
-def _(y):
-    return _normalised(1 / (1 + _squared(y).sqrt()))
-
-
-@student_q.mistake("Near pairs should get the large values: 1 divided by 1 + d².")
-def _(y):
-    return _normalised(1 + _squared(y))
-
-
-@student_q.mistake("The table is not divided by its sum yet.")
-def _(y):
-    return (1 / (1 + _squared(y))).fill_diagonal_(0)
-
-
-@student_q.mistake("The 1 is missing: 1 / d² is infinite for points that coincide.")
-def _(y):
-    return _normalised(1 / _squared(y))
 
 
 def _symmetric(n, seed, dtype=torch.float32):
@@ -905,57 +796,32 @@ def _forces(p, y, factor=4.0, weighted=True, sign=1.0, q=None):
     return sign * factor * (strength[:, :, None] * arrows).sum(dim=1)
 
 
-@tsne_gradient.mistake(
-    "The factor 4 is missing. y_i occurs in d_ij² and in d_ji², and the derivative of a square brings a 2."
+tsne_gradient.mistakes(
+    {
+        "The factor 4 is missing. y_i occurs in d_ij² and in d_ji², and the derivative of a "
+        "square brings a 2.": lambda p, y: _forces(p, y, factor=1.0),
+        "A factor of 2 is missing: y_i occurs twice, in the pair (i, j) and in the pair (j, "
+        "i). Together with the 2 of the square this makes 4.": lambda p, y: _forces(p, y, factor=2.0),
+        "The sign is wrong: it is p − q times y_i − y_j, summed over j. With q − p, y_j − y_i,"
+        " or a sum over the other axis, a pair with p > q would drift apart.": lambda p, y: _forces(
+            p, y, sign=-1.0
+        ),
+        "The weight 1 / (1 + d²) of each pair is missing: this is the gradient of SNE.": lambda p, y: _forces(
+            p, y, weighted=False
+        ),
+        "In your Q the diagonal is not zeroed, so its sum is too large by N.": lambda p, y: _forces(
+            p, y, q=lambda w: w / (w.sum() + len(w))
+        ),
+        "Your Q is not divided by its sum.": lambda p, y: _forces(p, y, q=lambda w: w),
+        "The rows of your Q sum to one each. In t-SNE all of Q sums to one.": lambda p, y: _forces(
+            p, y, q=lambda w: w / w.sum(dim=1, keepdim=True)
+        ),
+        "Only the attraction is left: the term − q_ij keeps the map from collapsing.": lambda p, y: _forces(
+            p, y, q=torch.zeros_like
+        ),
+        "The mean over j divides by N. The gradient is a sum.": lambda p, y: _forces(p, y) / len(y),
+    }
 )
-def _(p, y):
-    return _forces(p, y, factor=1.0)
-
-
-@tsne_gradient.mistake(
-    "A factor of 2 is missing: y_i occurs twice, in the pair (i, j) and in the pair (j, i). Together with the 2 of the "
-    "square this makes 4."
-)
-def _(p, y):
-    return _forces(p, y, factor=2.0)
-
-
-@tsne_gradient.mistake(
-    "The sign is wrong: it is p − q times y_i − y_j, summed over j. With q − p, y_j − y_i, or a sum over "
-    "the other axis, a pair with p > q would drift apart."
-)
-def _(p, y):
-    return _forces(p, y, sign=-1.0)
-
-
-@tsne_gradient.mistake("The weight 1 / (1 + d²) of each pair is missing: this is the gradient of SNE.")
-def _(p, y):
-    return _forces(p, y, weighted=False)
-
-
-@tsne_gradient.mistake("In your Q the diagonal is not zeroed, so its sum is too large by N.")
-def _(p, y):
-    return _forces(p, y, q=lambda w: w / (w.sum() + len(w)))
-
-
-@tsne_gradient.mistake("Your Q is not divided by its sum.")
-def _(p, y):
-    return _forces(p, y, q=lambda w: w)
-
-
-@tsne_gradient.mistake("The rows of your Q sum to one each. In t-SNE all of Q sums to one.")
-def _(p, y):
-    return _forces(p, y, q=lambda w: w / w.sum(dim=1, keepdim=True))
-
-
-@tsne_gradient.mistake("Only the attraction is left: the term − q_ij keeps the map from collapsing.")
-def _(p, y):
-    return _forces(p, y, q=torch.zeros_like)
-
-
-@tsne_gradient.mistake("The mean over j divides by N. The gradient is a sum.")
-def _(p, y):
-    return _forces(p, y) / len(y)
 
 
 @tsne_gradient.mistake(

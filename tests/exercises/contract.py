@@ -94,7 +94,7 @@ class Contract:
             assert verdict.status == "correct", verdict
 
     def test_every_mistake_is_told_its_own_sentence(self, code):
-        for mistake in code.mistakes:
+        for mistake in code.known:
             verdict = self.judge(code, mistake.attempt)
             assert verdict.status in ("wrong", "raised")
             assert mistake.sentence in verdict.message, f"{mistake.sentence}\n\nbut said was\n{verdict}"

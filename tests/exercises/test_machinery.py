@@ -1,9 +1,12 @@
 """Whatever arrives gets a verdict, and the verdict says what is the matter."""
 
 import contextlib
+import copy
+import io
 import random
 import re
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -14,11 +17,22 @@ import torch
 from torch import nn
 
 from coursekit import runtime
-from coursekit.checks import ExerciseError, ExerciseSet, Question, Report, Verdict, attempts, normal
-from coursekit.checks.compare import difference, labelled, remark, same, show, size
+from coursekit.checks import (
+    ExerciseError,
+    ExerciseSet,
+    Question,
+    Report,
+    Verdict,
+    attempts,
+    normal,
+    time_limit,
+)
+from coursekit.checks.compare import difference, labelled, remarks, same, show, size
 from coursekit.exercises import lesson03
 from coursekit.teaching.catalogue import REPOSITORY
+from coursekit.teaching.execute import execute
 from tests.posix import only_posix
+from tests.small_lessons import write
 
 
 @pytest.fixture
@@ -54,7 +68,7 @@ def double(lesson):
 def test_right_answer_is_correct(double):
     verdict = double(lambda x: x + x)
     assert verdict.status == double.status == "correct"
-    assert verdict.message == "Right on all 3 test inputs."
+    assert verdict.message == "Right on all 3 test inputs. Go on with the next cell."
 
 
 @pytest.mark.parametrize("blank", [..., lambda x: None])
@@ -139,8 +153,8 @@ def test_a_correct_answer_can_be_told_a_remark(double):
     def long(x):
         return x + x
 
-    assert double(long).message == "Right on all 3 test inputs.\nShorter: `2 * x`."
-    assert double(lambda x: 2 * x).message == "Right on all 3 test inputs."
+    assert double(long).message == "Right on all 3 test inputs. Go on with the next cell.\nShorter: `2 * x`."
+    assert double(lambda x: 2 * x).message == "Right on all 3 test inputs. Go on with the next cell."
 
 
 def test_changed_argument_of_a_wrong_answer_is_told_besides(double):
@@ -254,7 +268,7 @@ def endless_though_all_is_swallowed_once(x):
     "endless", [endless, endless_though_exceptions_are_swallowed, endless_though_all_is_swallowed_once]
 )
 def test_endless_loop_is_stopped(double, monkeypatch, endless):
-    monkeypatch.setattr(attempts, "TIME_LIMIT_S", 0.3)
+    monkeypatch.setattr(time_limit, "TIME_LIMIT_S", 0.3)
     started = time.perf_counter()
     verdict = double(endless)
     assert verdict.status == "wrong"
@@ -265,7 +279,7 @@ def test_endless_loop_is_stopped(double, monkeypatch, endless):
 
 @only_posix
 def test_time_limit_leaves_no_timer_behind():
-    with attempts.time_limit(60):
+    with time_limit.time_limit(60):
         pass
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
@@ -351,7 +365,9 @@ def test_a_mistake_that_shows_elsewhere_is_no_explanation(lesson):
     def _(x):
         return 2 * x if x < 5 else 0
 
-    assert double(lambda x: 2 * x or 7).message == "7 instead of 0."  # wrong at x = 0, like no mistake
+    assert double(lambda x: 2 * x or 7).message.startswith(
+        "7 instead of 0.\nRight on 5 of 6"
+    )  # wrong at x = 0, like no mistake
 
 
 def test_another_error_of_the_same_type_is_no_explanation(double):
@@ -610,8 +626,27 @@ def test_nan_is_the_largest_difference():
 
 
 def test_remark_names_both_types():
-    assert remark(torch.ones(1).double(), torch.ones(1)).endswith("is float64, float32 would fit better.")
-    assert remark(torch.ones(1).bool(), torch.ones(1)) == remark(1.0, torch.ones(1)) == ""
+    single, double = torch.ones(1), torch.ones(1).double()
+    assert remarks([double], [single]) == ["A remark: the result is float64, float32 would fit better."]
+    assert remarks([single.bool(), 1.0], [single, single]) == []
+
+
+def test_answer_of_one_type_for_all_inputs_gets_one_remark():
+    single, double = torch.ones(1), torch.ones(1).double()
+    (remark,) = remarks([single.half(), double.half()], [single, double])
+    assert remark == "A remark: the result is always float16. Keep the type of the input: `dtype=x.dtype`."
+
+
+@pytest.mark.parametrize(
+    ("yours", "sentence"),
+    [
+        ({"loss": 1.0}, "The entry 'weights' is missing."),
+        ({"loss": 1.0, "weights": 2, "bias": 3}, "The entry 'bias' is not expected."),
+        ({"lost": 1.0, "weights": 2}, "The entry 'loss' is missing. The entry 'lost' is not expected."),
+    ],
+)
+def test_entries_of_a_dict_that_are_missing_or_too_many_are_named(yours, sentence):
+    assert difference(yours, {"loss": 1.0, "weights": 2}).sentence == sentence
 
 
 def test_same_sees_every_change():
@@ -626,6 +661,9 @@ def test_same_sees_every_change():
         ([1, 2], [1]),
         ({"a": 1}, {"b": 1}),
         (1, 1.0),
+        (net, copy.deepcopy(net).eval()),
+        (net, copy.deepcopy(net).requires_grad_(False)),
+        (torch.ones(2), torch.ones(2, requires_grad=True)),
     ]:
         assert not same(before, after)
 
@@ -649,12 +687,46 @@ def test_verdict_says_in_words_and_symbols_what_colour_says():
     verdict = Verdict("softmax", "wrong", "Take `dim=1` & not <0>.\nSecond line.", (("yours", "1\n<2>"),))
     html = verdict._repr_html_()
     assert "✗ softmax · wrong" in html
-    assert "<code style='color:inherit;background:none'>dim=1</code> &amp; not &lt;0&gt;." in html
+    assert re.search(r"<code style='[^']*white-space:nowrap'>dim=1</code> &amp; not &lt;0&gt;\.", html)
     assert "&lt;2&gt;" in html
     assert (
         repr(verdict)
         == "✗ softmax · wrong\n  Take `dim=1` & not <0>.\n  Second line.\n  yours  1\n         <2>"
     )
+
+
+def test_names_of_test_inputs_are_set_apart_and_products_are_not():
+    html = Verdict(
+        "a", "wrong", "Wrong for *a row of zeros*, as 2 * x and 3 * y are, and `a * b` * c."
+    )._repr_html_()
+    assert "<i>a row of zeros</i>, as 2 * x and 3 * y are" in html
+    assert html.count("<i>") == 1
+
+
+def test_verdict_can_be_printed_on_any_console(double, capsys, monkeypatch):
+    verdict = double(lambda x: 3 * x)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="cp1252"))
+    print(verdict)
+    double.hint()
+    double.solution()
+    double.or_solution(None)
+    assert repr(verdict).startswith("x double - wrong")
+
+
+NOTEBOOK = """
+from coursekit.checks import ExerciseSet
+lesson = ExerciseSet("Test")
+double = lesson.exercise(cases=[(1,)], hints=["a", "b"])(lambda x: 2 * x)
+double.name = "double"
+"""
+
+
+def test_verdict_shows_once_in_a_cell_and_also_where_the_cell_goes_on(tmp_path):
+    last, middle, later = "double(None)", "verdict = double(None)\nprint('on')", "verdict"
+    run = execute(write(tmp_path / "01_a.ipynb", NOTEBOOK, last, middle, later))
+    assert run.error == ""
+    shown = [str(cell.outputs).count("'text/html'") for cell in run.notebook.cells[2:]]
+    assert shown == [1, 1, 1]
 
 
 @pytest.mark.parametrize("thing", [Verdict("a", "correct", "b"), Report("L", (("a", "wrong", 1, 0),))])
@@ -676,5 +748,5 @@ def test_example_for_authors_holds_the_contract():
     exec(example, scope)
     unit_vector = scope["unit_vector"]
     assert unit_vector(lambda x: nn.functional.normalize(x, dim=0)).status == "correct"
-    for mistake in unit_vector.mistakes:
+    for mistake in unit_vector.known:
         assert mistake.sentence in unit_vector(mistake.attempt).message

@@ -106,15 +106,24 @@ class Lesson:
         self.path, self.stem = path, path.stem
         self.notebook: NotebookNode = read(path)
 
-    @property
+    @cached_property
     def number(self) -> int:
-        """The number in front of its name."""
-        return int(self.stem[:2])
+        """The number in front of its name; of a file with another name, that of the exercises it imports."""
+        code = "\n".join(cell.source for cell in self.notebook.cells if cell.cell_type == "code")
+        found = re.match(r"\d\d(?=_)", self.stem) or re.search(
+            r"(?<=coursekit\.exercises import lesson)\d\d", code
+        )
+        if not found:
+            raise ValueError(
+                f"{self.path.name} is no lesson: neither does its name begin with a number, as in 03_dnn_mnist.ipynb, "
+                "nor does a cell import the exercises of one"
+            )
+        return int(found[0])
 
     @property
     def module(self) -> str:
         """The name of the module of its exercises."""
-        return f"coursekit.exercises.lesson{self.stem[:2]}"
+        return f"coursekit.exercises.lesson{self.number:02}"
 
     @cached_property
     def exercises(self) -> dict[str, Exercise]:

@@ -11,28 +11,44 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from coursekit.teaching import commands
+from coursekit.teaching import catalogue, commands
 from coursekit.teaching.catalogue import Lesson
 
 
 def solved(lesson: Lesson) -> NotebookNode:
     """Return a copy of a lesson's notebook, without outputs, in which every exercise's cell holds the solution.
 
-    An exercise's cell names it in its metadata, `exercise`. Raises ValueError for a cell that its exercise cannot
-    solve, or that names none.
+    An exercise's cell names it in its metadata, `exercise`. Where a student has overwritten it, the cell of the
+    course's own notebook is put back, solved. Raises ValueError for a cell that names no exercise of the lesson.
     """
     notebook = copy.deepcopy(lesson.notebook)
-    for cell in notebook.cells:
+    for number, cell in enumerate(notebook.cells, 1):
         if cell.cell_type != "code":
             continue
         cell.outputs, cell.execution_count = [], None
         if name := cell.metadata.get("exercise"):
             if name not in lesson.exercises:
                 raise ValueError(
-                    f"solve: {lesson.path.name} has a cell for {name!r}, {lesson.module} no such exercise"
+                    f"solve: {lesson.path.name}, cell {number} is for the exercise {name!r}, and {lesson.module} has "
+                    "no such exercise"
                 )
-            cell.source = lesson.exercises[name].solve(cell.source)
+            cell.source = _solved_cell(lesson, number, name)
     return notebook
+
+
+def _solved_cell(lesson: Lesson, number: int, name: str) -> str:
+    exercise = lesson.exercises[name]
+    try:
+        return exercise.solve(lesson.notebook.cells[number - 1].source)
+    except (SyntaxError, ValueError) as problem:  # not as it was handed out
+        for original in catalogue.lessons():
+            for cell in original.notebook.cells if original.number == lesson.number else ():
+                if (
+                    cell.metadata.get("exercise") == name
+                    and cell.source != lesson.notebook.cells[number - 1].source
+                ):
+                    return exercise.solve(cell.source)
+        raise ValueError(f"solve: {lesson.path.name}, cell {number}, exercise {name!r}: {problem}") from None
 
 
 def solve(paths: list[Path], destination: Path) -> None:

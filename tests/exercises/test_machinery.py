@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import importlib
 import io
 import random
 import re
@@ -740,13 +741,14 @@ def test_colours_are_the_themes_own(thing):
 # The example of CONTRIBUTING.md --------------------------------------------------------------------------------
 
 
-def test_example_for_authors_holds_the_contract():
+def test_example_for_authors_holds_the_contract(tmp_path, monkeypatch):
     text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.+?)```", text, re.DOTALL)
     example = next(block for block in blocks if "@lesson.exercise" in block)
-    scope = {"torch": torch}
-    exec(example, scope)
-    unit_vector = scope["unit_vector"]
+    (tmp_path / "example_of_contributing.py").write_text(f"import torch\n{example}", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    unit_vector = importlib.import_module("example_of_contributing").unit_vector
     assert unit_vector(lambda x: nn.functional.normalize(x, dim=0)).status == "correct"
+    assert len(unit_vector.known) == 2
     for mistake in unit_vector.known:
         assert mistake.sentence in unit_vector(mistake.attempt).message

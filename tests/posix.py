@@ -1,6 +1,7 @@
-"""What only some systems offer the tests: limits on files, peaks of memory. Elsewhere these tests are left out."""
+"""What only some systems offer the tests: limits on files, users, peaks of memory. Elsewhere they are left out."""
 
 import contextlib
+import os
 import re
 import signal
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ except ModuleNotFoundError:  # Windows
 _STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 only_posix = pytest.mark.skipif(resource is None, reason="this system has no POSIX processes and limits")
+only_root = pytest.mark.skipif(
+    not hasattr(os, "setresuid") or os.geteuid() != 0, reason="only root can become another user"
+)
 only_linux = pytest.mark.skipif(not _CLEAR_REFS.exists(), reason="only Linux forgets a peak of memory")
 
 
@@ -30,6 +34,22 @@ def files_up_to(size: int) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, ignored)
+
+
+@contextlib.contextmanager
+def as_user(number: int = 65534) -> Iterator[None]:
+    """Run the block as another user, `nobody` by default, if this is root, whom no permission of a file stops.
+
+    What the block needs must be imported before: the other user may not be able to read it.
+    """
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setresuid(number, number, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
 
 
 @contextlib.contextmanager

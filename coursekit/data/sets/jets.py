@@ -5,6 +5,7 @@ import torch
 
 from coursekit.data import search
 from coursekit.data.download import socket_timeout
+from coursekit.data.problems import PlaceError
 from coursekit.data.shipped import shipped
 from coursekit.data.splits import Split, Splits, split_random
 
@@ -29,7 +30,8 @@ def jets(source: str = "sample") -> Splits:
     doi:10.5281/zenodo.3602260) from OpenML through scikit-learn, split at random in the same shares, since they do
     not tell which jets belong together.
 
-    Prints one line. Raises ValueError for an unknown source, FileNotFoundError where OpenML cannot be reached.
+    Prints one line. Raises ValueError for an unknown source, FileNotFoundError where OpenML or the cache cannot be
+    reached.
     """
     if source == "sample":
         stored = shipped("jets.npz")
@@ -44,27 +46,30 @@ def jets(source: str = "sample") -> Splits:
 
 
 def _published_jets() -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.datasets import fetch_openml
-
-    try:
-        with socket_timeout():
-            table = fetch_openml(
-                "hls4ml_lhc_jets_hlf",
-                version=1,
-                as_frame=False,
-                parser="liac-arff",
-                data_home=search.cache_folder(),
-            )
-    except OSError as error:
-        raise FileNotFoundError(
-            f"jets: OpenML cannot be reached ({error}); source='sample' needs no network"
-        ) from error
+    table = _published_table()
     columns = [
         next(column for column, name in enumerate(table.feature_names) if name.endswith(ending))
         for ending in _PUBLISHED_FEATURES
     ]
     kinds = {"g": 0, "q": 1, "w": 2, "z": 3, "t": 4}
     return table.data[:, columns].astype(np.float32), np.array([kinds[kind] for kind in table.target])
+
+
+def _published_table():
+    from sklearn.datasets import fetch_openml
+
+    choice = {"version": 1, "as_frame": False, "parser": "liac-arff"}
+    try:
+        with socket_timeout():
+            return fetch_openml("hls4ml_lhc_jets_hlf", data_home=search.cache_folder(), **choice)
+    except (PlaceError, PermissionError) as error:
+        raise FileNotFoundError(
+            f"jets: the cache cannot be used ({error}); source='sample' needs none"
+        ) from error
+    except OSError as error:
+        raise FileNotFoundError(
+            f"jets: OpenML cannot be reached ({error}); source='sample' needs no network"
+        ) from error
 
 
 def splits_by_event(x: np.ndarray, y: np.ndarray, event: np.ndarray, source: str) -> Splits:

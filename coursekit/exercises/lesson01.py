@@ -1,8 +1,10 @@
 """The exercises of lesson 1, Linear algebra in a nutshell: solutions, classic mistakes, hints."""
 
 import math
+import sys
 
 import torch
+import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from coursekit.checks import ExerciseSet, Question, normal, show
@@ -38,13 +40,23 @@ shape_of_column_means = lesson.prediction(
 
 
 @lesson.exercise(
-    cases=[
-        (torch.tensor([[3.0, 4.0]]), torch.tensor([4.0, 3.0])),
-        (normal(3, 4), normal(4, seed=1)),
-        (normal(3, 3, seed=2), normal(3, seed=3)),
-        (100 * normal(5, 6, seed=4, dtype=torch.float64), normal(6, seed=5, dtype=torch.float64)),
-        (torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([1.0, 0.0])),
-    ],
+    cases={
+        "a single row": (torch.tensor([[3.0, 4.0]]), torch.tensor([4.0, 3.0])),
+        "a row of zeros": (torch.tensor([[0.0, 0.0]]), torch.tensor([2.0, 1.0])),
+        "a row whose entries cancel": (torch.tensor([[1.0, -1.0]]), torch.tensor([3.0, 1.0])),
+        "vectors of opposite direction": (torch.tensor([[1.0, 2.0]]), torch.tensor([-3.0, -6.0])),
+        "a row of zeros among others": (
+            torch.tensor([[2.0, 1.0], [0.0, 0.0], [-1.0, 3.0]]),
+            torch.tensor([1.0, 4.0]),
+        ),
+        "an ordinary batch": (normal(3, 4), normal(4, seed=1)),
+        "as many rows as columns": (normal(3, 3, seed=2), normal(3, seed=3)),
+        "short vectors": (0.05 * normal(6, 2, seed=6), normal(2, seed=7)),
+        "long vectors in float64": (
+            100 * normal(5, 7, seed=4, dtype=torch.float64),
+            normal(7, seed=5, dtype=torch.float64),
+        ),
+    },
     hints=[
         "The dot products of all rows with y are `x @ y`, of shape (N,). Divide by both lengths.",
         "`x.norm(dim=1)` has the shape (N,), `y.norm()` is one number.",
@@ -82,6 +94,19 @@ cosine_similarity.mistakes(
             torch.acos((x @ y / (x.norm(dim=1) * y.norm()).clamp(min=1e-12)).clamp(-1, 1))
         ),
         "One minus the cosine is a distance. Return the cosine itself.": {"return": "return 1 -"},
+        "With `dim=0` you get the lengths of the columns. The vectors are the rows: `x.norm(dim=1)`.": {
+            "dim=1": "dim=0"
+        },
+        "(N,) divided by (N, 1) broadcasts to (N, N), a matrix. The lengths should have the shape (N,), "
+        "like the dot products: leave out `keepdim=True`.": {"dim=1": "dim=1, keepdim=True"},
+        "The sign is gone. Vectors that point in opposite directions have the cosine −1: leave out "
+        "the absolute value.": {"return x @ y": "return (x @ y).abs()"},
+        "These lengths add up absolute values. The length of a vector is the root of the sum of its "
+        "squares: `norm`.": {"x.norm(dim=1) * y.norm()": "x.abs().sum(dim=1) * y.abs().sum()"},
+        "A row may add up to 0 and still have a direction, such as (1, −1). Test its length, not its "
+        "sum.": lambda x, y: torch.where(
+            x.sum(dim=1) == 0, 0, x @ y / (x.norm(dim=1) * y.norm()).clamp(min=1e-12)
+        ),
     }
 )
 
@@ -94,13 +119,18 @@ def _distances(pairwise_distances, x, y):
 
 @lesson.exercise(
     observe=_distances,
-    cases=[
-        (torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0.0, 0.0]])),
-        (normal(2, 3), normal(4, 3, seed=1)),
-        (normal(3, 3, seed=2), normal(3, 3, seed=3)),
-        (normal(5, 2, seed=4, dtype=torch.float64), normal(3, 2, seed=5, dtype=torch.float64)),
-        (normal(20, 784, seed=6), normal(20, 784, seed=6)),  # each to itself, too
-    ],
+    cases={
+        "two points and the origin": (torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0.0, 0.0]])),
+        "a single pair": (normal(1, 3, seed=8), normal(1, 3, seed=9)),
+        "an ordinary batch": (normal(2, 3), normal(4, 3, seed=1)),
+        "square matrices": (normal(3, 3, seed=2), normal(3, 3, seed=3)),
+        "float64 numbers": (
+            normal(5, 2, seed=4, dtype=torch.float64),
+            normal(3, 2, seed=5, dtype=torch.float64),
+        ),
+        "rows of 784 numbers": (normal(6, 784, seed=6), normal(7, 784, seed=7)),
+        "rows against themselves": (normal(20, 784, seed=6), normal(20, 784, seed=6)),
+    },
     hints=[
         "Give x one more axis: `x[:, None, :]` has the shape (N, 1, D); subtracting y (M, D) broadcasts to "
         "(N, M, D).",
@@ -129,6 +159,17 @@ pairwise_distances.mistakes(
         "The factor 2 is missing from |x − y|² = |x|² + |y|² − 2 x·y.": lambda x, y: (
             ((x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - x @ y.T).clamp(min=0).sqrt()
         ),
+        "The sign of 2 x·y is wrong: |x − y|² = |x|² + |y|² − 2 x·y. With a plus it is the length of "
+        "x + y.": {"- 2 * x": "+ 2 * x"},
+        "|x|² and |y|² have the shapes (N,) and (M,), which do not make (N, M). Keep the axis of the "
+        "first, (N, 1): `keepdim=True`.": {"sum(dim=1, keepdim=True)": "sum(dim=1)"},
+        "This takes the mean of the squared differences. A distance takes their sum.": lambda x, y: (
+            ((x[:, None] - y) ** 2).mean(dim=2).sqrt()
+        ),
+        "`F.pairwise_distance` adds 0.000001 to every difference before it squares. `eps=0` leaves that "
+        "out; `torch.cdist` does not do it at all.": lambda x, y: F.pairwise_distance(x[:, None], y[None]),
+        "This is the largest difference of a coordinate. Add up the squares of all D, and take the "
+        "root.": lambda x, y: (x[:, None] - y).abs().amax(dim=2),
         "Rounding made a square slightly negative, and its root is nan: put `.clamp(min=0)` "
         "before the root.": lambda x, y: (
             (x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - 2 * x @ y.T
@@ -138,15 +179,20 @@ pairwise_distances.mistakes(
 
 
 class _Watch(TorchFunctionMode):
-    """Count the calls of torch functions in the block, and the elements of the largest tensor they return."""
+    """Note the torch functions that are called in the block, and the elements of the largest tensor they make."""
 
-    calls = elements = 0
+    def __init__(self):
+        super().__init__()
+        self.called, self.elements = [], 0
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
-        self.calls += 1
+        self.called.append(getattr(function, "__name__", ""))
         if isinstance(result, torch.Tensor):
             self.elements = max(self.elements, result.numel())
+        if self.called[-1] == "pairwise_distance":  # its difference (N, M, D) is made inside
+            shapes = [one.shape for one in args if isinstance(one, torch.Tensor)]
+            self.elements = max(self.elements, math.prod(torch.broadcast_shapes(*shapes)))
         return result
 
 
@@ -166,19 +212,24 @@ def _(attempt):
 def _(attempt):
     with _Watch() as watch:
         attempt(torch.ones(50, 30), torch.ones(40, 30))
-    return watch.calls >= 40
+    return len(watch.called) >= 40
 
 
 # Section 3: maps ---------------------------------------------------------------------------------------------
 
 
 @lesson.exercise(
-    cases=[
-        (torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([10.0, 1.0])),
-        (normal(2, 3), normal(3, seed=1)),
-        (normal(3, 2, seed=2), normal(2, seed=3)),
-        (normal(4, 4, seed=4, dtype=torch.float64), normal(4, seed=5, dtype=torch.float64)),
-    ],
+    cases={
+        "two rows and two columns": (torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([10.0, 1.0])),
+        "a single column": (torch.tensor([[2.0], [-1.0], [4.0]]), torch.tensor([3.0])),
+        "a single row": (torch.tensor([[2.0, -1.0, 4.0]]), torch.tensor([3.0, 5.0, -2.0])),
+        "more columns than rows": (normal(2, 5), normal(5, seed=1)),
+        "more rows than columns": (normal(6, 3, seed=2), normal(3, seed=3)),
+        "a square matrix in float64": (
+            normal(4, 4, seed=4, dtype=torch.float64),
+            normal(4, seed=5, dtype=torch.float64),
+        ),
+    },
     hints=[
         "Column j of A is `A[:, j]`. Multiply each column by its number x[j], then add them up.",
         "Begin with `torch.zeros(len(A), dtype=A.dtype)`, and let j run over `range(A.shape[1])`.",
@@ -202,13 +253,40 @@ matvec_by_columns.mistakes(
         "The sum runs over the wrong axis: add the columns to each other, along `dim=1`.": lambda A, x: (
             A * x
         ).sum(dim=0),
-        "The last column is missing: does the loop end too early?": lambda A, x: A[:, :-1] @ x[:-1],
+        "The last column is missing: does the loop end too early?": {"A.shape[1]": "A.shape[1] - 1"},
+        "Only the last column is left: each round of the loop should add to `total`, not replace it.": {
+            "total + x": "x"
+        },
+        "The loop runs over the number of rows. Column j needs j up to the number of columns, "
+        "`A.shape[1]`.": {"range(A.shape[1])": "range(len(A))"},
+        "`total` begins with ones, and they stay in the sum: begin with zeros.": {"zeros": "ones"},
+        "The column is added to its weight. Multiply the two: `x[j] * A[:, j]`.": {"x[j] * A": "x[j] + A"},
+        "Only the first column is there: is the `return` inside the loop?": lambda A, x: x[0] * A[:, 0],
     }
 )
 
 
+@matvec_by_columns.remark(
+    "A remark: that is PyTorch's own product. It is right, but the exercise is to build it from the columns: "
+    "multiply column j, `A[:, j]`, by x[j] and add them up."
+)
+def _(attempt):
+    with _Watch() as watch:
+        attempt(torch.ones(3, 2), torch.ones(2))
+    return any(
+        name in watch.called for name in ("matmul", "__matmul__", "mv", "mm", "einsum", "addmv", "linear")
+    )
+
+
 @lesson.exercise(
-    cases=[(math.pi / 2,), (0.0,), (math.pi / 6,), (-1.0,), (4.0,)],
+    cases={
+        "an angle of π/6": (math.pi / 6,),
+        "an angle of 0": (0.0,),
+        "an obtuse angle": (2.0,),
+        "a negative angle": (-1.0,),
+        "more than half a turn": (4.0,),
+        "more than a full turn": (7.5,),
+    },
     hints=[
         "The columns of a matrix are the images of (1, 0) and (0, 1). Where does a rotation by the angle "
         "take them?",
@@ -245,8 +323,26 @@ def _(angle):
     return torch.tensor([[math.sin(angle), -math.cos(angle)], [math.cos(angle), math.sin(angle)]])
 
 
+def _turn(angle, top=-1.0, bottom=1.0):
+    """The matrix with the signs of its sines as arguments."""
+    c, s = math.cos(angle), math.sin(angle)
+    return torch.tensor([[c, top * s], [bottom * s, c]])
+
+
 rotation.mistakes(
     {
+        "Both sines have a minus sign. Only the one in the first row has it: (1, 0) goes to "
+        "(cos, +sin).": lambda angle: _turn(angle, bottom=-1.0),
+        "The angle is in radians already, not in turns: no factor 2π.": lambda angle: _turn(
+            2 * math.pi * angle
+        ),
+        "These are the four numbers in a row. A matrix has a list for each of its rows: "
+        "`[[a, b], [c, d]]`.": {"[[c, -s], [s, c]]": "[c, -s, s, c]"},
+        "The last entry is −cos. A rotation by 0 should change nothing: the diagonal is cos, cos.": lambda angle: (
+            _turn(angle) * torch.tensor([[1.0, 1.0], [1.0, -1.0]])
+        ),
+        "The first entry is −cos. A rotation by 0 should change nothing: the diagonal is cos, "
+        "cos.": lambda angle: _turn(angle) * torch.tensor([[-1.0, 1.0], [1.0, 1.0]]),
         "One of the sines needs a minus sign, or lengths are not preserved: (0, 1) goes to "
         "(−sin, cos).": lambda angle: torch.tensor(
             [[math.cos(angle), math.sin(angle)], [math.sin(angle), math.cos(angle)]]
@@ -334,12 +430,21 @@ quiz = lesson.quiz(
 
 
 @lesson.exercise(
-    cases=[
-        (torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 3.0, 5.0])),
-        (torch.tensor([0.0, 1.0, 2.0, 4.0]), torch.tensor([1.0, 0.0, 3.0, 2.0])),
-        (normal(20, dtype=torch.float64), normal(20, seed=1, dtype=torch.float64)),
-        (10 + normal(8, seed=2, dtype=torch.float64), -5 + normal(8, seed=3, dtype=torch.float64)),
-    ],
+    cases={
+        "two points": (torch.tensor([1.0, 3.0]), torch.tensor([2.0, 7.0])),
+        "three points on a line": (torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 3.0, 5.0])),
+        "a level line": (torch.tensor([1.0, 2.0, 4.0]), torch.tensor([3.0, 3.0, 3.0])),
+        "scattered points": (torch.tensor([0.0, 1.0, 2.0, 4.0]), torch.tensor([1.0, 0.0, 3.0, 2.0])),
+        "a falling line": (
+            torch.tensor([-1.0, 0.5, 2.0, 3.0, 5.0]),
+            torch.tensor([4.0, 3.5, 1.0, 1.5, -2.0]),
+        ),
+        "points far from the origin": (
+            10 + normal(8, seed=2, dtype=torch.float64),
+            -5 + normal(8, seed=3, dtype=torch.float64),
+        ),
+        "float64 numbers": (normal(17, dtype=torch.float64), normal(17, seed=1, dtype=torch.float64)),
+    },
     returns=("the slope", "the intercept"),
     hints=[
         "Put x and a column of ones side by side: `torch.stack([x, torch.ones_like(x)], dim=1)`.",
@@ -375,6 +480,36 @@ fit_line.mistakes(
                 "torch.corrcoef(torch.stack([x, y]))[0, 1]"
             )
         },
+        "That is a sum over the points. The slope is this sum divided by Σ (x − x̄)².": {
+            " / ((x - x.mean()) ** 2).sum()": ""
+        },
+        "The covariance and the variance divide by different numbers, one by N, the other by N − 1. Use "
+        "the same for both.": [
+            {"(y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()": "(y - y.mean())).mean() / x.var()"},
+            {
+                "((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()": (
+                    "torch.cov(torch.stack([x, y]))[0, 1] / x.var(correction=0)"
+                )
+            },
+        ],
+        "The sign of the intercept is wrong: the line goes through (x̄, ȳ), so it is ȳ − slope · x̄.": {
+            "y.mean() - slope * x.mean()": "slope * x.mean() - y.mean()"
+        },
+        "You divided by the variance of y. Divide the covariance by the variance of x.": {
+            "((x - x.mean()) ** 2)": "((y - y.mean()) ** 2)"
+        },
+        "You divided by the standard deviation of x. Divide the covariance by the variance, its square.": {
+            "((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()": (
+                "torch.cov(torch.stack([x, y]))[0, 1] / x.std()"
+            )
+        },
+        "That slope belongs to a line through the origin. Subtract the means of x and y before you "
+        "multiply.": {
+            "((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2)": "(x * y).sum() / (x**2)"
+        },
+        "The intercept adds slope · x̄ to ȳ. The line goes through (x̄, ȳ), so subtract it.": {
+            "y.mean() - slope": "y.mean() + slope"
+        },
     }
 )
 
@@ -388,9 +523,24 @@ def _(x, y):
 # Section 6: principal components -----------------------------------------------------------------------------
 
 
+def _is_ready_made(frame):
+    """Return whether a call is one of a PCA that the exercise asks to build."""
+    module = frame.f_globals.get("__name__", "")
+    return module.startswith("sklearn.decomposition") or frame.f_code.co_name == "pca_lowrank"
+
+
 def _facts_of_pca(pca, x, k):
-    """Variances and the projection on the axes, which does not know their signs."""
-    found = pca(x, k)
+    """Variances, and the axes with their signs settled; for a ready-made PCA only that it is one."""
+    before, used = sys.getprofile(), []
+    sys.setprofile(
+        lambda frame, event, _: used.append(1) if event == "call" and _is_ready_made(frame) else None
+    )
+    try:
+        found = pca(x, k)
+    finally:
+        sys.setprofile(before)
+    if used:
+        return {"what comes back": "what a ready-made PCA has found"}
     match found:
         case (torch.Tensor() as axes, torch.Tensor() as variances) if axes.ndim == 2:
             return {
@@ -411,15 +561,17 @@ _CLOUD = normal(40, 3) * torch.tensor([3.0, 1.0, 0.3]) + torch.tensor([5.0, -2.0
 
 @lesson.exercise(
     observe=_facts_of_pca,
-    cases=[
-        (torch.tensor([[1.0, 1.0], [2.0, 2.1], [3.0, 2.9], [4.0, 4.2]]), 1),
-        (_CLOUD, 3),
-        (_CLOUD.double() @ normal(3, 3, seed=1, dtype=torch.float64), 2),
-        (
+    cases={
+        "points near the diagonal": (torch.tensor([[1.0, 1.0], [2.0, 2.1], [3.0, 2.9], [4.0, 4.2]]), 1),
+        "as many examples as columns": (normal(4, 4, seed=3) * torch.tensor([1.0, 4.0, 2.0, 0.5]) - 3, 2),
+        "fewer examples than columns": (normal(4, 6, seed=4) + torch.arange(6), 2),
+        "all three axes": (_CLOUD, 3),
+        "a rotated cloud in float64": (_CLOUD.double() @ normal(3, 3, seed=1, dtype=torch.float64), 2),
+        "columns far from 0": (
             normal(30, 5, seed=2, dtype=torch.float64) * torch.tensor([5.0, 4.0, 3.0, 2.0, 1.0]).double() + 7,
             3,
         ),
-    ],
+    },
     hints=[
         "Subtract the mean of the rows, then compute the covariance matrix, "
         "`centred.T @ centred / (N - 1)`, (D, D).",
@@ -463,8 +615,34 @@ pca.mistakes(
         "You divided the columns by their standard deviations. That gives different axes; only"
         " subtract the mean here.": lambda x, k: _axes((x - x.mean(dim=0)) / x.std(dim=0), k),
         "You returned all the axes. The exercise asks for the first k.": lambda x, k: _axes(x, x.shape[1]),
-        "You subtracted the mean of every row. Subtract the mean over the examples, one for "
-        "each column.": lambda x, k: _axes(x - x.mean(dim=1, keepdim=True), k),
+        "You subtracted the mean of every row. Subtract the mean over the examples, one for each column: "
+        "`x.mean(dim=0)`.": [
+            lambda x, k: _axes(x - x.mean(dim=1, keepdim=True), k),
+            lambda x, k: _axes(x - x.mean(dim=1, keepdim=True), k, centre=False),
+        ],
+        "You subtracted the mean of the columns and then divided by their standard deviations, or took "
+        "`corrcoef`: these are the axes of the correlation matrix. Take the covariance.": lambda x, k: _axes(
+            (x - x.mean(dim=0)) / x.std(dim=0, correction=0), k
+        ),
+        "These are the coordinates of the examples along the axes, (N, k). Return the axes "
+        "themselves.": lambda x, k: ((x - x.mean(dim=0)) @ _axes(x, k)[0].T, _axes(x, k)[1]),
+        "The axes should have length 1. Yours are stretched by the standard deviations along "
+        "them.": lambda x, k: (_axes(x, k)[0] * _axes(x, k)[1].sqrt()[:, None], _axes(x, k)[1]),
+        "The first factor of the SVD, U, has a row for each example. The axes are the rows of the "
+        "third, Vᵀ.": lambda x, k: (
+            torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)[0].T[:k],
+            _axes(x, k)[1],
+        ),
+        "That is a ready-made PCA. Here the exercise is to build it: subtract the mean, and use "
+        "`torch.linalg.eigh` of the covariance, or `torch.linalg.svd`.": lambda x, k: (
+            torch.pca_lowrank(x, k)[2].T,
+            torch.ones(k),
+        ),
+        "`svd` returns Vᵀ, whose rows are the axes already: take `Vt[:k]`, without another "
+        "transpose.": lambda x, k: (
+            torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)[2].T[:k],
+            _axes(x, k)[1],
+        ),
     }
 )
 
@@ -515,12 +693,14 @@ def _(x, k):
 
 
 @lesson.exercise(
-    cases=[
-        (torch.tensor([1.0, 3.0]),),
-        (torch.tensor([2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]),),
-        (5 + 2 * normal(100, dtype=torch.float64),),
-        (normal(1000, seed=1, dtype=torch.float64),),
-    ],
+    cases={
+        "two numbers": (torch.tensor([1.0, 3.0]),),
+        "five numbers": (torch.tensor([2.0, 4.0, 5.0, 7.0, 10.0]),),
+        "equal numbers": (torch.tensor([2.5, 2.5, 2.5]),),
+        "numbers far from 0": (-60 + 2 * normal(11, seed=2),),
+        "float64 numbers": (5 + 2 * normal(37, dtype=torch.float64),),
+        "many numbers": (normal(700, seed=1, dtype=torch.float64),),
+    },
     hints=[
         "How much does a mean of N numbers scatter? Less than a single number, by a factor of √N.",
         "`x.std() / len(x) ** 0.5`",
@@ -552,17 +732,30 @@ standard_error.mistakes(
             "(len(x))": "(len(x) - 1)"
         },
         "σ√N grows with N. More numbers make the mean more certain, so divide.": {" / ": " * "},
+        "That is the mean divided by √N. What scatters is measured by the standard deviation: `x.std()`.": {
+            "x.std()": "x.mean()"
+        },
+        "You took the root of the mean square, which contains the mean itself. The standard deviation "
+        "measures distances from the mean: `x.std()`.": {"x.std()": "(x**2).mean().sqrt()"},
+        "That is half the width of a 95 % interval. The standard error is one σ/√N, without a factor.": [
+            {"return ": "return 1.96 * "},
+            {"return ": "return 2 * "},
+        ],
+        "This is the mean absolute deviation over √N. The standard error takes the standard deviation, "
+        "the root of the mean square.": {"x.std()": "(x - x.mean()).abs().mean()"},
     }
 )
 
 
 @lesson.exercise(
-    cases=[
-        (torch.tensor([0.0]), 0.0, 1.0),
-        (torch.tensor([1.0, 3.0]), 2.0, 0.5),
-        (normal(6, dtype=torch.float64), 0.3, 2.0),
-        (torch.tensor([100.0, -100.0]), 0.0, 1.0),
-    ],
+    cases={
+        "a single number at the mean": (torch.tensor([0.0]), 0.0, 1.0),
+        "a number 100 σ from the mean": (torch.tensor([100.0]), 0.0, 1.0),
+        "two numbers": (torch.tensor([1.0, 2.5]), 2.0, 0.5),
+        "an ordinary sample": (normal(5, seed=1), -0.7, 1.7),
+        "a narrow Gaussian": (3 + 0.1 * normal(9, seed=2), 3.0, 0.1),
+        "float64 numbers": (normal(7, dtype=torch.float64), 0.3, 2.3),
+    },
     hints=[
         "The density is exp(−(x − μ)² / 2σ²) / (σ√(2π)). Work out minus its logarithm on paper first.",
         "Three terms: (x − μ)² / 2σ², ln σ, ½ ln 2π. The last one is `0.5 * math.log(2 * math.pi)`.",
@@ -608,6 +801,19 @@ gaussian_nll.mistakes(
         "This gives one value for each x. Take their mean.": {
             "((x - mu) ** 2 / (2 * sigma**2)).mean()": "(x - mu) ** 2 / (2 * sigma**2)"
         },
+        "The middle term is ln σ, not ln σ²: with σ² it would be ½ ln σ².": lambda x, mu, sigma: _nll(
+            x, mu, sigma, log=2
+        ),
+        "The square is divided by 2σ. Divide it by 2σ².": {"2 * sigma**2": "2 * sigma"},
+        "You squared the mean of x − μ, in which the deviations cancel. Square first, then take the mean.": {
+            "((x - mu) ** 2 / (2 * sigma**2)).mean()": "(x - mu).mean() ** 2 / (2 * sigma**2)"
+        },
+        "The square is that of x itself. Subtract μ first: (x − μ)².": {"(x - mu) ** 2": "x ** 2"},
+        "The constant is ½ ln 2π: the 2 is missing inside the logarithm.": {"(2 * math.pi)": "(math.pi)"},
+        "x − μ is not squared: −ln p contains (x − μ)² / 2σ².": {" ** 2": ""},
+        "The sign of ln σ is wrong. σ stands below the line in the density, so −ln p contains + ln σ.": (
+            lambda x, mu, sigma: _nll(x, mu, sigma, log=-1)
+        ),
     }
 )
 
@@ -621,16 +827,18 @@ def _(x, mu, sigma):
 
 
 @lesson.exercise(
-    cases=[
-        (torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75])),
-        (torch.tensor([0.2, 0.3, 0.5]), torch.tensor([0.6, 0.3, 0.1])),
-        (
-            torch.softmax(normal(6, dtype=torch.float64), 0),
-            torch.softmax(normal(6, seed=1, dtype=torch.float64), 0),
+    cases={
+        "two outcomes": (torch.tensor([0.6, 0.4]), torch.tensor([0.25, 0.75])),
+        "p is 0 somewhere": (torch.tensor([1.0, 0.0]), torch.tensor([0.4, 0.6])),
+        "q is 0 somewhere, and p is not": (torch.tensor([0.3, 0.7]), torch.tensor([1.0, 0.0])),
+        "equal distributions": (torch.tensor([0.2, 0.3, 0.5]), torch.tensor([0.2, 0.3, 0.5])),
+        "p and q both 0": (torch.tensor([0.4, 0.6, 0.0]), torch.tensor([0.9, 0.1, 0.0])),
+        "three outcomes": (torch.tensor([0.2, 0.3, 0.5]), torch.tensor([0.6, 0.3, 0.1])),
+        "float64 numbers": (
+            torch.softmax(normal(7, dtype=torch.float64), 0),
+            torch.softmax(normal(7, seed=1, dtype=torch.float64), 0),
         ),
-        (torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5])),
-        (torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.0])),
-    ],
+    },
     hints=[
         "It is the mean of ln p − ln q, taken with the probabilities p: Σ p ln(p/q).",
         "A term with p = 0 counts as 0, but the computer gets nan for 0 · ln 0. `torch.where(p > 0, …, 0)` "
@@ -668,6 +876,30 @@ kl_divergence.mistakes(
             p.log() - q.log()
         ).sum(),
         "A small number inside the logarithm makes an infinite divergence finite. Treat p = 0 "
-        "separately instead.": lambda p, q: (p * ((p + 1e-12) / (q + 1e-12)).log()).sum(),
+        "separately instead.": [
+            *(
+                lambda p, q, e=e: (p * ((p + e) / (q + e)).log()).sum()
+                for e in (1e-12, 1e-10, 1e-9, 1e-8, 1e-6)
+            ),
+            *(
+                lambda p, q, e=e: (p * (p.clamp(min=e) / q.clamp(min=e)).log()).sum()
+                for e in (1e-12, 1e-10, 1e-9, 1e-8, 1e-6)
+            ),
+        ],
+        "Where p and q are both 0, p ln q is 0 · (−inf), which is nan. Treat every term with p = 0 as 0: "
+        "`torch.xlogy(p, q)`, or `torch.where(p > 0, …, 0)`.": {"torch.xlogy(p, q)": "p * q.log()"},
+        "The terms with q = 0 are left out. Where q is 0 and p is not, the divergence is infinite; leave "
+        "out only the terms with p = 0.": [
+            lambda p, q: torch.where((p > 0) & (q > 0), p * (p / q).log(), 0).sum(),
+            lambda p, q: (p * (p / q).log()).nan_to_num(0, posinf=0).sum(),
+        ],
+        "The logarithms are weighted with q. KL(p‖q) is the mean of ln(p/q) under p.": {
+            "(p, p) - torch.xlogy(p, q)": "(q, p) - torch.xlogy(q, q)"
+        },
+        "That is the entropy of p, −Σ p ln p. q does not occur in it: take Σ p ln(p/q).": {
+            "(torch.xlogy(p, p) - torch.xlogy(p, q))": "-torch.xlogy(p, p)"
+        },
+        "This is the symmetric sum of both directions. KL(p‖q) is only the one that averages with "
+        "p.": lambda p, q: kl_divergence.reference(p, q) + kl_divergence.reference(q, p),
     }
 )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from coursekit.checks import ExerciseSet, Question, normal
 
@@ -45,12 +46,14 @@ def _estimate(finite_difference, f, x, h):
 
 @lesson.exercise(
     observe=_estimate,
-    cases=[
-        (_Formula("x³", lambda x: x**3), 2.0, 0.1),
-        (_Formula("3x² − x", lambda x: 3 * x**2 - x), -1.0, 0.25),
-        (_Formula("sin x", math.sin), 1.0, 0.5),
-        (_Formula("exp x", math.exp), 0.0, 1e-3),
-    ],
+    cases={
+        "a cubic": (_Formula("x³", lambda x: x**3), 2.0, 0.1),
+        "a negative x": (_Formula("3x² − x", lambda x: 3 * x**2 - x), -1.0, 0.25),
+        "a large step": (_Formula("sin x", math.sin), 1.0, 0.5),
+        "x = 0": (_Formula("exp x", math.exp), 0.0, 1e-3),
+        "a small step": (_Formula("cos x", math.cos), 1.0, 1e-5),
+        "a step of 3": (_Formula("x³ + x", lambda x: x**3 + x), 0.5, 3.0),
+    },
     hints=[
         "Evaluate f twice: a step h to the right of x, and a step h to the left.",
         "The two points are 2h apart, so the slope of the line through them is (f(x + h) − f(x − h)) / (2h).",
@@ -79,6 +82,16 @@ finite_difference.mistakes(
         "step: go h to either side.": lambda f, x, h: (f(x + h / 2) - f(x - h / 2)) / h,
         "This is the difference of the two values. Divide it by the distance between the "
         "points, 2h.": lambda f, x, h: f(x + h) - f(x - h),
+        "Division binds more tightly than subtraction, so only the second value is divided. Put brackets "
+        "around the difference.": {"(f(x + h) - f(x - h))": "f(x + h) - f(x - h)"},
+        "You add the two values. A slope is their difference divided by 2h.": {"(x + h) -": "(x + h) +"},
+        "That is the second difference, an estimate of f″. The slope needs the two outer values only: "
+        "(f(x + h) − f(x − h)) / (2h).": lambda f, x, h: (f(x + h) - 2 * f(x) + f(x - h)) / h**2,
+        "You divide by 2, not by 2h, the distance between the points.": {"(2 * h)": "2"},
+        "float32 keeps about 7 digits, and for a small h the two values agree in most of them. Stay with "
+        "Python's numbers, or with `dtype=torch.float64`.": {
+            "return (f": "x, h = torch.tensor(x), torch.tensor(h); return (f"
+        },
     }
 )
 
@@ -110,17 +123,28 @@ halve_the_step = lesson.prediction(
 
 
 @lesson.exercise(
-    cases=[
-        (torch.tensor([[1.0], [2.0]]), torch.tensor([3.0]), torch.tensor([1.0, 1.0])),
-        (normal(3, 3), normal(3, seed=1), normal(3, seed=2)),
-        (normal(5, 2, seed=3), normal(2, seed=4), normal(5, seed=5)),
-        (
-            normal(6, 4, dtype=torch.float64),
-            normal(4, seed=1, dtype=torch.float64),
-            normal(6, seed=2, dtype=torch.float64),
+    cases={
+        "one parameter": (
+            torch.tensor([[1.0], [2.0], [-1.0]]),
+            torch.tensor([3.0]),
+            torch.tensor([1.0, 1.0, 2.0]),
         ),
-        (normal(4, 4, seed=6, dtype=torch.float64), torch.zeros(4).double(), normal(4, seed=7).double()),
-    ],
+        "one measurement": (torch.tensor([[1.0, 2.0]]), torch.tensor([3.0, -1.0]), torch.tensor([4.0])),
+        "a perfect fit": (
+            torch.tensor([[1.0, 2.0], [0.0, 1.0], [3.0, 1.0]]),
+            torch.tensor([2.0, 1.0]),
+            torch.tensor([4.0, 1.0, 7.0]),
+        ),
+        "a square W": (normal(3, 3), normal(3, seed=1), normal(3, seed=2)),
+        "five measurements": (normal(5, 2, seed=3), normal(2, seed=4), normal(5, seed=5)),
+        "θ of zeros": (normal(6, 3, seed=6).double(), torch.zeros(3).double(), normal(6, seed=7).double()),
+        "more parameters than measurements": (normal(3, 5, seed=8), normal(5, seed=9), normal(3, seed=10)),
+        "float64 numbers": (
+            normal(7, 4, dtype=torch.float64),
+            normal(4, seed=1, dtype=torch.float64),
+            normal(7, seed=2, dtype=torch.float64),
+        ),
+    },
     hints=[
         "Call the residual r = Wθ − y, of shape (N,). The loss is r·r. What is its derivative with respect "
         "to r?",
@@ -151,6 +175,24 @@ least_squares_gradient.mistakes(
         "of θ.": lambda W, theta, y: (W @ theta - y).square().sum(),
         "y is missing: the residual is Wθ − y.": {" - y": ""},
         "That is twice the residual. The chain rule also multiplies it by Wᵀ from the left.": {" W.T @": ""},
+        "The brackets are missing: Wᵀ multiplies the whole residual, Wθ − y.": {
+            "(W @ theta - y)": "W @ theta - y"
+        },
+        "The derivative of r² is 2r: the residual should not be squared in the gradient.": {
+            "(W @ theta - y)": "(W @ theta - y) ** 2"
+        },
+        "These are the contributions of the rows, (N, D). Add them up over the N measurements.": {
+            "W.T @ (W @ theta - y)": "W * (W @ theta - y)[:, None]"
+        },
+        "Two things at once: the factor 2 of 2r is missing, and the sum is divided by N.": {
+            " 2 *": "",
+            "(W @ theta - y)": "(W @ theta - y) / len(y)",
+        },
+        "That is the gradient of the length ‖Wθ − y‖, not of its square: do not divide by the "
+        "length.": lambda W, theta, y: W.T @ (W @ theta - y) / (W @ theta - y).norm(),
+        "The gradient is a column, (D, 1). θ has the shape (D,), and so should its gradient.": {
+            "(W @ theta - y)": "(W @ theta - y)[:, None]"
+        },
     }
 )
 
@@ -199,14 +241,17 @@ _BOWL = _Formula("(x, 4y)", lambda point: point * torch.tensor([1.0, 4.0], dtype
 
 @lesson.exercise(
     observe=_positions,
-    cases=[
-        (_PARABOLA, 4.0, 0.01, 3),
-        (_PARABOLA, 4.0, 1.0, 1),
-        (_PARABOLA, -2.0, 0.05, 0),
-        (_BOWL, torch.tensor([2.0, 1.0], dtype=torch.float64), 0.1, 2),
-        (_BOWL, torch.tensor([-1.0, 3.0], dtype=torch.float64), 0.3, 5),
-        (_Formula("cos x", torch.cos), torch.tensor([0.5], dtype=torch.float64), 0.4, 4),
-    ],
+    cases={
+        "a number": (_PARABOLA, 4.0, 0.01, 3),
+        "no steps": (_PARABOLA, -2.0, 0.05, 0),
+        "a single step": (_PARABOLA, 4.0, 1.0, 1),
+        "a learning rate that diverges": (_PARABOLA, 1.0, 0.25, 6),
+        "a start at the minimum": (_PARABOLA, 0.3, 0.02, 4),
+        "a tensor with one number": (_Formula("cos x", torch.cos), torch.tensor([0.5]).double(), 0.4, 4),
+        "a tensor with two numbers": (_BOWL, torch.tensor([2.0, 1.0], dtype=torch.float64), 0.1, 2),
+        "a tensor that oscillates": (_BOWL, torch.tensor([-1.0, 3.0], dtype=torch.float64), 0.3, 5),
+        "a tensor at the minimum": (_BOWL, torch.zeros(2, dtype=torch.float64), 0.1, 3),
+    },
     hints=[
         "Begin with `path = [start]`. In a loop over `range(steps)` append one more position.",
         "The next position is the last one minus lr times the gradient there: `path[-1] - lr * gradient(path[-1])`.",
@@ -230,6 +275,20 @@ def _walk(gradient, start, lr, steps):
     return path
 
 
+def _early(gradient, start, lr, steps, *, keep=False):
+    """The walk, ended where the gradient is tiny; with `keep`, the position is stored once more."""
+    path = [start]
+    for _ in range(steps):
+        slope = gradient(path[-1])
+        if keep:
+            path.append(path[-1] - lr * slope)
+        if torch.as_tensor(slope).norm() < 1e-6:
+            break
+        if not keep:
+            path.append(path[-1] - lr * slope)
+    return path
+
+
 descend.mistakes(
     {
         "The sign is wrong: the gradient points uphill, so subtract it.": lambda gradient, start, lr, steps: (
@@ -248,6 +307,23 @@ descend.mistakes(
         "The learning rate is not used: a step is lr times the gradient.": lambda gradient, start, lr, steps: (
             _walk(gradient, start, 1, steps)
         ),
+        "The position is replaced by the step. Each position is the last one minus lr times the gradient "
+        "there.": {"path[-1] - lr * gradient(path[-1])": "-lr * gradient(path[-1])"},
+        "These are the gradients along the way. Return the positions.": lambda gradient, start, lr, steps: [
+            gradient(point) for point in _walk(gradient, start, lr, steps)
+        ],
+        "The walk stops where the gradient is tiny. The path should have steps + 1 positions, even where "
+        "they no longer differ: cells that follow count on it.": [
+            lambda gradient, start, lr, steps: _early(gradient, start, lr, steps),
+            lambda gradient, start, lr, steps: _early(gradient, start, lr, steps, keep=True),
+        ],
+        "The position is stored before it is updated, so the start comes twice and the last position is "
+        "missing. Update first, then append.": lambda gradient, start, lr, steps: [
+            start,
+            *_walk(gradient, start, lr, steps),
+        ][: steps + 1],
+        "Every step begins at the start again. Take the last position of the path: "
+        "`path[-1]`.": lambda gradient, start, lr, steps: [start] + [start - lr * gradient(start)] * steps,
     }
 )
 
@@ -297,13 +373,15 @@ _FULL = normal(4, 4, dtype=torch.float64)
 
 
 @lesson.exercise(
-    cases=[
-        (torch.tensor([[10.0]]),),
-        (torch.tensor([[2.0, 1.0], [1.0, 2.0]]),),
-        (torch.tensor([[1.0, 0.0], [0.0, 100.0]]),),
-        (torch.tensor([[5.0, -2.0], [-2.0, 2.0]], dtype=torch.float64),),
-        (_FULL @ _FULL.T + torch.eye(4),),
-    ],
+    cases={
+        "one parameter": (torch.tensor([[10.0]]),),
+        "a tilted bowl": (torch.tensor([[2.0, 1.0], [1.0, 2.0]]),),
+        "a narrow valley": (torch.tensor([[1.0, 0.0], [0.0, 90.0]]),),
+        "a valley steep along the first axis": (torch.tensor([[40.0, 0.0], [0.0, 3.0]]),),
+        "a bowl tilted the other way": (torch.tensor([[5.0, -2.0], [-2.0, 2.0]], dtype=torch.float64),),
+        "a round bowl": (3 * torch.eye(3),),
+        "four parameters in float64": (_FULL @ _FULL.T + torch.eye(4),),
+    },
     hints=[
         "On a parabola the limit is 2/f″. Which of a bowl's curvatures sets the lowest limit?",
         "The curvatures along the axes of the bowl are the eigenvalues of its Hessian: `torch.linalg.eigvalsh(H)`.",
@@ -334,6 +412,16 @@ largest_learning_rate.mistakes(
         "`eigvals` is for any matrix and returns complex numbers, which have no order. For a symmetric "
         "matrix `torch.linalg.eigvalsh` returns real ones.": {"eigvalsh": "eigvals"},
         "That is the largest curvature itself. The limit is 2 divided by it.": {" 2 /": ""},
+        "The determinant is the product of all eigenvalues. Only the largest of them sets the "
+        "limit.": lambda H: 2 / torch.linalg.det(H),
+        "The mean of the eigenvalues is the curvature of an average direction. The steepest direction "
+        "diverges first: take the largest.": {"max": "mean"},
+        "That is the condition number λmax/λmin, which says how narrow the valley is. The limit is "
+        "2/λmax.": lambda H: torch.linalg.cond(H),
+        "That is one limit for each direction. The smallest of them holds for all: divide by the largest "
+        "eigenvalue.": {".max()": ""},
+        "The largest eigenvalue is squared. The singular values of a symmetric H are its eigenvalues' "
+        "sizes already: 2/λmax.": {".max()": ".max() ** 2"},
     }
 )
 
@@ -351,12 +439,20 @@ def _numbers(*values, dtype=torch.float64):
 
 
 @lesson.exercise(
-    cases=[
-        (_numbers(1.0), _numbers(0.5), _numbers(2.0), 0.1, 0.9),
-        (_numbers(1.0, -2.0), _numbers(0.0, 0.0), _numbers(3.0, 1.0), 0.5, 0.9),
-        (normal(3), normal(3, seed=1), normal(3, seed=2), 0.01, 0.5),
-        (normal(2, 3).double(), normal(2, 3, seed=1).double(), normal(2, 3, seed=2).double(), 0.2, 0.99),
-    ],
+    cases={
+        "one parameter": (_numbers(1.0), _numbers(0.5), _numbers(2.0), 0.1, 0.9),
+        "from rest": (_numbers(1.0, -2.0), _numbers(0.0, 0.0), _numbers(3.0, 1.0), 0.5, 0.9),
+        "a gradient of 0": (_numbers(1.0, -2.0), _numbers(0.4, -0.3), _numbers(0.0, 0.0), 0.2, 0.7),
+        "little momentum": (_numbers(0.5, 2.0), _numbers(0.6, -1.0), _numbers(-2.0, 1.5), 0.3, 0.1),
+        "three parameters": (normal(3), normal(3, seed=1), normal(3, seed=2), 0.01, 0.5),
+        "a matrix in float64": (
+            normal(2, 4).double(),
+            normal(2, 4, seed=1).double(),
+            normal(2, 4, seed=2).double(),
+            0.2,
+            0.99,
+        ),
+    },
     returns=("theta", "v"),
     hints=[
         "Two lines, in this order: first the velocity, then the position.",
@@ -387,6 +483,19 @@ momentum_step.mistakes(
         "Position first, then velocity: return `theta, v`.": {"theta + v,": "v, theta +"},
         "The velocity is not slowed down: multiply the old one by mu.": {" mu *": ""},
         "The learning rate comes in twice: v already contains it, so the move is θ + v.": {"+ v": "+ lr * v"},
+        "Your v points uphill: with v ← μv + αg the move would be θ − v, and the next step would need "
+        "that sign, too. Here v is the velocity itself: v ← μv − αg, θ ← θ + v.": {
+            "v -": "v +",
+            "theta + v": "theta - v",
+        },
+        "The two factors are swapped: mu belongs to the old velocity, lr to the gradient.": {
+            "mu * v - lr * g": "lr * v - mu * g"
+        },
+        "The learning rate is missing: v ← μv − αg.": {"lr * g": "g"},
+        "Only the velocity is new. Return the new position as well, θ + v.": {"theta + v,": "theta,"},
+        "Only the gradient moves θ here, as in plain descent. Move by the new velocity: θ + v.": {
+            "theta + v,": "theta - lr * g,"
+        },
         "The gradient comes in twice. That is Nesterov's step, θ + μv − αg; plain momentum moves by v.": {
             "+ v,": "+ mu * v - lr * g,"
         },
@@ -405,19 +514,28 @@ def _(theta, v, g, lr, mu):
 
 
 @lesson.exercise(
-    cases=[
-        (_numbers(1.0), _numbers(4.0), _numbers(-2.0), 0.1, 0.9, 1e-8),
-        (_numbers(1.0, -2.0), _numbers(0.0, 1.0), _numbers(3.0, 1.0), 0.5, 0.9, 0.1),
-        (normal(3), normal(3, seed=1) ** 2, normal(3, seed=2), 0.01, 0.5, 1e-3),
-        (
-            normal(2, 3).double(),
-            normal(2, 3, seed=1).double() ** 2,
-            normal(2, 3, seed=2).double(),
+    cases={
+        "one parameter": (_numbers(1.0), _numbers(4.0), _numbers(-2.0), 0.1, 0.9, 1e-8),
+        "all gradients 0 so far": (
+            _numbers(1.0, 3.0),
+            _numbers(0.0, 0.0),
+            _numbers(0.0, 0.0),
+            0.1,
+            0.9,
+            1e-8,
+        ),
+        "the first step": (_numbers(1.0, -2.0), _numbers(0.0, 0.0), _numbers(3.0, 0.5), 0.2, 0.8, 1e-3),
+        "a large ε": (_numbers(1.0, -2.0), _numbers(0.3, 1.0), _numbers(3.0, 1.0), 0.5, 0.9, 0.1),
+        "three parameters": (normal(3), normal(3, seed=1) ** 2, normal(3, seed=2), 0.01, 0.6, 1e-3),
+        "a matrix in float64": (
+            normal(2, 4).double(),
+            normal(2, 4, seed=1).double() ** 2,
+            normal(2, 4, seed=2).double(),
             0.2,
             0.99,
             0.5,
         ),
-    ],
+    },
     returns=("theta", "v"),
     hints=[
         "First the running mean of the squares, then the move, which divides by the root of the *new* mean.",
@@ -457,6 +575,16 @@ rmsprop_step.mistakes(
         "The order is wrong: return theta first, then v.": lambda theta, v, g, lr, beta, eps: _rmsprop(
             theta, v, g, lr, beta, eps
         )[::-1],
+        "The learning rate is missing: the move is α · g / (√v + ε).": {"lr * g": "g"},
+        "The old mean is not weighted: it keeps the weight β, `beta * v`.": {"beta * v": "v"},
+        "v is replaced by the latest square. It should be a running mean: β times the old v plus 1 − β "
+        "times g².": {"beta * v + (1 - beta) * g**2": "g**2"},
+        "The move multiplies by √v + ε. Divide, so that large gradients make no larger steps.": {
+            "lr * g / (v": "lr * g * (v"
+        },
+        "The root of v is taken before it is returned. Return the mean of the squares itself, v.": {
+            " + eps), v": " + eps), v.sqrt()"
+        },
         "Without ε the move is 0 / 0 where all gradients have been 0: "
         "add it to the root.": lambda theta, v, g, lr, beta, eps: _rmsprop(theta, v, g, lr, beta, 0),
     }
@@ -471,10 +599,41 @@ def _(theta, v, g, lr, beta, eps):
 
 
 @lesson.exercise(
-    cases=[
-        (_numbers(1.0), _numbers(0.0), _numbers(0.0), _numbers(4.0), 1, 0.1, 0.9, 0.999, 1e-8),
-        (_numbers(1.0), _numbers(0.5), _numbers(0.2), _numbers(-2.0), 3, 0.1, 0.9, 0.999, 1e-8),
-        (
+    cases={
+        "the first step": (
+            _numbers(1.0),
+            _numbers(0.0),
+            _numbers(0.0),
+            _numbers(4.0),
+            1,
+            0.1,
+            0.9,
+            0.999,
+            1e-8,
+        ),
+        "step number 3": (
+            _numbers(1.0),
+            _numbers(0.5),
+            _numbers(0.2),
+            _numbers(-2.0),
+            3,
+            0.1,
+            0.9,
+            0.999,
+            1e-8,
+        ),
+        "all gradients 0 so far": (
+            _numbers(1.0, 3.0),
+            _numbers(0.0, 0.0),
+            _numbers(0.0, 0.0),
+            _numbers(0.0, 0.0),
+            2,
+            0.1,
+            0.9,
+            0.99,
+            1e-8,
+        ),
+        "a large ε": (
             _numbers(2.0, 0.0),
             _numbers(0.3, 0.1),
             _numbers(0.2, 0.5),
@@ -485,19 +644,29 @@ def _(theta, v, g, lr, beta, eps):
             0.9,
             0.1,
         ),
-        (normal(3), normal(3, seed=1), normal(3, seed=2) ** 2, normal(3, seed=3), 5, 0.2, 0.9, 0.99, 1e-3),
-        (
-            normal(2, 2).double(),
-            normal(2, 2, seed=1).double(),
-            normal(2, 2, seed=2).double() ** 2,
-            normal(2, 2, seed=3).double(),
+        "three parameters": (
+            normal(3),
+            normal(3, seed=1),
+            normal(3, seed=2) ** 2,
+            normal(3, seed=3),
+            5,
+            0.2,
+            0.9,
+            0.99,
+            1e-3,
+        ),
+        "a matrix in float64": (
+            normal(2, 4).double(),
+            normal(2, 4, seed=1).double(),
+            normal(2, 4, seed=2).double() ** 2,
+            normal(2, 4, seed=3).double(),
             10,
             0.05,
             0.7,
             0.95,
             0.5,
         ),
-    ],
+    },
     returns=("theta", "m", "v"),
     hints=[
         "Four lines: m, v, the two corrected ones, the move. The corrected ones are for the move only.",
@@ -555,6 +724,17 @@ adam_step.mistakes(
         "beta2 to v.": lambda theta, m, v, g, t, lr, beta1, beta2, eps: _adam(
             theta, m, v, g, t, lr, beta2, beta1, eps
         ),
+        "The correction divides by 1 − βᵗ, a power: `beta1**t`, not `beta1 * t`.": {
+            "beta1**t": "beta1 * t",
+            "beta2**t": "beta2 * t",
+        },
+        "The order is wrong: return theta, m, v.": {"+ eps), m, v": "+ eps), v, m"},
+        "The learning rate is missing from the move.": {"lr * m_hat": "m_hat"},
+        "The correction multiplies by 1 − βᵗ. m and v are too small early on: divide by it.": {
+            "m / (1 - beta1**t), v / (1 - beta2**t)": "m * (1 - beta1**t), v * (1 - beta2**t)"
+        },
+        "v averages the squares of m here. It is the running mean of g squared.": {"* g**2": "* m**2"},
+        "Without ε the move is 0 / 0 where all gradients have been 0: add it to the root.": {" + eps": ""},
         "The correction divides by 1 − βᵗ, with t as a power. You divide "
         "by 1 − β, which is right for t = 1 only.": lambda theta, m, v, g, t, *rest: _adam(
             theta, m, v, g, 1, *rest
@@ -653,14 +833,15 @@ def _examples(count):
 
 @lesson.exercise(
     observe=_two_epochs,
-    cases=[
-        (*_examples(10), 4),
-        (*_examples(12), 3),
-        (*_examples(11), 11),
-        (*_examples(25), 10),
-        (*_examples(9), 1),
-        (*_examples(304), 10),
-    ],
+    cases={
+        "batches of one": (*_examples(9), 1),
+        "a size above the number of examples": (*_examples(9), 20),
+        "10 examples in batches of 4": (*_examples(10), 4),
+        "one batch of all examples": (*_examples(11), 11),
+        "a size that divides the number": (*_examples(12), 3),
+        "a short last batch": (*_examples(25), 7),
+        "many examples": (*_examples(304), 10),
+    },
     hints=[
         "`order = torch.randperm(len(x))` is a shuffled list of all indices, new at every call.",
         "`order.split(size)` cuts it into pieces of length `size`, the last one possibly shorter. Each "
@@ -676,6 +857,12 @@ def minibatches(x, y, size):
     """
     for rows in torch.randperm(len(x)).split(size):
         yield x[rows], y[rows]
+
+
+def _pieces(x, y, size, places):
+    """Batches that begin at the places given of a random order."""
+    order = torch.randperm(len(x))
+    return [(x[order[place : place + size]], y[order[place : place + size]]) for place in places]
 
 
 def _cut(x, y, size, order, *, whole=False):
@@ -694,7 +881,21 @@ minibatches.mistakes(
             x, y, size, torch.arange(len(x))
         ),
         "Some examples come twice, others not at all: `randint` draws with replacement. "
-        "`torch.randperm` takes each once.": lambda x, y, size: _cut(x, y, size, torch.arange(len(x)) // 2),
+        "`torch.randperm` takes each once.": [
+            lambda x, y, size: _cut(x, y, size, torch.randint(len(x), (len(x),))),
+            lambda x, y, size: [
+                (x[rows], y[rows])
+                for rows in (torch.randint(len(x), (size,)) for _ in range(math.ceil(len(x) / size)))
+            ],
+        ],
+        "The last batch is lost even where it is full: let the loop run over `range(0, len(x), "
+        "size)`.": lambda x, y, size: _pieces(x, y, size, range(0, len(x) - size, size)),
+        "The batches overlap: each begins one example after the last. Go on by `size`: `range(0, len(x), "
+        "size)`.": lambda x, y, size: _pieces(x, y, size, range(len(x))),
+        "These are the places of the examples. Pick the examples themselves: `x[rows], "
+        "y[rows]`.": lambda x, y, size: [
+            (rows[:, None], rows) for rows in torch.randperm(len(x)).split(size)
+        ],
         "`chunk` takes the number of batches. For their size use `split`.": lambda x, y, size: [
             (x[rows], y[rows]) for rows in torch.randperm(len(x)).chunk(size)
         ],
@@ -710,8 +911,8 @@ def _(x, y, size):
 
 
 @minibatches.mistake(
-    "Inputs and labels are shuffled separately, so an input gets the label of another. Draw one permutation "
-    "for both."
+    "An input gets the label of another: inputs and labels are shuffled separately, or only one of them is. Draw "
+    "one permutation and index both with it."
 )
 def _(x, y, size):
     x, y = x[torch.randperm(len(x))], y[torch.randperm(len(y))]
@@ -736,18 +937,53 @@ def _(x, y, size):
 # Section 7: one neuron ---------------------------------------------------------------------------------------
 
 
+def _without_autograd(logistic_gradient, x, y, w, b):
+    """What the function gives where nothing is recorded, so that autograd has nothing to go back through."""
+    with torch.no_grad():
+        return logistic_gradient(x, y, w, b)
+
+
 @lesson.exercise(
-    cases=[
-        (torch.tensor([[1.0], [3.0]]), torch.tensor([1.0, 0.0]), torch.tensor([0.5]), torch.tensor(0.1)),
-        (normal(2, 2), torch.tensor([1.0, 0.0]), normal(2, seed=1), torch.tensor(-0.5)),
-        (normal(6, 3), torch.arange(6) % 2 * 1.0, normal(3, seed=1), torch.tensor(0.3)),
-        (
-            normal(8, 2, dtype=torch.float64),
-            (torch.arange(8) % 3 == 0).double(),
+    observe=_without_autograd,
+    cases={
+        "a batch of one": (
+            torch.tensor([[2.0]]),
+            torch.tensor([1.0]),
+            torch.tensor([0.5]),
+            torch.tensor(0.1),
+        ),
+        "a logit of 200, labelled 0": (
+            torch.tensor([[1.0, 2.0]]),
+            torch.tensor([0.0]),
+            torch.tensor([100.0, 50.0]),
+            torch.tensor(0.0),
+        ),
+        "a logit of −200, labelled 1": (
+            torch.tensor([[1.0, 2.0]]),
+            torch.tensor([1.0]),
+            torch.tensor([-100.0, -50.0]),
+            torch.tensor(0.0),
+        ),
+        "one input": (
+            torch.tensor([[1.0], [3.0], [-2.0]]),
+            torch.tensor([1.0, 0.0, 0.0]),
+            torch.tensor([0.5]),
+            torch.tensor(0.1),
+        ),
+        "as many examples as inputs": (
+            normal(4, 4),
+            torch.tensor([1.0, 0.0, 0.0, 1.0]),
+            normal(4, seed=1),
+            torch.tensor(-0.5),
+        ),
+        "an ordinary batch": (normal(7, 3), torch.arange(7) % 2 * 1.0, normal(3, seed=1), torch.tensor(0.3)),
+        "float64 numbers": (
+            normal(11, 2, dtype=torch.float64),
+            (torch.arange(11) % 3 == 0).double(),
             normal(2, seed=1, dtype=torch.float64),
             torch.tensor(0.7, dtype=torch.float64),
         ),
-    ],
+    },
     returns=("dw", "db"),
     hints=[
         "Write down the chain of section 7: a = x·w + b, p = σ(a), loss. Sigmoid and logarithm together "
@@ -763,6 +999,11 @@ def logistic_gradient(x, y, w, b):
     """
     delta = (torch.sigmoid(x @ w + b) - y) / len(x)  # (N,)
     return x.T @ delta, delta.sum()
+
+
+def _by_autograd(x, y, w, b):
+    w, b = w.clone().requires_grad_(), b.clone().requires_grad_()
+    return torch.autograd.grad(F.binary_cross_entropy_with_logits(x @ w + b, y), (w, b))
 
 
 def _logistic(x, y, w, b, *, delta):
@@ -787,6 +1028,35 @@ logistic_gradient.mistakes(
         "The sigmoid is missing: p = σ(a) is compared with y, not a itself.": {
             "(torch.sigmoid(x @ w + b) - y) / len(x)  # (N,)": "(x @ w + b - y) / len(x)"
         },
+        "exp overflows for large logits, and inf / inf is nan. `torch.sigmoid` takes care of that.": {
+            "torch.sigmoid(x @ w + b)": "(x @ w + b).exp() / (1 + (x @ w + b).exp())"
+        },
+        "With p at 0 or 1 the chain's own factors give 0 / 0. Cancel them on paper: "
+        "−y/p + (1 − y)/(1 − p), times p(1 − p), is p − y.": {
+            "(torch.sigmoid(x @ w + b) - y)": (
+                "(lambda p: (-y / p + (1 - y) / (1 - p)) * p * (1 - p))(torch.sigmoid(x @ w + b))"
+            )
+        },
+        "(N, 1) − (N,) broadcasts to (N, N): every prediction meets every label. p and y should both have "
+        "the shape (N,).": [
+            {"torch.sigmoid(x @ w + b)": "torch.sigmoid(x @ w[:, None] + b)"},
+            {" - y": " - y[:, None]"},
+        ],
+        "A factor 2 too many: that is the derivative of a square. The cross-entropy gives p − y.": {
+            "- y) / len": "- y) * 2 / len"
+        },
+        "That is the gradient of the squared error (p − y)². The loss here is the cross-entropy, whose "
+        "gradient starts from p − y alone.": lambda x, y, w, b: _logistic(
+            x, y, w, b, delta=lambda p: 2 * (p - y) * p * (1 - p)
+        ),
+        "You divide by the number of inputs D. The mean is over the N examples: `len(x)`.": {
+            "len(x)": "x.shape[1]"
+        },
+        "These are the shares of the single examples. Add them up over the N examples: `x.T @ delta`.": {
+            "x.T @ delta, delta.sum()": "x * delta[:, None], delta"
+        },
+        "Autograd is switched off in this check, since the exercise asks for the formula: p − y, times the "
+        "inputs, averaged over the batch.": lambda x, y, w, b: _by_autograd(x, y, w, b),
         "The bias is missing from a = x·w + b.": lambda x, y, w, b: _logistic(
             x, y, w, torch.zeros_like(b), delta=lambda p: p - y
         ),
@@ -817,14 +1087,24 @@ def _(x, y, w, b):
 
 
 @lesson.exercise(
-    cases=[
-        ([torch.tensor([3.0, 4.0])], 1.0),
-        ([torch.tensor([0.3, -0.4])], 1.0),
-        ([torch.zeros(3)], 1.0),
-        ([torch.tensor([2.0, 0.0]), torch.tensor([[0.0], [-1.5]])], 2.0),
-        ([normal(3, 4), normal(3, seed=1)], 0.5),
-        ([20 * normal(5, 2, dtype=torch.float64), 20 * normal(2, seed=1, dtype=torch.float64)], 3.0),
-    ],
+    cases={
+        "one vector": ([torch.tensor([3.0, 4.0])], 1.0),
+        "a vector shorter than the limit": ([torch.tensor([1.2, -0.5])], 1.5),
+        "a vector as long as the limit": ([torch.tensor([0.6, -0.8])], 1.0),
+        "a limit above 1": ([torch.tensor([1.5, 6.0, -2.0])], 2.5),
+        "all zeros": ([torch.zeros(3)], 1.0),
+        "two tensors, one of them short": ([torch.tensor([3.0, 1.0]), torch.tensor([[2.0], [-4.0]])], 3.5),
+        "two tensors, short only one by one": (
+            [torch.tensor([1.0, 0.5]), torch.tensor([[0.5], [-1.2], [0.1]])],
+            1.4,
+        ),
+        "two tensors, short together": ([torch.tensor([0.2, 0.1]), torch.tensor([[0.3], [-0.4]])], 0.7),
+        "a layer's weights and biases": ([normal(3, 4), normal(3, seed=1)], 0.5),
+        "float64 numbers": (
+            [20 * normal(5, 2, dtype=torch.float64), 20 * normal(2, seed=1, dtype=torch.float64)],
+            3.0,
+        ),
+    },
     hints=[
         "All tensors together are one long vector. Its length is the root of the sum of all squares.",
         "Multiply every tensor by the same number: limit / norm if the norm is above the limit, else 1.",
@@ -848,6 +1128,28 @@ def _joint_norm(gradients):
 
 clip_by_norm.mistakes(
     {
+        "The largest number decides here. The norm is the root of the sum of all squares.": lambda gradients, limit: (
+            [
+                gradient * min(1.0, limit / max(max(one.abs().max().item() for one in gradients), 1e-12))
+                for gradient in gradients
+            ]
+        ),
+        "The norm is compared with 1. Compare it with `limit`.": {"norm > limit": "norm > 1"},
+        "The mean of the squares gives the size of a typical number. The norm is the root of their sum.": {
+            "torch.cat([gradient.flatten() for gradient in gradients]).norm()": (
+                "torch.cat([gradient.flatten() for gradient in gradients]).square().mean().sqrt()"
+            )
+        },
+        "They come back unchanged, whatever their norm. Is the scaled gradient thrown away?": lambda gradients, limit: (
+            gradients
+        ),
+        "The factor is upside down: multiply by limit / norm.": {"limit / norm": "norm / limit"},
+        "Only the largest of the tensors' norms counts here. Their joint norm is the root of the sum of all "
+        "squares.": {
+            "torch.cat([gradient.flatten() for gradient in gradients]).norm()": (
+                "max(gradient.norm() for gradient in gradients)"
+            )
+        },
         "This clips each number on its own, which changes the direction of the "
         "gradient. Scale all of them by one factor.": lambda gradients, limit: [
             gradient.clamp(-limit, limit) for gradient in gradients

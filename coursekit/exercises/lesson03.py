@@ -1,6 +1,7 @@
 """The exercises of lesson 3, A dense network on MNIST: solutions, classic mistakes, hints."""
 
 import itertools
+import math
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,14 @@ report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 
 
 @lesson.exercise(
-    cases=[([3, 2, 1],), ([2, 5],), ([784, 128, 10],), ([4, 3, 3, 3, 2],)],
+    cases={
+        "a single layer": ([2, 5],),
+        "the drawing": ([3, 2, 1],),
+        "a hidden unit alone": ([6, 1, 4],),
+        "two layers for digits": ([784, 128, 10],),
+        "three layers": ([5, 8, 6, 3],),
+        "layers of equal width": ([4, 3, 3, 3, 2],),
+    },
     hints=[
         "From 3 inputs to 2 units there are 3 · 2 lines in the drawing. Each of the 2 units adds a bias.",
         "Walk over neighbouring pairs: `for inputs, outputs in itertools.pairwise(widths)`. Each pair is a layer.",
@@ -44,6 +52,15 @@ count_parameters.mistakes(
             sum(inputs * outputs for inputs, outputs in itertools.pairwise(widths)) + sum(widths)
         ),
         "A layer has a bias for each of its units, not one for the whole layer.": {"+ outputs": "+ 1"},
+        "These are the units. Between neighbouring layers every input meets every unit: multiply the two "
+        "widths, then add the biases.": lambda widths: sum(widths),
+        "The last layer is missing: `widths` of length L + 1 describes L layers, so there are L neighbouring "
+        "pairs.": {"pairwise(widths)": "pairwise(widths[:-1])"},
+        "The widths of all layers are multiplied. Weights connect neighbouring layers only: one product for "
+        "each pair, added up.": lambda widths: math.prod(widths) + sum(widths[1:]),
+        "Inputs and units are added. Every input is connected to every unit: multiply the two.": {
+            "inputs * outputs": "inputs + outputs"
+        },
         "The bias goes with the unit that receives the sum: a layer of m units has m biases, however "
         "many inputs it has.": {"+ outputs": "+ inputs"},
     }
@@ -74,13 +91,14 @@ def _with_any_slope_at_0(relu_and_derivative, a):
 
 @lesson.exercise(
     observe=_with_any_slope_at_0,
-    cases=[
-        (torch.tensor([-1.5, 2.0]),),
-        (torch.tensor([0.5, 0.0, -0.5]),),
-        (normal(2, 3),),
-        (torch.tensor([[1e4, -1e4, 1e-4, -1e-4]]),),
-        (normal(3, 2, 4, seed=1, dtype=torch.float64),),
-    ],
+    cases={
+        "a single number": (torch.tensor(1.5),),
+        "a = 0": (torch.tensor([0.0]),),
+        "a negative and a positive number": (torch.tensor([-1.5, 2.0]),),
+        "very large and very small numbers": (torch.tensor([[1e4, -1e4, 1e-4, -1e-4]]),),
+        "a matrix": (normal(2, 3),),
+        "three axes in float64": (normal(3, 2, 4, seed=1, dtype=torch.float64),),
+    },
     returns=("the ReLU", "the derivative"),
     hints=[
         "ReLU keeps what is positive and puts 0 in place of the rest. Its slope is 1 where it keeps, 0 elsewhere.",
@@ -117,6 +135,20 @@ relu_and_derivative.mistakes(
         "a / a is undefined at a = 0 and gives nan there. Compare instead: `a > 0`.": {
             "(a > 0).to(a.dtype)": "a.clamp(min=0) / a"
         },
+        "The derivative is 1 everywhere here. To the left of 0, ReLU is flat: its slope is 0 there.": {
+            "(a > 0).to(a.dtype)": "torch.ones_like(a)"
+        },
+        "That lets a little of the negative numbers through, as leaky ReLU does. ReLU gives 0 there, with "
+        "slope 0.": {"a.clamp(min=0), (a > 0).to(a.dtype)": "F.leaky_relu(a), torch.where(a > 0, 1, 0.01)"},
+        "That is the absolute value. ReLU puts 0 in place of negative numbers.": [
+            {"a.clamp(min=0)": "a.abs()"},
+            {"a.clamp(min=0), (a > 0).to(a.dtype)": "a.abs(), a.sign()"},
+        ],
+        "The slope is 1 where a is negative and 0 where it is positive: turn the comparison around.": {
+            "a >": "a <"
+        },
+        "`a.max()` is the largest number of the whole tensor. ReLU compares each number with 0: "
+        "`a.clamp(min=0)`.": {"a.clamp(min=0)": "a.max().clamp(min=0)"},
         "ReLU has no upper limit: for every positive a it returns a itself, with slope 1.": {
             "(min=0), (a > 0)": "(0, 1), ((a > 0) & (a < 1))"
         },
@@ -155,18 +187,43 @@ shape_of_output = lesson.prediction(
 
 
 @lesson.exercise(
-    cases=[
-        (torch.tensor([[1.0, 2.0]]), torch.eye(2), torch.zeros(2), torch.ones(1, 2), torch.tensor([0.5])),
-        (normal(2, 3), normal(4, 3, seed=1), normal(4, seed=2), normal(2, 4, seed=3), normal(2, seed=4)),
-        (normal(3, 3), normal(3, 3, seed=1), normal(3, seed=2), normal(3, 3, seed=3), normal(3, seed=4)),
-        (
+    cases={
+        "a batch of one": (
+            torch.tensor([[1.0, 2.0]]),
+            torch.eye(2),
+            torch.tensor([0.5, -1.0]),
+            torch.ones(1, 2),
+            torch.tensor([0.5]),
+        ),
+        "a hidden unit driven to 100": (
+            torch.tensor([[10.0, 1.0]]),
+            torch.tensor([[10.0, 0.0], [0.0, 1.0]]),
+            torch.zeros(2),
+            torch.tensor([[1.0, 2.0]]),
+            torch.zeros(1),
+        ),
+        "an ordinary batch": (
+            normal(2, 3),
+            normal(5, 3, seed=1),
+            normal(5, seed=2),
+            normal(4, 5, seed=3),
+            normal(4, seed=4),
+        ),
+        "square matrices": (
+            normal(3, 3),
+            normal(3, 3, seed=1),
+            normal(3, seed=2),
+            normal(3, 3, seed=3),
+            normal(3, seed=4),
+        ),
+        "float64 numbers": (
             normal(5, 4, dtype=torch.float64),
             normal(6, 4, seed=1, dtype=torch.float64),
             normal(6, seed=2, dtype=torch.float64),
             normal(3, 6, seed=3, dtype=torch.float64),
             normal(3, seed=4, dtype=torch.float64),
         ),
-    ],
+    },
     returns=("h", "logits"),
     hints=[
         "Three steps: affine map, tanh, affine map. The examples are rows, so a layer is `x @ W.T + b`.",
@@ -204,6 +261,19 @@ forward.mistakes(
             "h @ W2.T + b2": "torch.softmax(h @ W2.T + b2, dim=1)"
         },
         "The second layer has a bias, too: add b2.": {" + b2": ""},
+        "The first layer has a bias, too: add b1 before the tanh.": {" + b1": ""},
+        "The activation function of this network is tanh, not the sigmoid.": {"torch.tanh": "torch.sigmoid"},
+        "exp overflows for large activations, and inf / inf is nan. `torch.tanh` takes care of that.": {
+            "torch.tanh(x @ W1.T + b1)": (
+                "(lambda a: (a.exp() - (-a).exp()) / (a.exp() + (-a).exp()))(x @ W1.T + b1)"
+            )
+        },
+        "The second layer does not use h: it gets what goes into the tanh. Its input is h.": {
+            "return h, h @": "return h, (x @ W1.T + b1) @"
+        },
+        "tanh is applied twice to the hidden layer. Once is enough: the second layer gets h.": {
+            "return h, h @": "return h, torch.tanh(h) @"
+        },
         "Return h first, then the logits.": {"h, h @": "h @", "T + b2": "T + b2, h"},
     }
 )
@@ -232,17 +302,19 @@ def _(x, W1, b1, W2, b2):
 
 
 @lesson.exercise(
-    cases=[
-        (torch.tensor([[2.0, 1.0, 0.0]]),),
-        (normal(2, 3),),
-        (normal(3, 3, seed=1),),
-        (normal(4, 5, seed=2, dtype=torch.float64),),
-        (torch.tensor([[1000.0, 999.0, 998.0]]),),
-        (torch.tensor([[1.0, 0.0], [500.0, 501.0]]),),
-        (torch.tensor([[0.0, 1000.0, 0.0, 0.0]]),),
-        (torch.tensor([[0.0, -1000.0, 0.0, 0.0]]),),
-        (torch.tensor([[120.0, 0.0]]),),
-    ],
+    cases={
+        "a batch of one": (torch.tensor([[2.0, 1.0, 0.0]]),),
+        "equal logits": (torch.tensor([[3.0, 3.0, 3.0, 3.0]]),),
+        "a logit of 120": (torch.tensor([[120.0, 0.0]]),),
+        "logits about 1000": (torch.tensor([[1000.0, 999.0, 998.0]]),),
+        "logits about −1000": (torch.tensor([[-1000.0, -1001.0, -999.0]]),),
+        "a logit far above the others": (torch.tensor([[0.0, 1000.0, 0.0, 0.0]]),),
+        "a logit far below the others": (torch.tensor([[0.0, -1000.0, 0.0, 0.0]]),),
+        "rows of very different size": (torch.tensor([[1.0, 0.0], [500.0, 501.0]]),),
+        "an ordinary batch": (normal(2, 3),),
+        "as many rows as columns": (normal(3, 3, seed=1),),
+        "float64 numbers": (normal(4, 5, seed=2, dtype=torch.float64),),
+    },
     hints=[
         "Exponentiate, then divide each row by its own sum. What happens to exp(1000)?",
         "Subtracting the same number from all logits of a row changes nothing in the result. Which number helps?",
@@ -280,6 +352,28 @@ softmax.mistakes(
         "With the first logit subtracted, the others can still be far above it. Subtract the largest.": {
             ".max(dim=1, keepdim=True).values": "[:, :1]"
         },
+        "These are sigmoids, each computed on its own, so a row does not sum to one. Softmax divides exp(z) by "
+        "the sum of its row.": lambda logits: torch.sigmoid(logits),
+        "Dividing by the largest logit changes the differences between the logits, and with them the "
+        "result. Subtract it.": {"logits - logits.max": "logits / logits.max"},
+        "Cutting logits off at a limit makes large ones equal. Subtract each row's maximum, which changes "
+        "nothing in the result.": [
+            {
+                "(logits - logits.max(dim=1, keepdim=True).values)": "logits.clamp(max=limit)".replace(
+                    "limit", n
+                )
+            }
+            for n in ("50", "80", "88")
+        ],
+        "float64 overflows as well, only later: exp(1000) is inf. Subtract each row's maximum "
+        "first.": lambda logits: (logits.double().exp() / logits.double().exp().sum(dim=1, keepdim=True)).to(
+            logits.dtype
+        ),
+        "`nan_to_num` puts a number where inf / inf gave nan, but not the right one. Subtract each row's maximum "
+        "first.": lambda logits: (logits.exp() / logits.exp().sum(dim=1, keepdim=True)).nan_to_num(),
+        "A small number below the line does not help: exp(z) itself is inf. Subtract each row's maximum "
+        "first.": lambda logits: logits.exp() / (logits.exp().sum(dim=1, keepdim=True) + 1e-12),
+        "These are powers of 2. Softmax takes e as its base: `exp`.": {"values).exp()": "values).exp2()"},
         "The largest logit should get the largest probability: exponentiate a, not −a.": lambda logits: (
             torch.softmax(-logits, dim=1)
         ),
@@ -296,15 +390,18 @@ softmax.mistakes(
 
 
 @lesson.exercise(
-    cases=[
-        (torch.tensor([[2.0, 1.0, 0.1], [0.5, 2.5, 0.3]]), torch.tensor([0, 1])),
-        (normal(4, 3), torch.tensor([2, 0, 1, 2])),
-        (normal(5, 10, seed=1, dtype=torch.float64), torch.tensor([9, 0, 3, 3, 7])),
-        (normal(3, 3, seed=2), torch.tensor([1, 1, 2])),
-        (torch.tensor([[0.0, 200.0]]), torch.tensor([0])),
-        (torch.tensor([[100.0, 99.0]]), torch.tensor([0])),
-        (torch.tensor([[1000.0, 0.0], [-1000.0, 0.0]]), torch.tensor([1, 0])),
-    ],
+    cases={
+        "a batch of one": (torch.tensor([[2.0, 1.0, 0.1]]), torch.tensor([0])),
+        "a probability of e⁻²⁰⁰": (torch.tensor([[0.0, 200.0]]), torch.tensor([0])),
+        "logits about 100": (torch.tensor([[100.0, 99.0]]), torch.tensor([0])),
+        "logits about −300": (torch.tensor([[-300.0, -301.0]]), torch.tensor([1])),
+        "a logit of 1000": (torch.tensor([[1000.0, 0.0]]), torch.tensor([1])),
+        "a logit of −1000": (torch.tensor([[-1000.0, 0.0]]), torch.tensor([0])),
+        "two examples": (torch.tensor([[2.0, 1.0, 0.1, -0.4], [0.5, 2.5, 0.3, 1.2]]), torch.tensor([0, 1])),
+        "as many examples as classes": (normal(3, 3, seed=2), torch.tensor([1, 1, 2])),
+        "an ordinary batch": (normal(4, 3), torch.tensor([2, 0, 1, 2])),
+        "ten classes in float64": (normal(5, 10, seed=1, dtype=torch.float64), torch.tensor([9, 0, 3, 3, 7])),
+    },
     hints=[
         "You need the logarithm of the probability of the true class in every row; minus its mean is the loss.",
         "Never take the logarithm of a probability: ln p = z − ln Σ exp(z). `torch.logsumexp` computes the last term.",
@@ -342,6 +439,20 @@ cross_entropy.mistakes(
         " needs its own label only: `log_p[torch.arange(len(labels)), labels]`.": lambda logits, labels: (
             -torch.log_softmax(logits, dim=1)[:, labels].mean()
         ),
+        "The logarithm is missing: this is minus the mean probability of the true class, not minus the mean of "
+        "its logarithm.": lambda logits, labels: F.nll_loss(torch.softmax(logits, dim=1), labels),
+        "This is the mean squared error of the probabilities. The cross-entropy is −ln p of the true "
+        "class.": lambda logits, labels: (
+            (torch.softmax(logits, dim=1) - F.one_hot(labels, logits.shape[1])).square().mean()
+        ),
+        "First the mean, then the logarithm: take the logarithm of each example's probability, and then "
+        "the mean.": lambda logits, labels: (
+            -torch.softmax(logits, dim=1)[torch.arange(len(labels)), labels].mean().log()
+        ),
+        "That is the entropy of the predictions, in which the labels do not occur. Take −ln p of the true "
+        "class.": lambda logits, labels: torch.distributions.Categorical(logits=logits).entropy().mean(),
+        "This gives the loss of the predicted class. Take the one that `labels` "
+        "names.": lambda logits, labels: F.cross_entropy(logits, logits.argmax(dim=1)),
         "These are the losses of the individual examples. Take their mean.": lambda logits, labels: (
             F.cross_entropy(logits, labels, reduction="none")
         ),
@@ -413,8 +524,8 @@ def _gradients(forward, backward, x, labels, W1, b1, W2, b2):
 @lesson.exercise(
     observe=_gradients,
     together=(forward,),
-    cases=[
-        (
+    cases={
+        "a batch of one": (
             torch.tensor([[1.0, 2.0]]),
             torch.tensor([0]),
             torch.eye(2),
@@ -422,8 +533,8 @@ def _gradients(forward, backward, x, labels, W1, b1, W2, b2):
             torch.tensor([[1.0, 0.0], [0.0, 0.5]]),
             torch.zeros(2),
         ),
-        *(
-            (
+        **{
+            name: (
                 normal(N, inputs, dtype=dtype),
                 torch.arange(N) % C,
                 normal(hidden, inputs, seed=1, dtype=dtype),
@@ -431,13 +542,13 @@ def _gradients(forward, backward, x, labels, W1, b1, W2, b2):
                 normal(C, hidden, seed=3, dtype=dtype),
                 normal(C, seed=4, dtype=dtype),
             )
-            for N, inputs, hidden, C, dtype in [
-                (3, 2, 4, 2, torch.float32),
-                (3, 3, 3, 3, torch.float64),
-                (6, 5, 4, 3, torch.float64),
+            for name, N, inputs, hidden, C, dtype in [
+                ("a small batch", 3, 2, 5, 4, torch.float32),
+                ("square matrices", 3, 3, 3, 3, torch.float64),
+                ("a larger batch in float64", 7, 5, 4, 3, torch.float64),
             ]
-        ),
-    ],
+        },
+    },
     returns=("dW1", "db1", "dW2", "db2"),
     hints=[
         "Go through the six steps of the table. Only step 4 changes: it contains the slope of the "
@@ -478,6 +589,23 @@ backward.mistakes(
         "h(1 − h) is the slope of the sigmoid. That of tanh is 1 − h².": lambda x, labels, h, logits, W2: (
             _backward(x, labels, h, logits, W2, slope=lambda h: h * (1 - h))
         ),
+        "The square is missing: the slope of tanh is 1 − h², not 1 − h.": lambda x, labels, h, logits, W2: (
+            _backward(x, labels, h, logits, W2, slope=lambda h: 1 - h)
+        ),
+        "The mean is taken over all N · C entries: divide delta2 by N, `len(x)`, only.": {
+            " / len(x)": " / logits.numel()"
+        },
+        "The factor 1/N comes in twice: delta2 contains it already, so the sums that follow need no further "
+        "division.": {" / len(x)": " / len(x) ** 2"},
+        "dW1 is made from h here. The first layer's inputs are x: dW1 = δ₁ᵀ X.": {
+            "delta1.T @ x": "delta1.T @ h"
+        },
+        "db1 and db2 are the rows of δ, one for each example. Add them up over the batch: `sum(dim=0)`.": {
+            "delta1.sum(dim=0)": "delta1",
+            "delta2.sum(dim=0)": "delta2",
+        },
+        "The biases' gradients are summed over the units. A bias has one number for each unit: add up over "
+        "the examples, `sum(dim=0)`.": {"sum(dim=0)": "sum(dim=1)"},
         "It is 1 − h², not (1 − h)²: the slope of tanh is 1 − tanh²(a).": lambda x, labels, h, logits, W2: (
             _backward(x, labels, h, logits, W2, slope=lambda h: (1 - h) ** 2)
         ),
@@ -565,23 +693,55 @@ _BENDS = {
 }  # fmt: skip
 
 
+def _affine_maps(net, hidden):
+    """The net's own weights and biases, layer by layer, and whether they can be told apart by their sizes."""
+    parts, layers, clear = list(net.parameters()), [], True
+    for inputs, outputs in itertools.pairwise([784, *hidden, 10]):
+        weights = [part for part in parts if part.ndim == 2 and set(part.shape) == {inputs, outputs}]
+        biases = [part for part in parts if part.shape == (outputs,)]
+        if not weights or not biases:
+            return [], False
+        clear = clear and len(weights) == len(biases) == 1
+        weight, bias = weights[0], biases[0]
+        parts = [part for part in parts if part is not weight and part is not bias]
+        layers.append((weight if weight.shape == (outputs, inputs) else weight.T, bias))
+    return layers, clear
+
+
+def _run(layers, x, activations):
+    """The logits of affine maps, with an activation function before each, and one after the last."""
+    value = activations[0](x.flatten(1))
+    for (weight, bias), activation in zip(layers, activations[1:], strict=True):
+        value = activation(F.linear(value, weight, bias))
+    return value
+
+
+def _where_relus_are(layers, x, logits):
+    """In words, between which of the affine maps a ReLU is missing, or where there is one too many."""
+    for places in itertools.product([True, False], repeat=len(layers) + 1):
+        activations = [F.relu if there else _BENDS["nothing"] for there in places]
+        if torch.allclose(_run(layers, x, activations), logits, rtol=1e-3, atol=1e-4 * float(logits.std())):
+            first, *between, last = places
+            found = [] if all(between) else ["not between all layers"]
+            found += ["also before the first layer"] if first else []
+            found += ["also after the last layer"] if last else []
+            return f"ReLU, {' and '.join(found)}" if found else "ReLU"
+    return "something else"
+
+
 def _between_layers(net, hidden, x):
     """The activation function with which the net's own affine maps give its logits, if there is one."""
-    affine = []
-    for inputs, outputs in itertools.pairwise([784, *hidden, 10]):
-        weights = [part for part in net.parameters() if set(part.shape) == {inputs, outputs}]
-        biases = [part for part in net.parameters() if part.shape == (outputs,)]
-        if len(weights) != 1 or len(biases) != 1:
-            return "ReLU"  # layers of equal size cannot be told apart: the other cases say
-        weight = weights[0] if weights[0].shape == (outputs, inputs) else weights[0].T
-        affine.append((weight, biases[0]))
+    layers, clear = _affine_maps(net, hidden)
+    if not layers:
+        return "ReLU"  # other layers than asked for: the number of parameters says so
+    logits, nothing = net(x), _BENDS["nothing"]
     for name, bend in _BENDS.items():
-        value = F.linear(x.flatten(1), *affine[0])
-        for weight, bias in affine[1:]:
-            value = F.linear(bend(value), weight, bias)
-        if torch.allclose(value, net(x), rtol=1e-3, atol=1e-4 * float(net(x).std())):
+        value = _run(layers, x, [nothing, *[bend] * len(hidden), nothing])
+        if torch.allclose(value, logits, rtol=1e-3, atol=1e-4 * float(logits.std())):
             return name
-    return "something else"
+    found = _where_relus_are(layers, x, logits)
+    # layers of equal size may stand in another order than their parameters: the other cases say
+    return "ReLU" if found == "something else" and not clear else found
 
 
 def _facts_of_network(build_mlp, hidden):
@@ -589,14 +749,20 @@ def _facts_of_network(build_mlp, hidden):
     net = build_mlp(hidden)
     if not isinstance(net, nn.Module):
         return {"what comes back": type(net).__name__}
-    net.eval()
     pictures = normal(5, 1, 28, 28)
+    net.train()
+    training = net(pictures)
+    net.eval()
     logits, wide = net(pictures), net(100 * normal(50, 1, 28, 28))
     return {
         "what comes back": "an nn.Module",
         "the shape of its output for 5 images": logits.shape,
         "the shape of its output for 1 image": net(pictures[:1]).shape,
         "the number of its parameters": sum(part.numel() for part in net.parameters()),
+        "the number of parameters that training would change": sum(
+            part.numel() for part in net.parameters() if part.requires_grad
+        ),
+        "it gives the same in train mode as in eval mode": torch.allclose(training, logits, atol=1e-5),
         "every row sums to one": torch.allclose(logits.sum(dim=1), torch.ones(5)),
         "every row's exponentials sum to one": torch.allclose(logits.exp().sum(dim=1), torch.ones(5)),
         "negative logits occur": bool((wide < 0).any()),
@@ -606,7 +772,12 @@ def _facts_of_network(build_mlp, hidden):
 
 @lesson.exercise(
     observe=_facts_of_network,
-    cases=[([16],), ([32, 8],), ([12, 12, 12],)],
+    cases={
+        "one hidden layer": ([16],),
+        "two hidden layers": ([32, 8],),
+        "three equal hidden layers": ([12, 12, 12],),
+        "four hidden layers": ([24, 20, 14, 6],),
+    },
     hints=[
         "Collect the layers in a list, beginning with `nn.Flatten()`, and return `nn.Sequential(*layers)`.",
         "Two neighbouring entries of `[784, *hidden, 10]` are the inputs and outputs of one `nn.Linear`.",
@@ -649,6 +820,29 @@ build_mlp.mistakes(
         "map: put `nn.ReLU()` in between.": lambda hidden: _build(hidden, bend=nn.Identity),
         "A ReLU after the last layer cuts off negative logits, and a unit stuck at 0 no "
         "longer learns.": lambda hidden: _build(hidden, end=[nn.ReLU()]),
+        "There is a ReLU before the first layer, which cuts off negative inputs. ReLUs go between the "
+        "layers only.": lambda hidden: _build(hidden, start=(nn.Flatten, nn.ReLU)),
+        "ReLUs stand before the first layer and after the last as well. They go between the layers "
+        "only.": lambda hidden: _build(hidden, start=(nn.Flatten, nn.ReLU), end=[nn.ReLU()]),
+        "The activation function between the layers is another one. The exercise asks for ReLU: "
+        "`nn.ReLU()`.": [
+            lambda hidden: _build(hidden, bend=nn.Tanh),
+            lambda hidden: _build(hidden, bend=nn.Sigmoid),
+            lambda hidden: _build(hidden, bend=nn.LeakyReLU),
+            lambda hidden: _build(hidden, bend=nn.GELU),
+            lambda hidden: _build(hidden, bend=nn.SiLU),
+            lambda hidden: _build(hidden, bend=nn.ELU),
+        ],
+        "It behaves differently in train mode: leave out dropout here. The exercise asks for linear "
+        "layers and ReLUs only.": lambda hidden: nn.Sequential(
+            *list(_build(hidden))[:3], nn.Dropout(0.5), *list(_build(hidden))[3:]
+        ),
+        "Its parameters are frozen, so training would change nothing: leave `requires_grad` as it "
+        "is.": lambda hidden: _build(hidden).requires_grad_(False),
+        "The hidden layers come in reverse order: begin with the first entry of `hidden`, next to the "
+        "784 inputs.": lambda hidden: _build(hidden[::-1]),
+        "A hidden layer is missing: every entry of `hidden` makes a layer of its own, the last one "
+        "too.": lambda hidden: _build(hidden[:-1] or hidden),
         "`hidden` is not used: the layers have the same number of units whatever it says.": lambda hidden: (
             _build([128])
         ),
@@ -697,19 +891,34 @@ def _(hidden):
     return nn.Sequential(*layers, nn.Linear(hidden[-1], 10, bias=False))
 
 
-def _some_steps(train_step, steps):
+_OPTIMIZERS = {
+    "SGD": lambda parameters: torch.optim.SGD(parameters, lr=0.2),
+    "SGD with momentum": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9),
+    "Adam": lambda parameters: torch.optim.Adam(parameters, lr=0.03),
+}
+
+
+def _some_steps(train_step, steps, optimizer):
     """Losses and weights of a small network with batch norm, which tells train mode from eval mode."""
     net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)).eval()
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.2)
+    optimizer = _OPTIMIZERS[optimizer](net.parameters())
     losses = tuple(
-        train_step(net, optimizer, normal(6, 3, seed=step), torch.arange(6) % 2) for step in range(steps)
+        train_step(net, optimizer, normal(7, 3, seed=step), torch.arange(7) % 2) for step in range(steps)
     )
+    if not all(part.requires_grad for part in net.parameters()):
+        return "a frozen model"
     return losses, nn.utils.parameters_to_vector(net.parameters()).detach()
 
 
 @lesson.exercise(
     observe=_some_steps,
-    cases=[(1,), (2,), (4,)],
+    cases={
+        "one step": (1, "SGD"),
+        "two steps": (2, "SGD"),
+        "four steps": (4, "SGD"),
+        "three steps with momentum": (3, "SGD with momentum"),
+        "three steps of Adam": (3, "Adam"),
+    },
     returns=("the losses", "the weights afterwards"),
     hints=[
         "The four lines of the table, in that order, after `model.train()`.",
@@ -743,6 +952,35 @@ def _step(model, optimizer, x, y, *, mode=True, zero=True, reduction="mean", squ
 
 train_step.mistakes(
     {
+        "The loss is a Python number here, which has no `backward()`. Call `loss.backward()` on the tensor, and "
+        "`.item()` only in the `return`.": {
+            "F.cross_entropy(model(x), y)": "F.cross_entropy(model(x), y).item()"
+        },
+        "Nothing is recorded to go back through: no `torch.no_grad()` and no `.detach()` between the model and "
+        "`loss.backward()`.": {"F.cross_entropy(model(x), y)": "F.cross_entropy(model(x), y).detach()"},
+        "The step goes uphill: `backward()` should start from the loss, not from minus the loss.": {
+            "loss.backward()": "(-loss).backward()"
+        },
+        "Two steps are made on the batch. One call is one `optimizer.step()`.": {
+            "    return": "    F.cross_entropy(model(x), y).backward(); optimizer.step()\n    return"
+        },
+        "`optimizer.step()` comes twice, with the same gradient. One call is one step.": {
+            "optimizer.step()": "optimizer.step(); optimizer.step()"
+        },
+        "A new optimizer is made in every call: it forgets its momentum and its running means. Use the one "
+        "that was given.": {
+            "optimizer.zero_grad()": "optimizer = type(optimizer)(model.parameters(), **optimizer.defaults); "
+            "optimizer.zero_grad()"
+        },
+        "The weights are moved by hand. That is plain SGD, whatever was given: call `optimizer.step()`.": {
+            "optimizer.step()": "[p.data.sub_(optimizer.param_groups[0]['lr'] * p.grad) for p in model.parameters()]"
+        },
+        "It returns the number of right answers, or their fraction. Return the loss: `loss.item()`.": [
+            {"return loss.item()": "return (model(x).argmax(dim=1) == y).float().mean().item()"},
+            {"return loss.item()": "return (model(x).argmax(dim=1) == y).sum().item()"},
+        ],
+        "The model is left with frozen parameters, so the next step would change nothing. Leave `requires_grad` as it "
+        "is.": {"    return": "    model.requires_grad_(False)\n    return"},
         "The gradients of earlier batches accumulate: call "
         "`optimizer.zero_grad()` before `loss.backward()`.": lambda model, optimizer, x, y: _step(
             model, optimizer, x, y, zero=False
@@ -803,20 +1041,43 @@ def _(model, optimizer, x, y):
 
 
 class _Echo(nn.Module):
-    """Logits that are the inputs; in train mode, with their signs turned, so that a forgotten eval() shows."""
+    """Logits that are the inputs; in train mode those of other classes, so that a forgotten eval() shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
 
     def forward(self, x):
-        return -x if self.training else x
+        return self.scale * (x.roll(1, dims=1) if self.training else x)
 
     def __repr__(self):
         return "a model in train mode; in eval mode its logits are its inputs"
 
 
+def _accuracy_and_state(accuracy, model, batches):
+    """What the function gives, unless it leaves the model's parameters frozen."""
+    found = accuracy(model, batches)
+    return found if all(part.requires_grad for part in model.parameters()) else "a frozen model"
+
+
 @lesson.exercise(
-    cases=[
-        (_Echo(), [(torch.eye(2), torch.tensor([0, 0])), (torch.tensor([[1.0, 0.0]]), torch.tensor([0]))]),
-        (_Echo(), [(torch.eye(3)[[0, 1, 1, 0]], torch.tensor([0, 1, 1, 2]))]),
-        (
+    observe=_accuracy_and_state,
+    cases={
+        "a single example": (_Echo(), [(torch.tensor([[1.0, 3.0, 2.0]]), torch.tensor([1]))]),
+        "one batch": (_Echo(), [(torch.eye(3)[[0, 1, 1, 0]], torch.tensor([0, 1, 1, 2]))]),
+        "two batches, the last one short": (
+            _Echo(),
+            [(torch.eye(2), torch.tensor([0, 0])), (torch.tensor([[1.0, 0.0]]), torch.tensor([0]))],
+        ),
+        "every answer right": (
+            _Echo(),
+            [
+                (torch.eye(3), torch.arange(3)),
+                (torch.tensor([[0.0, -1.0, -2.0], [-2.0, 1.0, -1.0]]), torch.arange(2)),
+            ],
+        ),
+        "every answer wrong": (_Echo(), [(torch.eye(3)[:2], torch.tensor([2, 0]))]),
+        "three batches, the last one short": (
             _Echo(),
             [
                 (normal(8, 4), torch.arange(8) % 4),
@@ -824,8 +1085,11 @@ class _Echo(nn.Module):
                 (normal(3, 4, seed=2), torch.tensor([1, 1, 0])),
             ],
         ),
-        (_Echo(), [(torch.eye(3), torch.arange(3)), (-torch.eye(3)[:2], torch.arange(2))]),
-    ],
+        "batches of the same size": (
+            _Echo(),
+            [(normal(5, 4, seed=3), torch.arange(5) % 3), (normal(5, 4, seed=4), torch.arange(5) % 4)],
+        ),
+    },
     hints=[
         "Over all batches, count how many are right and how many there are; divide once, at the end.",
         "`model(x).argmax(dim=1)` is the predicted class. Switch with `model.eval()` and compute in `torch.no_grad()`.",
@@ -851,6 +1115,12 @@ def _accuracies(model, batches):
     return [(model(x).argmax(dim=1) == y).float().mean().item() for x, y in batches]
 
 
+def _right_with(model, batches, answer):
+    model.eval()
+    right = [(answer(model(x)) == y).sum().item() for x, y in batches]
+    return sum(right) / sum(len(y) for _, y in batches)
+
+
 accuracy.mistakes(
     {
         "This is the mean of the batches' accuracies, in which an example of the "
@@ -868,6 +1138,26 @@ accuracy.mistakes(
         "This is the fraction of wrong answers. Return the fraction of right ones.": lambda model, batches: (
             1 - accuracy.reference(model, batches)
         ),
+        "`//` cuts off what comes behind the point, so nearly every result is 0. Divide with `/`.": {
+            "right / seen": "right // seen"
+        },
+        "This looks for the largest number of each column. The classes of an example lie along "
+        "`dim=1`.": lambda model, batches: _right_with(model, batches, lambda logits: logits.argmax(dim=0)),
+        "This takes the class with the smallest logit. The prediction is the largest: "
+        "`argmax`.": lambda model, batches: _right_with(model, batches, lambda logits: logits.argmin(dim=1)),
+        "The largest logit itself is compared with y. Compare the class it belongs to: "
+        "`argmax(dim=1)`.": lambda model, batches: _right_with(
+            model, batches, lambda logits: logits.max(dim=1).values
+        ),
+        "The parameters are left frozen, so training could not go on. `torch.no_grad()` around the loop does what you "
+        "want; leave `requires_grad` as it is.": {"model.eval()": "model.eval().requires_grad_(False)"},
+        "The last batch is left out. Every example should count, those of a short batch too.": {
+            "in batches:": "in batches[:max(1, len(batches) - 1)]:"
+        },
+        "This is the accuracy rounded to two places, or to none. Return it as it is.": [
+            {"right / seen": "round(right / seen, 2)"},
+            {"right / seen": "round(right / seen)"},
+        ],
     }
 )
 
@@ -913,7 +1203,7 @@ def _facts_of_layer(Standardise, x_train, x):
         return {
             "what comes back": "not an nn.Module: the class should begin with `class Standardise(nn.Module)`"
         }
-    other = Standardise(normal(*x_train.shape, seed=9))
+    other = Standardise(normal(*x_train.shape, seed=9, dtype=x_train.dtype))
     other.load_state_dict(layer.state_dict())
     given, result = x.clone(), layer(x)
     return {
@@ -921,6 +1211,8 @@ def _facts_of_layer(Standardise, x_train, x):
         "what it returns": result,
         "it leaves its input as it was": torch.equal(x, given),
         "what it returns for the first example alone": layer(x[:1]),
+        "what it returns the second time": layer(x),
+        "what it returns in eval mode": layer.eval()(x),
         "the number of values that training would change": sum(
             part.numel() for part in layer.parameters() if part.requires_grad
         ),
@@ -929,17 +1221,24 @@ def _facts_of_layer(Standardise, x_train, x):
     }
 
 
-# The third feature is constant, the last one nearly so
-_FEATURES = torch.tensor([[1.0, 10.0, 7.0, 0.1], [2.0, 30.0, 7.0, 0.11], [3.0, 80.0, 7.0, 0.12]])
-
-
 @lesson.exercise(
     observe=_facts_of_layer,
-    cases=[
-        (_FEATURES, torch.tensor([[2.0, 30.0, 7.0, 0.1], [3.0, 10.0, 8.0, 0.2]])),
-        (5 + 3 * normal(40, 4), normal(6, 4, seed=1)),
-        (normal(30, 1, 4, 4), normal(5, 1, 4, 4, seed=1)),
-    ],
+    cases={
+        "one feature": (torch.tensor([[1.0], [2.0], [6.0]]), torch.tensor([[4.0], [0.0]])),
+        "a constant feature": (torch.tensor([[7.0], [7.0], [7.0]]), torch.tensor([[7.0], [8.0]])),
+        "a feature that hardly varies": (torch.tensor([[0.1], [0.11], [0.12]]), torch.tensor([[0.1], [0.2]])),
+        "features in different units": (
+            torch.tensor([[1.0, 10.0], [2.0, 30.0], [3.0, 80.0]]),
+            torch.tensor([[2.0, 30.0], [3.0, 10.0], [2.5, 90.0]]),
+        ),
+        "an ordinary batch": (5 + 3 * normal(40, 4), normal(6, 4, seed=1)),
+        "as many examples as features": (2 + normal(5, 5, seed=2), normal(5, 5, seed=3)),
+        "images": (normal(30, 1, 4, 3), normal(5, 1, 4, 3, seed=1)),
+        "float64 numbers": (
+            -1 + 2 * normal(20, 3, seed=4, dtype=torch.float64),
+            normal(7, 3, seed=5, dtype=torch.float64),
+        ),
+    },
     hints=[
         "In `__init__`, after `super().__init__()`: compute mean and standard deviation along `dim=0`. Use "
         "them in `forward`.",
@@ -978,8 +1277,9 @@ class _Layer(nn.Module):
 
 
 @Standardise.mistake(
-    "A plain attribute is not part of the layer's state: it is not saved, and `.to(device)` leaves it "
-    "behind. Use `self.register_buffer('mean', ...)`."
+    "Mean and standard deviation are not in the layer's state_dict, so they are not saved. Is one a plain attribute, "
+    "which `.to(device)` leaves behind as well, or a buffer with `persistent=False`? Use "
+    "`self.register_buffer('mean', ...)`."
 )
 class _(_Layer):
     def __init__(self, x_train):
@@ -1016,6 +1316,25 @@ Standardise.mistakes(
         "Your standard deviation divides by N; `std(dim=0)` divides by N − 1.": lambda x_train: _Layer(
             x_train.mean(dim=0), x_train.std(dim=0, correction=0).clamp(min=0.1)
         ),
+        "Only the division is there: subtract the mean first.": {"(x - self.mean)": "x"},
+        "Only the mean is subtracted: divide by the standard deviation as well.": {
+            "(x - self.mean) / self.deviation": "x - self.mean"
+        },
+        "You multiply by the standard deviation. Divide by it, so that the result has standard deviation 1.": {
+            ") / self.deviation": ") * self.deviation"
+        },
+        "The mean is added. Subtract it, so that the result has mean 0.": {"x - self.mean": "x + self.mean"},
+        "`clamp(max=0.1)` lowers the large standard deviations. Those below 0.1 should be raised: "
+        "`clamp(min=0.1)`.": {"clamp(min=0.1)": "clamp(max=0.1)"},
+        "The statistics go along with every batch that comes by, so the result depends on what was shown before. "
+        "Compute them once, in `__init__`.": {
+            "return (x -": "self.mean = 0.9 * self.mean + 0.1 * x.mean(dim=0)\n        return (x -"
+        },
+        "These are the mean and standard deviation of each example, along `dim=1`. A feature has its own over all "
+        "examples: `dim=0`.": {
+            "x_train.mean(dim=0)": "x_train.mean(dim=1, keepdim=True)",
+            "x_train.std(dim=0)": "x_train.std(dim=1, keepdim=True)",
+        },
         "You added 0.1 to every standard deviation. Only those below 0.1 should be raised: "
         "`.clamp(min=0.1)`.": lambda x_train: _Layer(x_train.mean(dim=0), x_train.std(dim=0) + 0.1),
         "You divided by the variance. Divide by its square root, the standard deviation.": lambda x_train: (
@@ -1052,13 +1371,19 @@ class _(nn.Module):
 
 
 @lesson.exercise(
-    cases=[
-        (torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), 2),
-        (torch.tensor([2, 2, 2, 2, 0]), torch.tensor([1, 1, 1, 2, 0]), 3),
-        (torch.tensor([0, 1, 0]), torch.tensor([0, 0, 0]), 4),
-        (torch.arange(60) % 5, torch.arange(60) // 7 % 5, 5),
-        (torch.zeros(300, dtype=torch.long), torch.zeros(300, dtype=torch.long), 2),
-    ],
+    cases={
+        "a single example": (torch.tensor([1]), torch.tensor([0]), 2),
+        "three examples": (torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), 2),
+        "no mistakes": (torch.tensor([0, 1, 2, 1]), torch.tensor([0, 1, 2, 1]), 3),
+        "a pair that occurs three times": (torch.tensor([2, 2, 2, 2, 0]), torch.tensor([1, 1, 1, 2, 0]), 3),
+        "two classes that do not occur": (torch.tensor([0, 1, 0]), torch.tensor([0, 0, 0]), 4),
+        "five classes": (torch.arange(60) % 5, torch.arange(60) // 7 % 5, 5),
+        "a pair that occurs 300 times": (
+            torch.zeros(300, dtype=torch.long),
+            torch.zeros(300, dtype=torch.long),
+            2,
+        ),
+    },
     hints=[
         "Begin with `torch.zeros(classes, classes, dtype=torch.long)` and count the pairs, one after the other.",
         "The pair (true, predicted) belongs in row `true`, column `predicted`.",
@@ -1073,8 +1398,33 @@ def confusion_matrix(labels, predictions, classes):
     return pairs.bincount(minlength=classes**2).reshape(classes, classes)
 
 
+def _pairs_of(labels, predictions, classes):
+    return (labels * classes + predictions).bincount(minlength=classes**2).reshape(classes, classes)
+
+
 confusion_matrix.mistakes(
     {
+        "Only the mistakes are counted. The right answers belong on the diagonal.": (
+            lambda labels, predictions, classes: _pairs_of(
+                labels[labels != predictions], predictions[labels != predictions], classes
+            )
+        ),
+        "The last example is missing: does the loop end too early?": lambda labels, predictions, classes: (
+            _pairs_of(labels[:-1], predictions[:-1], classes)
+        ),
+        "These are fractions of each column, of all that were predicted as a class. Return the "
+        "counts.": lambda labels, predictions, classes: (
+            _pairs_of(labels, predictions, classes)
+            / _pairs_of(labels, predictions, classes).sum(dim=0, keepdim=True)
+        ),
+        "A pair counts in both of its places, [i, j] and [j, i]. Only [true, predicted] should grow.": (
+            lambda labels, predictions, classes: (
+                _pairs_of(labels, predictions, classes) + _pairs_of(predictions, labels, classes)
+            )
+        ),
+        "The counts come in a row. A matrix has a row for each true class: `reshape(classes, classes)`.": {
+            ".reshape(classes, classes)": ""
+        },
         "Rows and columns are swapped: the true class chooses the row.": lambda labels, predictions, classes: (
             confusion_matrix.reference(predictions, labels, classes)
         ),
@@ -1280,27 +1630,6 @@ def _(model, jets):
     return model(jets.x).argmax(dim=1).bincount(minlength=5).max() > 0.9 * len(jets)
 
 
-@jet_tagger.symptom(
-    "It does better on the raw features than on the standardised ones: it was trained on `jets.train`, not on "
-    "`scaled['train']`."
-)
-def _(model, jets):
-    mean, deviation = (part.to(jets.x.device) for part in _jet_scaling())
-    raw = model(jets.x * deviation + mean).argmax(dim=1) == jets.y
-    return raw.float().mean() > (model(jets.x).argmax(dim=1) == jets.y).float().mean() + 0.05
-
-
-@jet_tagger.symptom(
-    "It hardly tells W from Z, though it knows the other kinds: units of a narrow layer have died. Use no "
-    "dropout after the layer of 10, or train again from another seed."
-)
-def _(model, jets):
-    w_or_z = (jets.y == 2) | (jets.y == 3)
-    says_z = model(jets.x[w_or_z])[:, 2:4].argmax(dim=1)
-    others = (model(jets.x[~w_or_z]).argmax(dim=1) == jets.y[~w_or_z]).float().mean()
-    return (says_z == jets.y[w_or_z] - 2).float().mean() < 0.7 and others > 0.65
-
-
 @jet_tagger.symptom("It is one affine map: where are the ReLUs between its layers?")
 def _(model, jets):
     one, other = jets.x[:500], jets.x[500:1000]
@@ -1314,6 +1643,37 @@ def _(model, jets):
 )
 def _(model, jets):
     return torch.allclose(model(jets.x).sum(dim=1), torch.ones(len(jets), device=jets.x.device), atol=1e-3)
+
+
+@jet_tagger.symptom(
+    "It knows the kinds, but numbers them otherwise: its answers are right far more often once they are shifted. Train "
+    "on the labels as they are, 0 to 4."
+)
+def _(model, jets):
+    found = model(jets.x).argmax(dim=1)
+    rates = [((found + shift) % 5 == jets.y).float().mean() for shift in range(5)]
+    return max(rates) > rates[0] + 0.2
+
+
+@jet_tagger.symptom(
+    "It does far better on the raw features than on the standardised ones: it was trained on `jets.train`, not on "
+    "`scaled['train']`."
+)
+def _(model, jets):
+    mean, deviation = (part.to(jets.x.device) for part in _jet_scaling())
+    raw = model(jets.x * deviation + mean).argmax(dim=1) == jets.y
+    return raw.float().mean() > max((model(jets.x).argmax(dim=1) == jets.y).float().mean() + 0.1, 0.5)
+
+
+@jet_tagger.symptom(
+    "It hardly tells W from Z, though it knows the other kinds. They come apart last: did training end after a few "
+    "epochs? If not, units of a narrow layer may have died: use no dropout after the layer of 10, or another seed."
+)
+def _(model, jets):
+    w_or_z = (jets.y == 2) | (jets.y == 3)
+    says_z = model(jets.x[w_or_z])[:, 2:4].argmax(dim=1)
+    others = (model(jets.x[~w_or_z]).argmax(dim=1) == jets.y[~w_or_z]).float().mean()
+    return (says_z == jets.y[w_or_z] - 2).float().mean() < 0.7 and others > 0.65
 
 
 @jet_tagger.symptom(

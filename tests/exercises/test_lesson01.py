@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -52,9 +53,31 @@ def pca_by_svd(x, k):
     return rows[:k], (singular**2 / (x.shape[0] - 1))[:k]
 
 
+def pca_by_cov(x, k):
+    variances, vectors = torch.linalg.eigh(torch.cov(x.T))
+    order = variances.argsort(descending=True)[:k]
+    return [vectors.T[order], variances[order]]
+
+
 def pca_by_scikit_learn(x, k):
     fitted = PCA(k).fit(x.numpy())
     return torch.from_numpy(fitted.components_), torch.from_numpy(fitted.explained_variance_)
+
+
+def pca_by_lowrank(x, k):
+    _, singular, vectors = torch.pca_lowrank(x, k)
+    return vectors.T, singular**2 / (len(x) - 1)
+
+
+def cosine_in_numpy(x, y):
+    x, y = x.numpy(), y.numpy()
+    lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y)
+    return torch.from_numpy(np.divide(x @ y, lengths, out=np.zeros_like(lengths), where=lengths > 0))
+
+
+def kl_of_the_possible(p, q):
+    some = p > 0
+    return (p[some] * (p[some].log() - q[some].log())).sum()
 
 
 def kl_in_a_loop(p, q):
@@ -68,19 +91,35 @@ def kl_in_a_loop(p, q):
 class TestLesson01(Contract):
     lesson = ex
     right = {  # noqa: RUF012
-        "cosine_similarity": [cosine_in_a_loop, lambda x, y: F.cosine_similarity(x, y[None], dim=1)],
+        "cosine_similarity": [
+            cosine_in_a_loop,
+            cosine_in_numpy,
+            lambda x, y: F.cosine_similarity(x, y[None], dim=1),
+            lambda x, y: torch.einsum("nd,d->n", F.normalize(x, dim=1), y / y.norm()),
+            lambda x, y: (x * y).sum(dim=1) / ((x * x).sum(dim=1).sqrt() * y.norm() + 1e-12),
+        ],
         "pairwise_distances": [
             torch.cdist,
+            lambda x, y: torch.stack([(x - row).norm(dim=1) for row in y], dim=1),
             distances_by_einsum,
             lambda x, y: (x[:, None] - y[None]).pow(2).sum(-1).sqrt(),
         ],
-        "matvec_by_columns": [matvec_in_place, lambda A, x: (A * x).sum(dim=1), torch.mv],
+        "matvec_by_columns": [
+            matvec_in_place,
+            lambda A, x: sum(x[j] * A[:, j] for j in range(len(x))),
+            lambda A, x: (A * x).sum(dim=1),
+            torch.mv,
+        ],
         "rotation": [
             rotation_from_columns,
             lambda a: torch.linalg.matrix_exp(a * torch.tensor([[0.0, -1.0], [1.0, 0.0]])),
         ],
-        "fit_line": [line_by_lstsq, line_by_normal_equations],
-        "pca": [pca_by_svd, pca_by_scikit_learn],
+        "fit_line": [
+            line_by_lstsq,
+            line_by_normal_equations,
+            lambda x, y: tuple(np.polyfit(x.numpy(), y.numpy(), 1)),
+        ],
+        "pca": [pca_by_svd, pca_by_cov],
         "standard_error": [
             lambda x: (x.var() / x.numel()).sqrt(),
             lambda x: (((x - x.mean()) ** 2).sum() / (len(x) - 1) / len(x)).item() ** 0.5,
@@ -98,7 +137,7 @@ class TestLesson01(Contract):
         "kl_divergence": [
             kl_in_a_loop,
             lambda p, q: torch.where(p > 0, p * (p / q).log(), 0).sum(),
-            lambda p, q: F.kl_div(q.log(), p, reduction="sum"),
+            kl_of_the_possible,
         ],
     }
     equivalent = {}  # noqa: RUF012
@@ -111,6 +150,28 @@ def test_large_detour_of_pairwise_distances_is_remarked():
     assert "172 GB" not in small.message
     assert "172 GB" in large.message
     assert round(1000 * 55_000 * 784 * 4 / 1e9) == 172
+
+
+def test_distance_of_pytorch_with_broadcasting_is_no_small_one():
+    with ex._Watch() as watch:
+        F.pairwise_distance(torch.ones(5, 1, 7), torch.ones(1, 6, 7))
+    assert watch.elements == 5 * 6 * 7
+
+
+@pytest.mark.parametrize(
+    "product", [lambda A, x: A @ x, torch.mv, lambda A, x: torch.einsum("md,d->m", A, x)]
+)
+def test_product_ready_made_is_remarked(product):
+    verdict = ex.matvec_by_columns(product)
+    assert verdict.status == "correct"
+    assert "PyTorch's own product" in verdict.message
+
+
+@pytest.mark.parametrize("ready_made", [pca_by_scikit_learn, pca_by_lowrank])
+def test_pca_ready_made_is_rejected(ready_made):
+    verdict = ex.pca(ready_made)
+    assert verdict.status == "wrong"
+    assert "That is a ready-made PCA" in verdict.message
 
 
 def test_solutions_agree_with_the_libraries():

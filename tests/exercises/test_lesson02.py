@@ -93,7 +93,8 @@ def batches_short_one_first(x, y, size):
     order = torch.rand(len(x)).argsort()
     short = len(x) % size
     pieces = [order[:short]] if short else []
-    return [(x[rows], y[rows]) for rows in [*pieces, *order[short:].split(size)]]
+    pieces += order[short:].split(size) if short < len(x) else []
+    return [(x[rows], y[rows]) for rows in pieces]
 
 
 def logistic_by_autograd(x, y, w, b):
@@ -109,6 +110,16 @@ def logistic_in_a_loop(x, y, w, b):
     return [dw / len(x), db / len(x)]
 
 
+def logistic_by_einsum(x, y, w, b):
+    delta = torch.special.expit(torch.einsum("nd,d->n", x, w) + b) - y
+    return torch.einsum("n,nd->nd", delta, x).mean(dim=0), delta.mean()
+
+
+def logistic_by_a_column(x, y, w, b):
+    delta = (x @ w[:, None] + b).sigmoid() - y[:, None]
+    return (x * delta).mean(0), delta.mean()
+
+
 def clip_by_pytorch(gradients, limit):
     parameters = [torch.zeros_like(gradient) for gradient in gradients]
     for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -120,6 +131,12 @@ def clip_by_pytorch(gradients, limit):
 def clip_with_a_small_number(gradients, limit):
     norm = sum((gradient**2).sum() for gradient in gradients) ** 0.5
     return [gradient * min(1.0, limit / (norm.item() + 1e-9)) for gradient in gradients]
+
+
+def clip_by_the_norm_of_norms(gradients, limit):
+    norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+    factor = torch.clamp(limit / norm, max=1) if norm > 0 else 1
+    return tuple(gradient.clone().mul_(factor) for gradient in gradients)
 
 
 def rmsprop_by_pytorch(theta, v, g, lr, beta, eps):
@@ -143,7 +160,11 @@ class TestLesson02(Contract):
     lesson = ex
     right = {  # noqa: RUF012
         "finite_difference": [difference_in_steps, mean_of_both_sides],
-        "least_squares_gradient": [least_squares_by_autograd, least_squares_in_a_loop],
+        "least_squares_gradient": [
+            least_squares_by_autograd,
+            least_squares_in_a_loop,
+            lambda W, theta, y: torch.einsum("nd,n->d", 2 * W, W.mv(theta) - y),
+        ],
         "descend": [descend_in_a_loop, descend_by_recursion, descend_on_a_copy],
         "largest_learning_rate": [
             lambda H: 2 / torch.linalg.eigvals(H).real.max(),
@@ -157,8 +178,8 @@ class TestLesson02(Contract):
         "rmsprop_step": [rmsprop_by_pytorch, rmsprop_with_rsqrt],
         "adam_step": [adam_as_pytorch_orders_it, adam_by_pytorch],
         "minibatches": [batches_as_a_list, batches_by_dataloader, batches_short_one_first],
-        "logistic_gradient": [logistic_by_autograd, logistic_in_a_loop],
-        "clip_by_norm": [clip_by_pytorch, clip_with_a_small_number],
+        "logistic_gradient": [logistic_in_a_loop, logistic_by_einsum, logistic_by_a_column],
+        "clip_by_norm": [clip_by_pytorch, clip_with_a_small_number, clip_by_the_norm_of_norms],
     }
     equivalent = {}  # noqa: RUF012
 
@@ -167,6 +188,24 @@ def test_every_step_far_smaller_than_asked_is_told_so():
     for own in (1e-5, 1e-8, 1e-14):
         verdict = ex.finite_difference(lambda f, x, h, own=own: (f(x + own) - f(x - own)) / (2 * own))
         assert "mostly rounding error" in verdict.message, verdict
+
+
+def test_neuron_by_autograd_is_told_to_use_the_formula():
+    def by_backward(x, y, w, b):
+        w, b = w.clone().requires_grad_(), b.clone().requires_grad_()
+        F.binary_cross_entropy(torch.sigmoid(x @ w + b), y).backward()
+        return w.grad, b.grad
+
+    for attempt in (logistic_by_autograd, by_backward):
+        assert "asks for the formula" in ex.logistic_gradient(attempt).message
+
+
+def test_clipping_by_the_largest_number_is_not_called_clipping_by_value():
+    def by_the_largest(gradients, limit):
+        largest = max(gradient.abs().max() for gradient in gradients)
+        return [gradient * (limit / largest if largest > limit else 1) for gradient in gradients]
+
+    assert "largest number decides" in ex.clip_by_norm(by_the_largest).message
 
 
 def test_largest_learning_rate_separates_convergence_from_divergence():

@@ -2,6 +2,7 @@ import itertools
 import time
 
 import pytest
+import scipy.special
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -123,6 +124,16 @@ def step_zeroing_afterwards(model, optimizer, x, y):
     return float(loss.detach())
 
 
+def step_by_autograd_grad(model, optimizer, x, y):
+    model.train()
+    loss = -torch.log_softmax(model(x), dim=1)[range(len(y)), y].mean()
+    parameters = list(model.parameters())
+    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        parameter.grad = gradient
+    optimizer.step()
+    return loss.detach()
+
+
 @torch.no_grad()
 def accuracy_by_concatenation(model, batches):
     model.eval()
@@ -133,6 +144,17 @@ def accuracy_weighted(model, batches):
     model.train(False)
     total = sum(len(y) for _, y in batches)
     return sum((model(x).max(1).indices == y).float().mean().item() * len(y) / total for x, y in batches)
+
+
+def accuracy_that_puts_the_mode_back(model, batches):
+    model.eval()
+    right, seen = torch.tensor(0), 0
+    with torch.inference_mode():
+        for x, y in batches:
+            right = right + torch.eq(model(x).argmax(1), y).sum()
+            seen += y.numel()
+    model.train()
+    return (right / seen).item()
 
 
 class StandardiseStored(nn.Module):
@@ -171,7 +193,11 @@ def confusion_one_hot(labels, predictions, classes):
 class TestLesson03(Contract):
     lesson = ex
     right = {  # noqa: RUF012
-        "count_parameters": [count_in_a_loop, count_with_torch],
+        "count_parameters": [
+            count_in_a_loop,
+            count_with_torch,
+            lambda widths: sum((a + 1) * b for a, b in itertools.pairwise(widths)),
+        ],
         "relu_and_derivative": [
             relu_by_autograd,
             lambda a: (torch.where(a > 0, a, 0), a > 0),
@@ -181,11 +207,13 @@ class TestLesson03(Contract):
             softmax_in_a_loop,
             lambda z: torch.exp(z - z.logsumexp(1, keepdim=True)),
             nn.Softmax(dim=1),
+            lambda z: torch.from_numpy(scipy.special.softmax(z.numpy(), axis=1)),
         ],
         "cross_entropy": [
             cross_entropy_in_a_loop,
             lambda z, y: -(torch.log_softmax(z, 1) * F.one_hot(y, z.shape[1])).sum() / len(z),
             lambda z, y: F.cross_entropy(z, y).item(),
+            lambda z, y: (z.logsumexp(1) - z.gather(1, y[:, None]).squeeze(1)).mean(),
         ],
         "forward": [
             forward_example_by_example,
@@ -193,12 +221,37 @@ class TestLesson03(Contract):
         ],
         "backward": [backward_by_autograd, backward_in_a_loop],
         "build_mlp": [own_mlp, mlp_by_add_module, OwnMLP],
-        "train_step": [step_zeroing_first, step_zeroing_afterwards],
-        "accuracy": [accuracy_by_concatenation, accuracy_weighted],
+        "train_step": [step_zeroing_first, step_zeroing_afterwards, step_by_autograd_grad],
+        "accuracy": [accuracy_by_concatenation, accuracy_weighted, accuracy_that_puts_the_mode_back],
         "Standardise": [StandardiseStored, StandardiseAffine],
         "confusion_matrix": [confusion_in_a_loop, confusion_one_hot],
     }
     equivalent = {}  # noqa: RUF012
+
+
+def mlp_with_relus(hidden, *, first=False, last=False):
+    layers = [nn.Flatten(), *([nn.ReLU()] if first else [])]
+    for inputs, outputs in itertools.pairwise([784, *hidden, 10]):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*(layers if last else layers[:-1]))
+
+
+def test_relu_too_many_is_not_called_one_missing():
+    assert ex.build_mlp(mlp_with_relus).status == "correct"
+    for places, sentence in [
+        ({"last": True}, "A ReLU after the last layer"),
+        ({"first": True}, "a ReLU before the first layer"),
+        ({"first": True, "last": True}, "before the first layer and after the last"),
+    ]:
+        for seed in range(5):
+
+            def attempt(hidden, seed=seed, places=places):
+                torch.manual_seed(seed)
+                return mlp_with_relus(hidden, **places)
+
+            verdict = ex.build_mlp(attempt)
+            assert sentence in verdict.message, verdict
+            assert "missing" not in verdict.message
 
 
 def test_solutions_agree_with_pytorch():
@@ -288,6 +341,13 @@ class Raw(nn.Module):
         return self.tagger((x - mean) / deviation)
 
 
+class Shifted(nn.Module):
+    """Logits of every class in the place of the next."""
+
+    def forward(self, logits):
+        return logits.roll(1, dims=1)
+
+
 WITHOUT_Z = torch.diag(torch.tensor([1.0, 1.0, 1.0, 0.0, 1.0]))
 WITHOUT_Z[3, 2] = 1  # the logit of Z is that of W, less a little
 
@@ -310,6 +370,7 @@ WITHOUT_Z[3, 2] = 1  # the logit of Z is that of W, less a little
         ),
         (lambda tagger: frozen(nn.Linear(15, 5), torch.eye(5, 15), torch.zeros(5)), "one affine map"),
         (lambda tagger: nn.Sequential(nn.Linear(15, 5), nn.Softmax(dim=1)), "softmax at its end"),
+        (lambda tagger: nn.Sequential(tagger, Shifted()), "numbers them otherwise"),
     ],
 )
 def test_tagger_below_the_floor_is_told_why(tagger, wrong, sentence):

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from coursekit.train.messages import describe
+
 Batch = tuple[Tensor, Tensor]
 Objective = Callable[[nn.Module, Tensor, Tensor], dict[str, Tensor]]
 _HOW_TO_BATCH = "a Split is cut into batches by .batches(128), a Dataset by a DataLoader"
@@ -116,12 +118,3 @@ def memory_error_explained(size: int) -> Iterator[None]:
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def describe(value: object) -> str:
-    """Return a value in a few words: tensors by shape and type, dicts entry by entry."""
-    if isinstance(value, Tensor):
-        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{name!r}: {describe(entry)}" for name, entry in value.items()) + "}"
-    return " ".join(f"{type(value).__name__} {value!r}".split())[:60]

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coursekit.train.inputs import describe
+from coursekit.train.messages import describe
 
 
 def classification(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from coursekit.train.arguments import check_model, check_objective
 from coursekit.train.inputs import Batch, Objective, apply, checked, memory_error_explained
 from coursekit.train.objectives import classification
 
@@ -18,6 +19,8 @@ def evaluate(
 
     Puts the model in eval mode and changes nothing else. Raises ValueError if there are no examples.
     """
+    check_model(model)
+    check_objective(objective)
     model.eval()
     values = Averages("evaluate: `batches`")
     for x, y in checked(batches, model):

@@ -12,10 +12,11 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tqdm.auto import tqdm
 
+from coursekit.train import arguments
 from coursekit.train.checkpoints import Checkpoint, NoCheckpoint
 from coursekit.train.descriptions import describe_run
 from coursekit.train.history import History
-from coursekit.train.inputs import Batch, Objective, check_settings, device_of
+from coursekit.train.inputs import Batch, Objective, device_of, length
 from coursekit.train.objectives import classification
 from coursekit.train.run import Run
 
@@ -47,8 +48,11 @@ def fit(
     Raises FloatingPointError as soon as a loss is not finite; torch.OutOfMemoryError with the batch size to try;
     ValueError, TypeError or OSError for arguments and batches that cannot be trained on, naming what arrived.
     """
-    check_settings(epochs, valid, patience, optimizer, scheduler)
-    run = Run(model, train, valid, objective, optimizer or _adam(model), scheduler, patience)
+    _check(model, objective)
+    arguments.check_settings(epochs, valid, patience, optimizer, scheduler)
+    optimizer = optimizer or _adam(model)
+    arguments.check_trainable(model, optimizer)
+    run = Run(model, train, valid, objective, optimizer, scheduler, patience)
     run.saved = run.state()
     keeper = NoCheckpoint() if checkpoint is None else Checkpoint(checkpoint, describe_run(run), run.saved)
     run.go_on_from(keeper.load(epochs))
@@ -62,13 +66,19 @@ def fit(
     return run.history
 
 
+def _check(model: nn.Module, objective: Objective) -> None:
+    arguments.check_model(model)
+    arguments.check_initialized(model)
+    arguments.check_objective(objective)
+    arguments.check_gradients()
+
+
 def _adam(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam(model.parameters(), fused=device_of(model).type in ("cpu", "cuda"))
 
 
 def _train(run: Run, epochs: int, checkpoint: Checkpoint | NoCheckpoint) -> None:
-    batches = len(run.train) if hasattr(run.train, "__len__") else None
-    done = len(run.history)
+    batches, done = length(run.train), len(run.history)
     total, past = (None, 0) if batches is None else (epochs * batches, done * batches)
     with tqdm(total=total, initial=past, unit="batch", leave=False, delay=0.5) as bar:
         while len(run.history) < epochs and not run.has_stalled():

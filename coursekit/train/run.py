@@ -50,7 +50,8 @@ class Run:
 
     def one_epoch(self, bar: tqdm) -> None:
         """Train on every batch, validate, step the scheduler, and record it. Raises FloatingPointError."""
-        started, lr = time.perf_counter(), self.optimizer.param_groups[0]["lr"]
+        started = time.perf_counter()
+        lr = float(self.optimizer.param_groups[0]["lr"])  # a tensor would change under the history
         train = self._train_epoch(bar)
         valid = {} if self.valid is None else evaluate(self.model, self.valid, objective=self.objective)
         self.history.append(train, valid, lr, time.perf_counter() - started)
@@ -75,6 +76,7 @@ class Run:
     def _train_batch(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         with memory_error_explained(len(x)):
             result = apply(self.objective, self.model, x, y)
+            _check_depends_on_weights(result["loss"])
             self.optimizer.zero_grad()
             result["loss"].backward()
             self.optimizer.step()
@@ -124,6 +126,14 @@ class Run:
         if state is not None:
             self.restore(state)
             self.saved = state
+
+
+def _check_depends_on_weights(loss: Tensor) -> None:
+    if not loss.requires_grad:
+        raise ValueError(
+            "fit: the loss does not depend on any parameter that is trained: was it computed with .detach(), .item() "
+            "or argmax, or inside of torch.no_grad()? Or is what it depends on frozen?"
+        )
 
 
 def _copied(value: Any) -> Any:

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 
 from coursekit.files import atomic_write
+from coursekit.train.descriptions import Description, compare, describe_groups
 from coursekit.train.messages import warn
 
-_VERSION = 1
+_VERSION = 2
 _ENTRIES = {"version", "run", "state"}
 
 
@@ -44,7 +45,7 @@ class Checkpoint:
     not be read back.
     """
 
-    def __init__(self, path: str | Path, description: dict[str, str], state: dict[str, Any]) -> None:
+    def __init__(self, path: str | Path, description: Description, state: dict[str, Any]) -> None:
         self.path = _checked(path)
         self.description = description
         _check_storable(_packed(description, state))
@@ -59,7 +60,7 @@ class Checkpoint:
         if not self.path.exists():
             return None
         stored = _read_or_previous(self.path)
-        _check_same(self.path, stored["run"], self.description)
+        _check_same(self.path, stored, self.description)
         done = len(stored["state"]["history"]["seconds"])
         if done > epochs:
             raise ValueError(
@@ -89,7 +90,7 @@ def _checked(path: str | Path) -> Path:
     """Return `path` as a Path if a checkpoint can be written there."""
     if not isinstance(path, str | Path):
         raise TypeError(f"fit: `checkpoint` must be the name of a file such as 'run.pt', not {path!r}")
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.parent.is_dir():
         raise FileNotFoundError(
             f"fit: `checkpoint` {str(path)!r} lies in a folder that does not exist: make it first (in Colab, mount "
@@ -138,7 +139,7 @@ class _DamagedError(Exception):
     """The file is not what was written."""
 
 
-def _packed(run: dict[str, str], state: dict[str, Any]) -> io.BytesIO:
+def _packed(run: Description, state: dict[str, Any]) -> io.BytesIO:
     packed = io.BytesIO()
     torch.save({"version": _VERSION, "run": run, "state": state}, packed)
     packed.seek(0)
@@ -184,26 +185,17 @@ def _previous(path: Path) -> Path:
     return path.with_name(path.name + ".previous")
 
 
-def _check_same(path: Path, stored: dict[str, str], asked: dict[str, str]) -> None:
-    differences = [
-        "- {}: {} there, {} here".format(
-            name, *_difference(stored.get(name, "none"), asked.get(name, "none"))
-        )
-        for name in {**stored, **asked}
-        if stored.get(name) != asked.get(name)
-    ]
+def _check_same(path: Path, stored: dict[str, Any], asked: Description) -> None:
+    left = describe_groups(stored["state"]["optimizer"]["param_groups"])
+    differences, unknown = compare(stored["run"], asked, left)
     if differences:
         raise ValueError(
             f"{path} belongs to another run and is left as it is. They differ in\n"
             + "\n".join(differences)
             + f"\nGive this run another file; or, {_start_afresh(path)}"
         )
-
-
-def _difference(there: str, here: str) -> tuple[str, str]:
-    """Return the first lines in which two descriptions differ."""
-    rows = ([*there.splitlines(), "nothing"], [*here.splitlines(), "nothing"])
-    return next((a.strip(), b.strip()) for a, b in zip(*rows, strict=False) if a != b)
+    if unknown:
+        warn(f"{path}: what cannot be compared is taken to be the same: {'; '.join(unknown)}")
 
 
 def _start_afresh(path: Path) -> str:

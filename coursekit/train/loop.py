@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tqdm.auto import tqdm
 
-from coursekit.train import arguments
+from coursekit.train import arguments, generators
 from coursekit.train.checkpoints import Checkpoint, NoCheckpoint
 from coursekit.train.descriptions import describe_run
 from coursekit.train.history import History
@@ -54,7 +54,7 @@ def fit(
     arguments.check_trainable(model, optimizer)
     run = Run(model, train, valid, objective, optimizer, scheduler, patience)
     run.saved = run.state()
-    keeper = NoCheckpoint() if checkpoint is None else Checkpoint(checkpoint, describe_run(run), run.saved)
+    keeper = _keeper(run, checkpoint)
     run.go_on_from(keeper.load(epochs))
     try:
         _train(run, epochs, keeper)
@@ -75,6 +75,13 @@ def _check(model: nn.Module, objective: Objective) -> None:
 
 def _adam(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam(model.parameters(), fused=device_of(model).type in ("cpu", "cuda"))
+
+
+def _keeper(run: Run, path: str | Path | None) -> Checkpoint | NoCheckpoint:
+    if path is None:
+        return NoCheckpoint()
+    generators.warn_of_those_lost((run.train, run.valid))
+    return Checkpoint(path, describe_run(run), run.saved)
 
 
 def _train(run: Run, epochs: int, checkpoint: Checkpoint | NoCheckpoint) -> None:

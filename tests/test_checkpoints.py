@@ -485,6 +485,26 @@ def test_same_call_goes_on_after_the_stop_button_with_the_same_objects(path, sch
     assert_same((model, history), whole)
 
 
+def test_same_call_goes_on_with_the_same_objects_after_an_error_in_the_middle_of_a_cycle(path):
+    broken = iter([False] * 8 + [True])
+
+    def fallible(model, x, y):
+        if model.training and next(broken, False):
+            raise ConnectionError("a drive was lost")
+        return train.classification(model, x, y)
+
+    whole = reference(scheduler=one_cycle)
+    torch.manual_seed(0)
+    model = net()
+    optimizer = torch.optim.Adam(model.parameters())
+    schedule = one_cycle(optimizer)
+    objects = {"model": model, "optimizer": lambda _: optimizer, "scheduler": lambda _: schedule}
+    with pytest.raises(ConnectionError):
+        call(path, objective=fallible, **objects)
+    with pytest.warns(UserWarning, match="taken to be the same: objective, broken$"):
+        assert_same(call(path, objective=fallible, **objects), whole)
+
+
 @pytest.mark.filterwarnings("ignore:.*what cannot be compared is taken to be the same. objective$")
 def test_stop_button_after_going_on_leaves_the_optimizer_as_it_is_in_the_file(path):
     call(path, epochs=2, objective=Stops(at=-1))

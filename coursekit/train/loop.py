@@ -42,11 +42,13 @@ def fit(
 
     With `checkpoint`, the name of a file, the run is saved after every epoch. The same call, in a new kernel too, goes
     on after the last epoch saved, and on a CPU ends with the weights of a run that was never interrupted; more
-    `epochs` make the run longer. A file of another run is an error and stays as it is. The stop button (an interrupt)
-    ends training: model and history are then as they were after the last whole epoch.
+    `epochs` make the run longer. A file of another run is an error and stays as it is; what cannot be compared with it
+    is named in a warning. The stop button (an interrupt) ends training: model and history are then as they were after
+    the last whole epoch.
 
     Raises FloatingPointError as soon as a loss is not finite; torch.OutOfMemoryError with the batch size to try;
-    ValueError, TypeError or OSError for arguments and batches that cannot be trained on, naming what arrived.
+    ValueError, TypeError or OSError for arguments and batches that cannot be trained on, naming what arrived;
+    RuntimeError inside of torch.no_grad(). Warns of an optimizer that holds parameters of another model, too.
     """
     _check(model, objective)
     arguments.check_settings(epochs, valid, patience, optimizer, scheduler)

@@ -91,6 +91,10 @@ def history(
     record: History, name: str = "loss", *, label: str = "mean cross-entropy (nats)", ax: Axes | None = None
 ) -> Axes:
     """Return the curves of one entry of a history: training solid, validation dashed; losses on a log axis."""
+    if not len(record):
+        raise ValueError(
+            "history: `record` has no epochs, so there is no curve to draw: train first, with train.fit"
+        )
     if name not in record.train:
         raise ValueError(f"history: `name` must be one of {', '.join(map(repr, record.train))}, not {name!r}")
     ax = ax or _axes()

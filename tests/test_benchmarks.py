@@ -10,6 +10,7 @@ from coursekit.teaching import catalogue
 
 sys.path.insert(0, str(catalogue.REPOSITORY / "benchmarks"))
 
+import busy_machine
 import side_by_side
 import time_to_accuracy
 import training_loops
@@ -40,6 +41,28 @@ def test_time_to_accuracy_ends_at_the_first_epoch_that_reaches_the_goal(name, mo
     assert run.facts["epochs"] <= 4
     assert run.facts["valid accuracy"] >= 0.8
     assert run.facts["test accuracy"] > 0.7
+
+
+@pytest.mark.parametrize(("kind", "spins"), [(busy_machine.DEFAULT, "None"), (busy_machine.SETTING, "3000")])
+def test_threads_of_the_busy_machine_wait_as_they_are_said_to(kind, spins, monkeypatch):
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")  # of whoever runs the benchmark
+    set_to, seconds = busy_machine.epoch(kind, 1, "sample")
+    assert set_to == spins
+    assert seconds > 0
+
+
+def test_busy_loops_run_until_the_measurement_is_over():
+    with busy_machine.busy(2) as loops:
+        assert [loop.poll() for loop in loops] == [None, None]
+    assert None not in [loop.poll() for loop in loops]
+
+
+def test_the_default_is_measured_before_and_after_the_setting(monkeypatch):
+    seconds = iter([4.0, 1.0, 6.0])
+    kinds = []
+    monkeypatch.setattr(busy_machine, "epoch", lambda kind, *_: (kinds.append(kind), next(seconds)))
+    assert busy_machine.measure(busy_machine.SETTING, 0, 0, 1, "sample") == Run(1.0, beside=5.0)
+    assert kinds == [busy_machine.DEFAULT, busy_machine.SETTING, busy_machine.DEFAULT]
 
 
 def test_table_shows_medians_their_spread_and_ratios_to_the_first(capsys, monkeypatch):

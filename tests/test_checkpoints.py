@@ -1,8 +1,10 @@
 """Training that survives: killed, interrupted, resumed elsewhere, with files that are damaged, foreign or hostile."""
 
+import functools
 import io
 import os
 import pickle
+import platform
 import random
 import signal
 import subprocess
@@ -15,15 +17,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, SequentialLR, StepLR
-from torch.utils.data import DataLoader, TensorDataset
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau, SequentialLR, StepLR
+from torch.utils.data import (
+    BatchSampler,
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    Subset,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from coursekit import train
 from coursekit.data import Split
-from coursekit.train import checkpoints
+from coursekit.train import checkpoints, generators
 from tests.posix import files_up_to, memory_up_to, only_linux, only_posix
 
 EPOCHS, SIZE = 6, 16
@@ -43,6 +55,24 @@ def net(hidden=8):
     )
 
 
+def loader(dataset, **settings):
+    return DataLoader(dataset, **({"batch_size": SIZE} | settings))
+
+
+def tensors(seed=0):
+    return TensorDataset(points(seed=seed).x, points(seed=seed).y)
+
+
+class Shifted(Dataset):
+    """Examples of a class that nobody knows."""
+
+    def __len__(self):
+        return 80
+
+    def __getitem__(self, index):
+        return points().x[index] + 1, points().y[index]
+
+
 def no_scheduler(optimizer):
     return None
 
@@ -57,6 +87,10 @@ def plateau(optimizer):
 
 def warm_up(optimizer):
     return SequentialLR(optimizer, [StepLR(optimizer, 1), StepLR(optimizer, 2)], milestones=[2])
+
+
+def milestone(optimizer):
+    return StepLR(optimizer, 2)
 
 
 def sgd(parameters):
@@ -134,15 +168,77 @@ def test_all_random_generators_go_on_where_they_were(path):
     assert_same(call(path, objective=noisy), whole)
 
 
-def test_loader_with_a_generator_of_its_own_goes_on_too(path):
-    def loader(seed):
-        dataset = TensorDataset(points().x, points().y)
-        return DataLoader(dataset, SIZE, shuffle=True, generator=torch.Generator().manual_seed(seed))
+class Noisy(Dataset):
+    """Examples to which a generator of the data set's own adds noise."""
 
-    whole = reference(train=loader(0))
+    def __init__(self, generator):
+        self.generator = generator
+
+    def __len__(self):
+        return 80
+
+    def __getitem__(self, index):
+        return points().x[index] + torch.randn(4, generator=self.generator), points().y[index]
+
+
+LOADERS = {
+    "shuffle": lambda own: loader(tensors(), shuffle=True, generator=own),
+    "RandomSampler": lambda own: loader(tensors(), sampler=RandomSampler(tensors(), generator=own)),
+    "WeightedRandomSampler": lambda own: loader(
+        tensors(), sampler=WeightedRandomSampler(torch.arange(80.0), 80, generator=own)
+    ),
+    "BatchSampler": lambda own: DataLoader(
+        tensors(), batch_sampler=BatchSampler(RandomSampler(tensors(), generator=own), SIZE, drop_last=False)
+    ),
+    "DataSet": lambda own: loader(Subset(Noisy(own), range(80))),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*what cannot be compared is taken to be the same. training data$")
+@pytest.mark.parametrize("build", LOADERS.values(), ids=LOADERS)
+def test_data_with_a_generator_of_their_own_go_on_too(path, build):
+    def data(seed):
+        return build(torch.Generator().manual_seed(seed))
+
+    whole = reference(train=data(0))
     torch.manual_seed(0)
-    call(path, epochs=3, train=loader(0))
-    assert_same(call(path, train=loader(5)), whole)
+    call(path, epochs=3, train=data(0))
+    assert_same(call(path, train=data(5)), whole)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (loader(Noisy(np.random.default_rng(0))), "Noisy draws from a generator of its own"),
+        (
+            loader(ConcatDataset([tensors(), Noisy(random.Random(0))])),
+            "Noisy draws from a generator of its own",
+        ),
+        (
+            loader(tensors(), num_workers=1, persistent_workers=True),
+            "generators of persistent workers are in no checkpoint",
+        ),
+    ],
+)
+def test_generators_that_are_not_kept_are_named_in_a_warning(data, words):
+    with pytest.warns(UserWarning, match=words):
+        generators.warn_of_those_lost((None, data))
+
+
+def test_fit_warns_of_generators_that_are_not_kept(path):
+    class Still(Noisy):
+        __getitem__ = Shifted.__getitem__
+
+    call(train=loader(Still(np.random.default_rng(0))), epochs=1)  # without a checkpoint nothing is lost
+    with pytest.warns(UserWarning, match="Still draws from a generator of its own that is in no checkpoint"):
+        call(path, train=loader(Still(np.random.default_rng(0))), epochs=1)
+
+
+def test_checkpoint_in_the_home_folder_is_found(monkeypatch, tmp_path):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    call("~/run.pt", epochs=1)
+    assert (tmp_path / "run.pt").exists()
 
 
 def test_training_without_a_checkpoint_is_the_same(path):
@@ -366,12 +462,14 @@ def test_stop_button_before_the_first_epoch_is_over_leaves_the_first_weights(cap
     assert "those before the first" in capsys.readouterr().out
 
 
-def test_same_call_goes_on_after_the_stop_button_with_the_same_objects(path, capsys):
-    whole = reference(objective=Stops(at=-1), scheduler=one_cycle)
+@pytest.mark.filterwarnings("ignore:.*what cannot be compared is taken to be the same. objective$")
+@pytest.mark.parametrize("scheduler", [no_scheduler, one_cycle, plateau, warm_up, milestone])
+def test_same_call_goes_on_after_the_stop_button_with_the_same_objects(path, scheduler, capsys):
+    whole = reference(objective=Stops(at=-1), scheduler=scheduler)
     torch.manual_seed(0)
     model = net()
     optimizer = torch.optim.Adam(model.parameters())
-    schedule = one_cycle(optimizer)
+    schedule = scheduler(optimizer)
     for at in (13, 2, 8):  # the second in the first epoch after it went on
         call(
             path,
@@ -387,6 +485,27 @@ def test_same_call_goes_on_after_the_stop_button_with_the_same_objects(path, cap
     assert_same((model, history), whole)
 
 
+def test_same_call_goes_on_with_the_same_objects_after_an_error_in_the_middle_of_a_cycle(path):
+    broken = iter([False] * 8 + [True])
+
+    def fallible(model, x, y):
+        if model.training and next(broken, False):
+            raise ConnectionError("a drive was lost")
+        return train.classification(model, x, y)
+
+    whole = reference(scheduler=one_cycle)
+    torch.manual_seed(0)
+    model = net()
+    optimizer = torch.optim.Adam(model.parameters())
+    schedule = one_cycle(optimizer)
+    objects = {"model": model, "optimizer": lambda _: optimizer, "scheduler": lambda _: schedule}
+    with pytest.raises(ConnectionError):
+        call(path, objective=fallible, **objects)
+    with pytest.warns(UserWarning, match="taken to be the same: objective, broken$"):
+        assert_same(call(path, objective=fallible, **objects), whole)
+
+
+@pytest.mark.filterwarnings("ignore:.*what cannot be compared is taken to be the same. objective$")
 def test_stop_button_after_going_on_leaves_the_optimizer_as_it_is_in_the_file(path):
     call(path, epochs=2, objective=Stops(at=-1))
     model = net()
@@ -420,7 +539,10 @@ OTHERS = {
     ),
     "order": ({"train": points().batches(SIZE)}, "training data: .*shuffled there, .*in order"),
     "validation data": ({"valid": None, "patience": None}, "validation data: .* there, None here"),
-    "learning rate": ({"optimizer": lambda p: torch.optim.Adam(p, lr=0.01)}, r"optimizer: .*0\.001.*0\.01"),
+    "learning rate": (
+        {"optimizer": lambda p: torch.optim.Adam(p, lr=0.01)},
+        r"optimizer, lr: 0\.001 there, 0\.01 here",
+    ),
     "optimizer": ({"optimizer": sgd}, "optimizer: Adam .* there, SGD"),
     "scheduler": ({"scheduler": one_cycle}, "scheduler: None there, OneCycleLR"),
     "patience": ({"patience": 3}, "patience: 4 there, 3 here"),
@@ -438,6 +560,244 @@ def test_file_of_another_run_is_an_error_that_says_what_differs_and_stays_as_it_
     with pytest.raises(ValueError, match=f"(?s)belongs to another run.*{words}.*to start afresh, delete"):
         call(path, **change)
     assert path.read_bytes() == before
+
+
+def weighted(model, x, y, weight=1.0):
+    return {"loss": weight * F.cross_entropy(model(x), y)}
+
+
+def closing_over(weight):
+    def objective(model, x, y):
+        return {"loss": weight * F.cross_entropy(model(x), y)} if torch.is_tensor(y) else {}
+
+    return objective
+
+
+def with_code(expression):
+    """A function as a cell of a notebook defines it, with names of its own."""
+    names = {"F": F, "weight": 1.0}
+    exec(f"def objective(model, x, y):\n    return {{'loss': {expression}}}", names)
+    return names
+
+
+def looking_up(weight):
+    names = with_code("weight * F.cross_entropy(model(x), y)")
+    names["weight"] = weight
+    return names["objective"]
+
+
+def calling(factor):
+    def scaled(loss):
+        return factor * loss
+
+    return lambda model, x, y: {"loss": scaled(F.cross_entropy(model(x), y))}
+
+
+def uneven(weight):
+    return WeightedRandomSampler([1.0] * 79 + [weight], 80)
+
+
+def two_groups(lr):
+    def optimizer(parameters):
+        first, *rest = parameters
+        return torch.optim.Adam([{"params": [first], "lr": lr}, {"params": rest}])
+
+    return optimizer
+
+
+def set_by_hand(lr):
+    def optimizer(parameters):
+        adam = torch.optim.Adam(parameters)
+        adam.param_groups[0]["lr"] = lr
+        return adam
+
+    return optimizer
+
+
+def frozen_up_to(layer):
+    model = net()
+    for one in model[:layer]:
+        one.requires_grad_(False)
+    return model
+
+
+# How a call is made with a value, two values, and what the error says of them
+VALUES = {
+    "argument of a partial": (
+        lambda weight: {"objective": functools.partial(weighted, weight=weight)},
+        (1.0, 2.0), r"objective, weight: 1\.0 there, 2\.0 here",
+    ),
+    "a partial or not": (
+        lambda arguments: {"objective": functools.partial(weighted, **arguments)},
+        ({}, {"weight": 2.0}), r"objective, weight: 1\.0 there, 2\.0 here",
+    ),
+    "default": (
+        lambda weight: {"objective": lambda model, x, y, weight=weight: weighted(model, x, y, weight)},
+        (1.0, 2.0), r"objective, weight: 1\.0 there, 2\.0 here",
+    ),
+    "closure": (
+        lambda weight: {"objective": closing_over(weight)}, (1.0, 2.0), r"objective, weight: 1\.0 there, 2\.0 here",
+    ),
+    "closure over a tensor": (
+        lambda weight: {"objective": closing_over(torch.full((1,), weight).squeeze())},
+        (1.0, 2.0), r"objective, weight: 1\.0 there, 2\.0 here",
+    ),
+    "name that the function looks up": (
+        lambda weight: {"objective": looking_up(weight)}, (1.0, 2.0), r"objective, weight: 1\.0 there, 2\.0 here",
+    ),
+    "function that it calls": (
+        lambda factor: {"objective": calling(factor)},
+        (1.0, 2.0), r"objective, scaled, factor: 1\.0 there, 2\.0 here",
+    ),
+    "code": (
+        lambda code: {"objective": with_code(code)["objective"]},
+        ("F.cross_entropy(model(x), y)", "-F.cross_entropy(model(x), y)"), "objective: objective, code .* there",
+    ),
+    "lambda": (
+        lambda objective: {"objective": objective},
+        (lambda model, x, y: weighted(model, x, y), lambda model, x, y: weighted(model, x, y, 2.0)),
+        "objective: <lambda>, code .* there",
+    ),
+    "list of batches": (
+        lambda seed: {"train": list(points(seed=seed).batches(SIZE))}, (0, 7), "training data: list .*checksum",
+    ),
+    "tensors in a DataLoader": (
+        lambda seed: {"train": loader(tensors(seed))}, (0, 7), "training data: .*checksum",
+    ),
+    "list in a DataLoader": (
+        lambda seed: {"train": loader(list(zip(points(seed=seed).x, points(seed=seed).y, strict=True)))},
+        (0, 7), "training data: list .*checksum",
+    ),
+    "subset": (
+        lambda first: {"train": loader(Subset(tensors(), range(first, first + 40)))},
+        (0, 40), r"training data, subset: range\(0, 40\) there, range\(40, 80\) here",
+    ),
+    "concatenation": (
+        lambda seed: {"train": loader(ConcatDataset([tensors(), tensors(seed)]))},
+        (0, 7), "training data, part 2: .*checksum",
+    ),
+    "batch size of a DataLoader": (
+        lambda size: {"train": loader(tensors(), batch_size=size)},
+        (16, 20), "training data, sampler, batch_size: 16 there, 20 here",
+    ),
+    "order of a DataLoader": (
+        lambda shuffle: {"train": loader(tensors(), shuffle=shuffle)},
+        (True, False), "training data, sampler: RandomSampler there, SequentialSampler here",
+    ),
+    "weights of a sampler": (
+        lambda weight: {"train": loader(tensors(), sampler=uneven(weight))},
+        (1.0, 9.0), "training data, sampler, weights: .*checksum",
+    ),
+    "learning rate of a group": (
+        lambda lr: {"optimizer": two_groups(lr)}, (0.1, 0.2), r"optimizer, group 1, lr: 0\.1 there, 0\.2 here",
+    ),
+    "learning rate set by hand": (
+        lambda lr: {"optimizer": set_by_hand(lr)}, (0.1, 0.2), r"optimizer, lr: 0\.1 there, 0\.2 here",
+    ),
+    "learning rate that a scheduler starts from": (
+        lambda lr: {"optimizer": set_by_hand(lr), "scheduler": milestone},
+        (0.1, 0.2), r"optimizer, initial_lr: 0\.1 there, 0\.2 here",
+    ),
+    "function of a LambdaLR": (
+        lambda function: {"scheduler": lambda optimizer: LambdaLR(optimizer, function)},
+        (lambda epoch: 0.9**epoch, lambda epoch: 0.8**epoch), "scheduler, lr_lambdas 1: <lambda>, code .* there",
+    ),
+    "pct_start of a OneCycleLR": (
+        lambda start: {"scheduler": lambda o: OneCycleLR(o, 0.1, total_steps=EPOCHS * 5, pct_start=start)},
+        (0.3, 0.4), "scheduler, _schedule_phases: .* there",
+    ),
+    "max_lr of a OneCycleLR": (
+        lambda lr: {"scheduler": lambda o: OneCycleLR(o, lr, total_steps=EPOCHS * 5)},
+        (0.1, 0.2), r"optimizer, max_lr: 0\.1 there, 0\.2 here",
+    ),
+    "milestones": (
+        lambda epoch: {"scheduler": lambda o: SequentialLR(o, [StepLR(o, 1), StepLR(o, 2)], milestones=[epoch])},
+        (2, 3), r"scheduler, _milestones: \[2\] there, \[3\] here",
+    ),
+    "frozen layers": (
+        lambda layer: {"model": frozen_up_to(layer)}, (0, 1), "model: 0.weight .* there, 0.weight .* frozen here",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("how", "values", "words"), VALUES.values(), ids=VALUES)
+def test_file_of_a_run_with_another_value_is_an_error_that_names_it(path, how, values, words):
+    one, other = values
+    call(path, epochs=1, **how(one))
+    with pytest.raises(ValueError, match=f"(?s)belongs to another run.*- {words}"):
+        call(path, **how(other))
+
+
+@pytest.mark.parametrize(("how", "values"), [case[:2] for case in VALUES.values()], ids=VALUES)
+def test_run_with_the_same_value_goes_on_and_nothing_is_left_uncompared(path, how, values, capsys):
+    call(path, epochs=1, **how(values[0]))
+    call(path, epochs=2, **how(values[0]))
+    assert "going on after epoch 1 of 2" in capsys.readouterr().out
+
+
+def logging(losses):
+    def objective(model, x, y):
+        result = train.classification(model, x, y)
+        losses.append(result["loss"].item())
+        return result
+
+    return objective
+
+
+def counting():
+    batches = 0
+
+    def objective(model, x, y):
+        nonlocal batches
+        batches += 1
+        return train.classification(model, x, y)
+
+    return objective
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"objective": Stops(-1)}, "objective"),
+        ({"objective": logging([])}, "objective, losses"),
+        ({"objective": counting()}, "objective, batches"),
+        ({"train": loader(Shifted())}, "training data"),
+        ({"train": loader(Shifted()), "objective": counting()}, "training data; objective, batches"),
+    ],
+)
+def test_run_goes_on_with_a_warning_that_names_what_cannot_be_compared(path, settings, what):
+    call(path, epochs=1, **settings)
+    with pytest.warns(UserWarning, match=f"what cannot be compared is taken to be the same: {what}$") as told:
+        call(path, epochs=2, **settings)
+    assert len(told) == 1
+
+
+def test_code_is_not_compared_between_versions_of_python(path, monkeypatch):
+    call(path, epochs=1, objective=lambda model, x, y: weighted(model, x, y))
+    monkeypatch.setattr(platform, "python_version_tuple", lambda: ("3", "99", "0"))
+    with pytest.warns(
+        UserWarning, match=r"taken to be the same: the code of functions \(Python is another\)$"
+    ):
+        call(path, epochs=2, objective=lambda model, x, y: weighted(model, x, y, 1.0))
+
+
+def test_description_is_the_same_in_every_kernel():
+    script = """
+        from coursekit.train.fingerprints import describe_callable
+        kinds = {"a", "b", "c", "d"}
+
+        def objective(model, x, y, names=frozenset("efgh")):
+            return {"loss": kinds if x in {"i", "j", "k", "l"} else [lambda z: z in {"m", "n"}]}
+
+        print(describe_callable("objective", objective))
+    """
+    told = {
+        subprocess.check_output(
+            [sys.executable, "-c", textwrap.dedent(script)], env=os.environ | {"PYTHONHASHSEED": seed}
+        )
+        for seed in ("1", "2")
+    }
+    assert len(told) == 1
 
 
 def test_settings_are_compared_as_they_were_not_as_the_scheduler_left_them(path):
@@ -528,10 +888,10 @@ def test_file_that_somebody_saved_for_another_purpose_is_not_overwritten(path):
 
 
 def test_file_of_another_format_is_named(path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "_VERSION", 2)
+    monkeypatch.setattr(checkpoints, "_VERSION", 99)
     call(path, epochs=1)
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="has format 2, this coursekit reads 1"):
+    with pytest.raises(ValueError, match="has format 99, this coursekit reads 2"):
         call(path)
 
 

@@ -94,6 +94,11 @@ def test_history_of_a_loss_below_zero_is_drawn_on_a_linear_axis():
     assert plots.history(history).get_yscale() == "linear"
 
 
+def test_history_without_epochs_says_so():
+    with pytest.raises(ValueError, match=r"`record` has no epochs.*train first"):
+        plots.history(History())
+
+
 def test_history_names_what_it_has():
     with pytest.raises(ValueError, match="`name` must be one of 'loss', 'accuracy', not 'f1'"):
         plots.history(five_epochs(), "f1")

@@ -1,3 +1,4 @@
+import os
 import platform
 import random
 import subprocess
@@ -77,6 +78,25 @@ def test_data_and_train_leave_slow_imports_for_later():
         "mlxtend",
         "torchvision",
     }
+
+
+@pytest.mark.parametrize(
+    ("before", "chosen", "spins"),
+    [
+        ("pass", {}, "3000"),
+        ("pass", {"GOMP_SPINCOUNT": "7"}, "7"),
+        ("pass", {"OMP_WAIT_POLICY": "active"}, "None"),
+        ("sys.modules['torch'] = None", {}, "None"),
+    ],
+    ids=["by default", "unless it is set", "unless another policy is", "unless torch is loaded"],
+)
+def test_import_of_the_package_lets_threads_of_torch_make_way(before, chosen, spins):
+    code = f"import os, sys; {before}; import coursekit.files; print(os.environ.get('GOMP_SPINCOUNT'))"
+    ours = {
+        name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    }
+    command = [sys.executable, "-c", code]
+    assert subprocess.check_output(command, env=ours | chosen, text=True, encoding="utf-8").strip() == spins
 
 
 def test_unknown_submodule_lists_the_known():

@@ -1,12 +1,14 @@
 import copy
+import functools
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from tqdm import notebook
 
 from coursekit import train
@@ -72,13 +74,12 @@ def test_loss_is_the_cross_entropy_over_all_examples():
 
 
 def test_training_averages_count_examples_too():
+    model = identity_classifier()
     history = train.fit(
-        identity_classifier(),
+        model,
         [batch([[1.0, 0.0]] * 3, [0, 0, 0]), batch([[1.0, 0.0]], [1])],
         epochs=1,
-        optimizer=torch.optim.SGD(
-            identity_classifier().parameters(), lr=0.1
-        ),  # of another model: nothing moves
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.0),  # nothing moves
     )
     assert history.train["accuracy"] == [0.75]
 
@@ -112,11 +113,36 @@ def test_fit_is_the_loop_written_by_hand():
         assert torch.equal(ours, theirs)
 
 
-def test_a_dataloader_does_as_well_as_batches():
+def test_a_dataloader_gives_the_same_history_as_batches():
     split, ours, theirs = two_blobs(), small_net(), small_net()
     first = train.fit(ours, split.batches(16), epochs=2)
     second = train.fit(theirs, DataLoader(TensorDataset(split.x, split.y), batch_size=16), epochs=2)
     assert first.train == second.train
+
+
+class Stream(IterableDataset):
+    """Six examples, one after the other, of which nobody knows how many they are."""
+
+    def __iter__(self):
+        return zip(two_blobs(6).x, two_blobs(6).y, strict=True)
+
+
+def test_a_stream_of_unknown_length_gives_the_same_history_as_batches():
+    ours, theirs = small_net(), small_net()
+    first = train.fit(ours, two_blobs(6).batches(4), epochs=2)
+    second = train.fit(
+        theirs, DataLoader(Stream(), batch_size=4), DataLoader(Stream(), batch_size=4), epochs=2
+    )
+    assert first.train == second.train
+
+
+def test_integers_of_numpy_are_integers():
+    batches = two_blobs(10).batches(np.int64(4), shuffle=True)
+    assert (
+        [len(x) for x, _ in batches] == [len(x) for x, _ in two_blobs(10).batches(np.int64(4))] == [4, 4, 2]
+    )
+    history = train.fit(small_net(), batches, batches, epochs=np.int64(2), patience=np.int32(5))
+    assert len(history) == 2
 
 
 def test_fit_learns():
@@ -252,14 +278,31 @@ def test_plateau_follows_the_validation_loss():
     assert history.lr == pytest.approx([0.01, 0.01, 0.005, 0.0025])
 
 
-def test_plateau_without_validation_follows_the_training_loss():
-    model = Level()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+def stand_still(model, x, y):
+    return {"loss": 25 + 0 * model(x).sum()}
+
+
+@pytest.mark.parametrize(
+    ("objective", "lr"), [(pull, [0.01, 0.01, 0.01, 0.01]), (stand_still, [0.01, 0.01, 0.005, 0.0025])]
+)
+def test_plateau_without_validation_follows_the_training_loss(objective, lr):
+    model = Level(5.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     history = train.fit(
-        model, constant(1.0), epochs=3, objective=pull, optimizer=optimizer,
+        model, constant(0.0), epochs=4, objective=objective, optimizer=optimizer,
         scheduler=ReduceLROnPlateau(optimizer, factor=0.5, patience=0),
     )  # fmt: skip
-    assert len(history) == 3
+    assert history.lr == pytest.approx(lr)
+
+
+def test_a_learning_rate_that_is_a_tensor_is_recorded_as_it_was_in_each_epoch():
+    model = Level(5.0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=torch.tensor(0.5))
+    history = train.fit(
+        model, constant(0.0), epochs=3, objective=pull, optimizer=optimizer,
+        scheduler=StepLR(optimizer, 1, gamma=0.5),
+    )  # fmt: skip
+    assert history.lr == [0.5, 0.25, 0.125]
 
 
 # A loss that is no number ----------------------------------------------------------------------------------
@@ -347,6 +390,8 @@ def test_objective_must_return_a_scalar_loss(result):
     [
         ({"epochs": 0}, ValueError, "`epochs` must be an integer of at least 1, not 0"),
         ({"epochs": 2.5}, ValueError, "not 2.5"),
+        ({"epochs": None}, ValueError, "not None"),
+        ({"epochs": np.int64(0)}, ValueError, "not .*0"),
         ({"epochs": 1, "patience": 3}, ValueError, "`patience` watches the validation loss.*`valid`"),
         (
             {"epochs": 1, "optimizer": "adam"},
@@ -363,6 +408,136 @@ def test_objective_must_return_a_scalar_loss(result):
 def test_settings_that_make_no_sense_are_explained(settings, error, words):
     with pytest.raises(error, match=words):
         train.fit(identity_classifier(), [GOOD], **settings)
+
+
+@pytest.mark.parametrize("call", [functools.partial(train.fit, epochs=1), train.evaluate])
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (Level, r"`model` is the class Level, not a network of it: make one, Level\(\.\.\.\)"),
+        (F.relu, "`model` must be a torch.nn.Module, not function"),
+        (torch.ones(3), r"`model` must be a torch.nn.Module, not \(3,\) float32"),
+    ],
+)
+def test_what_is_no_network_is_named(call, model, words):
+    with pytest.raises(TypeError, match=words):
+        call(model, [GOOD])
+
+
+@pytest.mark.parametrize("call", [functools.partial(train.fit, epochs=1), train.evaluate])
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [
+        (
+            nn.CrossEntropyLoss(),
+            r'return {"loss": nn.CrossEntropyLoss\(\)\(model\(x\), y\)}.*leave `objective` out',
+        ),
+        (nn.CrossEntropyLoss, r"nn.CrossEntropyLoss\(\)\(model\(x\), y\)"),
+        (nn.TripletMarginLoss(), r"nn.TripletMarginLoss\(\)\(model\(x\), y\)"),
+        (F.cross_entropy, r"F.cross_entropy\(model\(x\), y\)"),
+        (functools.partial(F.cross_entropy, label_smoothing=0.1), r"F.cross_entropy\(model\(x\), y\)"),
+        (F.mse_loss, r"F.mse_loss\(model\(x\), y\)}$"),
+        (lambda logits, y: {}, r"is called with \(model, x, y\), which <lambda> does not take"),
+        ("mse", "must be a function .* not str 'mse'"),
+    ],
+)
+def test_a_loss_is_no_objective_and_is_shown_to_be_made_one(call, objective, words):
+    with pytest.raises(TypeError, match=f"(?s)`objective`.*{words}"):
+        call(identity_classifier(), [GOOD], objective=objective)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.5, r"entry 'error' is float 0\.5: leave out \.item\(\)"),
+        (np.float32(0.5), r"entry 'error' is .*: leave out \.item\(\)"),
+        (torch.ones(2), r"entry 'error' is \(2,\) float32: average over the batch with \.mean\(\)"),
+    ],
+)
+def test_every_entry_of_an_objective_must_be_a_scalar_tensor(value, words):
+    with pytest.raises(TypeError, match=words):
+        train.evaluate(
+            Level(), constant(1.0), objective=lambda *_: {"loss": torch.tensor(1.0), "error": value}
+        )
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+def test_labels_of_any_integer_type_are_class_numbers(dtype):
+    x, y = GOOD
+    assert train.evaluate(identity_classifier(), [(x, y.to(dtype))]) == train.evaluate(
+        identity_classifier(), [GOOD]
+    )
+    history = train.fit(identity_classifier(), [(x, y.to(dtype))], epochs=1)
+    assert history.train["accuracy"] == [1.0]
+
+
+def test_an_optimizer_of_another_model_is_an_error():
+    optimizer = torch.optim.Adam(small_net().parameters())  # the model was built again, the optimizer was not
+    with pytest.raises(
+        ValueError, match=r"`optimizer` holds 4 parameters and none .* trained.*Adam\(model.parameters"
+    ):
+        train.fit(small_net(), two_blobs().batches(16), epochs=1, optimizer=optimizer)
+
+
+def test_an_optimizer_of_which_a_part_is_another_models_is_a_warning():
+    model = small_net()
+    optimizer = torch.optim.Adam([*model[0].parameters(), *small_net()[2].parameters()])
+    with pytest.warns(UserWarning, match="2 of the 4 parameters in `optimizer` do not belong") as told:
+        train.fit(model, two_blobs().batches(16), epochs=1, optimizer=optimizer)
+    assert told[0].filename == __file__
+
+
+def test_an_optimizer_that_needs_a_closure_is_an_error():
+    optimizer = torch.optim.LBFGS((model := small_net()).parameters())
+    with pytest.raises(ValueError, match=r"`optimizer` LBFGS .*closure.*: take another"):
+        train.fit(model, two_blobs().batches(16), epochs=1, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_model_with_nothing_but_frozen_parameters_is_an_error(given):
+    model = small_net().requires_grad_(False)
+    optimizer = torch.optim.Adam(model.parameters()) if given else None
+    with pytest.raises(ValueError, match=r"all parameters in `optimizer` are frozen.*requires_grad_\(True\)"):
+        train.fit(model, two_blobs().batches(16), epochs=1, optimizer=optimizer)
+
+
+def test_a_model_with_some_frozen_parameters_is_trained():
+    model = small_net()
+    model[0].requires_grad_(False)
+    frozen, free = model[0].weight.clone(), model[2].weight.clone()
+    train.fit(model, two_blobs().batches(16), epochs=1)
+    assert torch.equal(model[0].weight, frozen)
+    assert not torch.equal(model[2].weight, free)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_training_without_gradients_is_an_error(context):
+    with context(), pytest.raises(RuntimeError, match=rf"gradients are switched off.*{context.__name__}"):
+        train.fit(small_net(), two_blobs().batches(16), epochs=1)
+
+
+def test_a_loss_that_depends_on_no_parameter_is_an_error():
+    def detached(model, x, y):
+        return {"loss": model(x).detach().square().mean()}
+
+    with pytest.raises(ValueError, match=r"loss does not depend on any parameter.*\.detach\(\)"):
+        train.fit(small_net(), two_blobs().batches(16), epochs=1, objective=detached)
+
+
+def test_a_lazy_layer_must_have_seen_a_batch():
+    model = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
+    with pytest.raises(ValueError, match=r"'1.weight' of `model` has no size .*LazyLinear.*model\(x\[:2\]\)"):
+        train.fit(model, two_blobs().batches(16), epochs=1)
+    model(two_blobs().x[:2])
+    train.fit(model, two_blobs().batches(16), epochs=1)
+
+
+def test_a_batch_of_one_with_batch_normalization_is_explained():
+    model = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    with pytest.raises(
+        ValueError, match=r"batch of x \(1, 2\) float32 is too small .*leave 1.*drop_last=True"
+    ):
+        train.fit(model, two_blobs(33).batches(16), epochs=1)
 
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

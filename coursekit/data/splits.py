@@ -62,10 +62,11 @@ class Batches:
     shuffle: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int):
+        if isinstance(self.size, bool) or not isinstance(self.size, int | np.integer):
             raise TypeError(f"batches: `size` must be an integer such as 128, not {self.size!r}")
         if self.size < 1:
             raise ValueError(f"batches: `size` must be at least 1 example, not {self.size}")
+        object.__setattr__(self, "size", int(self.size))  # torch takes no integer of NumPy's
 
     def __len__(self) -> int:
         return -(-len(self.split) // self.size)

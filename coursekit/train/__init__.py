@@ -4,9 +4,10 @@
 a function `(model, x, y) -> dict` whose "loss" is minimised and whose other entries are averaged and plotted.
 """
 
+from coursekit.train.averages import evaluate
 from coursekit.train.history import History
 from coursekit.train.inputs import Batch, Objective
-from coursekit.train.loop import evaluate, fit
+from coursekit.train.loop import fit
 from coursekit.train.objectives import classification
 
 __all__ = ["Batch", "History", "Objective", "classification", "evaluate", "fit"]

@@ -7,38 +7,90 @@ before the last is kept beside it, as `run.pt.previous`.
 
 import io
 import pickle
-import re
 import shutil
-import warnings
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import torch
-from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from torch.utils.data import DataLoader
 
-from coursekit import runtime
-from coursekit.data import Batches
 from coursekit.files import atomic_write
+from coursekit.train.descriptions import Description, compare, describe_groups
+from coursekit.train.messages import warn
 
-_VERSION = 1
+_VERSION = 2
 _ENTRIES = {"version", "run", "state"}
-# What schedulers change as they go, in an optimizer and in themselves; the rest says how the run was set up.
-_CHANGES = {
-    "params", "lr", "initial_lr", "max_lr", "min_lr", "momentum", "betas", "base_momentum", "max_momentum",
-    "last_epoch", "best", "num_bad_epochs", "cooldown_counter", "T_cur", "T_i", "foreach", "fused", "capturable",
-}  # fmt: skip
 
 
-def check_path(path: str | Path) -> Path:
-    """Return `path` as a Path if a checkpoint can be written there; else raise TypeError or OSError before training."""
+class NoCheckpoint:
+    """What keeps a run that is saved nowhere."""
+
+    def load(self, epochs: int) -> None:
+        """Return None: there is nothing to go on from."""
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Do nothing."""
+
+    def how_to_go_on(self, remaining: int) -> str:
+        """Say how a run that was stopped is trained further."""
+        return (
+            f"Another fit with epochs={remaining} trains further; with a `checkpoint`, the same call would."
+        )
+
+
+class Checkpoint:
+    """The file at `path` in which the run of a `description` is kept between its epochs.
+
+    Raises TypeError or OSError for a path that cannot be written, TypeError if a `state` like this could be written but
+    not be read back.
+    """
+
+    def __init__(self, path: str | Path, description: Description, state: dict[str, Any]) -> None:
+        self.path = _checked(path)
+        self.description = description
+        _check_storable(_packed(description, state))
+
+    def load(self, epochs: int) -> dict[str, Any] | None:
+        """Return the state in the file, on the CPU, and say how far it got; None if there is no file.
+
+        A damaged file is set aside, with a warning, and the one before it is used. Raises ValueError for a file that is
+        no checkpoint, belongs to another run, saying in what they differ, or holds more than `epochs`; it is left as
+        it is.
+        """
+        if not self.path.exists():
+            return None
+        stored = _read_or_previous(self.path)
+        _check_same(self.path, stored, self.description)
+        done = len(stored["state"]["history"]["seconds"])
+        if done > epochs:
+            raise ValueError(
+                f"fit: `epochs` is {epochs}, but {self.path} holds {done}: ask for more, or delete the file to start "
+                "afresh"
+            )
+        print(f"{self.path}: going on after epoch {done} of {epochs}; delete the file to start afresh")
+        return stored["state"]
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write the file in one step; the one that was there is kept as `….previous`. Warns if it cannot be written."""
+        packed = _packed(self.description, state)
+        try:
+            with atomic_write(self.path, keep=_previous(self.path)) as file:
+                file.write(packed.getbuffer())
+        except OSError as error:
+            warn(
+                f"{self.path} could not be saved ({error.strerror}). Training goes on; what was saved before is intact"
+            )
+
+    def how_to_go_on(self, remaining: int) -> str:
+        """Say how a run that was stopped is trained further."""
+        return "The same call goes on from there."
+
+
+def _checked(path: str | Path) -> Path:
+    """Return `path` as a Path if a checkpoint can be written there."""
     if not isinstance(path, str | Path):
         raise TypeError(f"fit: `checkpoint` must be the name of a file such as 'run.pt', not {path!r}")
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.parent.is_dir():
         raise FileNotFoundError(
             f"fit: `checkpoint` {str(path)!r} lies in a folder that does not exist: make it first (in Colab, mount "
@@ -49,20 +101,9 @@ def check_path(path: str | Path) -> Path:
     return path
 
 
-# Writing and reading -----------------------------------------------------------------------------------
-
-
-def save(path: Path, run: dict[str, str], state: dict[str, Any]) -> None:
-    """Put a checkpoint at `path` in one step; the one that was there is kept as `….previous`. Raises OSError."""
-    packed = _packed(run, state)
-    with atomic_write(path, keep=_previous(path)) as file:
-        file.write(packed.getbuffer())
-
-
-def check_storable(run: dict[str, str], state: dict[str, Any]) -> None:
-    """Raise TypeError if a checkpoint of this state could be written but not be read back."""
+def _check_storable(packed: io.BytesIO) -> None:
     try:
-        torch.load(_packed(run, state), weights_only=True)
+        torch.load(packed, weights_only=True)
     except pickle.UnpicklingError as error:
         raise TypeError(
             "fit: `checkpoint` stores numbers and names only, and the state of this model, optimizer or scheduler "
@@ -70,20 +111,14 @@ def check_storable(run: dict[str, str], state: dict[str, Any]) -> None:
         ) from None
 
 
-def load(path: Path, run: dict[str, str]) -> dict[str, Any] | None:
-    """Return the state stored at `path` for this `run`, on the CPU, or None if there is no file.
+# Reading -----------------------------------------------------------------------------------------------
 
-    A damaged file is set aside, with a warning, and the one before it is used. Raises ValueError for a file that is no
-    checkpoint or belongs to another run, saying in what they differ; it is left as it is.
-    """
-    if not path.exists():
-        return None
+
+def _read_or_previous(path: Path) -> dict[str, Any]:
     try:
-        stored = _read(path)
+        return _read(path)
     except _DamagedError as problem:
-        stored = _read_previous(path, problem)
-    _check_same(path, stored["run"], run)
-    return stored["state"]
+        return _read_previous(path, problem)
 
 
 def _read_previous(path: Path, problem: Exception) -> dict[str, Any]:
@@ -96,9 +131,7 @@ def _read_previous(path: Path, problem: Exception) -> dict[str, Any]:
     aside = path.with_name(path.name + ".damaged")
     path.replace(aside)
     shutil.copyfile(_previous(path), path)
-    warnings.warn(
-        f"{path} is damaged ({problem}): set aside as {aside.name}, the one before is used", stacklevel=4
-    )
+    warn(f"{path} is damaged ({problem}): set aside as {aside.name}, the one before is used")
     return stored
 
 
@@ -106,7 +139,7 @@ class _DamagedError(Exception):
     """The file is not what was written."""
 
 
-def _packed(run: dict[str, str], state: dict[str, Any]) -> io.BytesIO:
+def _packed(run: Description, state: dict[str, Any]) -> io.BytesIO:
     packed = io.BytesIO()
     torch.save({"version": _VERSION, "run": run, "state": state}, packed)
     packed.seek(0)
@@ -152,119 +185,18 @@ def _previous(path: Path) -> Path:
     return path.with_name(path.name + ".previous")
 
 
-def _check_same(path: Path, stored: dict[str, str], asked: dict[str, str]) -> None:
-    differences = [
-        "- {}: {} there, {} here".format(
-            name, *_difference(stored.get(name, "none"), asked.get(name, "none"))
-        )
-        for name in {**stored, **asked}
-        if stored.get(name) != asked.get(name)
-    ]
+def _check_same(path: Path, stored: dict[str, Any], asked: Description) -> None:
+    left = describe_groups(stored["state"]["optimizer"]["param_groups"])
+    differences, unknown = compare(stored["run"], asked, left)
     if differences:
         raise ValueError(
             f"{path} belongs to another run and is left as it is. They differ in\n"
             + "\n".join(differences)
             + f"\nGive this run another file; or, {_start_afresh(path)}"
         )
-
-
-def _difference(there: str, here: str) -> tuple[str, str]:
-    """Return the first lines in which two descriptions differ."""
-    rows = ([*there.splitlines(), "nothing"], [*here.splitlines(), "nothing"])
-    return next((a.strip(), b.strip()) for a, b in zip(*rows, strict=False) if a != b)
+    if unknown:
+        warn(f"{path}: what cannot be compared is taken to be the same: {'; '.join(unknown)}")
 
 
 def _start_afresh(path: Path) -> str:
     return f"to start afresh, delete {path}"
-
-
-# Which run it is ---------------------------------------------------------------------------------------
-
-
-def describe_run(model, train, valid, objective, optimizer, scheduler, patience) -> dict[str, str]:
-    """Return what a run is made of, in words: two calls of fit with the same description continue each other.
-
-    It does not hold the number of epochs, so that a run can be made longer, nor the initial weights, since a
-    kernel that starts again need not draw the same.
-    """
-    return {
-        "model": _describe_model(model),
-        "training data": _describe_batches(train),
-        "validation data": _describe_batches(valid),
-        "objective": getattr(objective, "__qualname__", type(objective).__qualname__),
-        "optimizer": _describe_optimizer(optimizer),
-        "scheduler": _describe_scheduler(scheduler),
-        "patience": str(patience),
-    }
-
-
-def _describe_model(model: nn.Module) -> str:
-    shapes = [
-        f"{name} {tuple(value.shape)} {value.dtype}"
-        for name, value in model.state_dict().items()
-        if isinstance(value, Tensor)
-    ]
-    return "\n".join([re.sub(r" at 0x\w+", "", repr(model)), *shapes])
-
-
-def _describe_batches(batches: Iterable | None) -> str:
-    if isinstance(batches, Batches):
-        x, y = (part.cpu().contiguous() for part in (batches.split.x, batches.split.y))
-        order = "shuffled" if batches.shuffle else "in order"
-        return (
-            f"x {tuple(x.shape)} and y {tuple(y.shape)} with checksum {_checksum(x):08x}{_checksum(y):08x}, "
-            f"batches of {batches.size} {order}"
-        )
-    if isinstance(batches, DataLoader):
-        order = type(batches.sampler).__name__
-        return f"DataLoader of {_length(batches.dataset)} examples, batches of {batches.batch_size}, {order}"
-    return "None" if batches is None else f"{type(batches).__name__} of {_length(batches)} batches"
-
-
-def _checksum(values: Tensor) -> int:
-    return crc32(values.view(torch.uint8).numpy() if values.numel() else b"")
-
-
-def _length(sized: object) -> object:
-    return len(sized) if hasattr(sized, "__len__") else "unknown many"
-
-
-def _describe_optimizer(optimizer: torch.optim.Optimizer) -> str:
-    how = ("foreach", "fused", "capturable")  # how it is computed, not what
-    settings = {name: value for name, value in optimizer.defaults.items() if name not in how}
-    groups = [(len(group["params"]), _settled(group)) for group in optimizer.param_groups]
-    return f"{type(optimizer).__name__} {settings}, groups {groups}"
-
-
-def _describe_scheduler(scheduler: LRScheduler | ReduceLROnPlateau | None) -> str:
-    return "None" if scheduler is None else f"{type(scheduler).__name__} {_settled(scheduler.state_dict())}"
-
-
-def _settled(settings: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: [_settled(entry) if isinstance(entry, dict) else entry for entry in value]
-        if isinstance(value, list)
-        else value
-        for name, value in settings.items()
-        if name not in _CHANGES and not (name.startswith("_") and name != "_schedulers")
-    }
-
-
-# Random generators -------------------------------------------------------------------------------------
-
-
-def random_state(loaders: Iterable[object] = ()) -> dict[str, Any]:
-    """Return the state of all generators of this process, and of the loaders' own."""
-    return runtime.random_state() | {"loaders": [generator.get_state() for generator in _generators(loaders)]}
-
-
-def set_random_state(state: dict[str, Any], loaders: Iterable[object] = ()) -> None:
-    """Put all generators back; those of devices that this machine lacks are left out."""
-    runtime.set_random_state(state)
-    for generator, value in zip(_generators(loaders), state["loaders"], strict=False):
-        generator.set_state(value)
-
-
-def _generators(loaders: Iterable[object]) -> list[torch.Generator]:
-    found = [getattr(loader, "generator", None) for loader in loaders]
-    return [generator for generator in found if isinstance(generator, torch.Generator)]

@@ -1,4 +1,4 @@
-"""What `fit` and `evaluate` are given, checked, with errors that say what to do."""
+"""Batches and what an objective makes of them, checked, with errors that say what to do."""
 
 import contextlib
 import traceback
@@ -7,29 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from coursekit.train.messages import describe
+
 Batch = tuple[Tensor, Tensor]
 Objective = Callable[[nn.Module, Tensor, Tensor], dict[str, Tensor]]
 _HOW_TO_BATCH = "a Split is cut into batches by .batches(128), a Dataset by a DataLoader"
-
-
-def check_settings(epochs, valid, patience, optimizer, scheduler) -> None:
-    """Raise TypeError or ValueError for arguments of `fit` that cannot be trained with."""
-    for name, value in (("epochs", epochs), ("patience", patience)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ValueError(f"fit: `{name}` must be an integer of at least 1, not {value!r}")
-    if patience is not None and valid is None:
-        raise ValueError(
-            "fit: `patience` watches the validation loss, so it needs `valid`: pass validation batches too"
-        )
-    if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
-        raise TypeError(
-            f"fit: `optimizer` must be a torch.optim.Optimizer such as torch.optim.SGD(model.parameters(), lr=0.1), "
-            f"not {optimizer!r}"
-        )
-    if scheduler is not None and scheduler.optimizer is not optimizer:
-        raise ValueError(
-            "fit: `scheduler` belongs to another optimizer: pass the one it was made for as `optimizer`"
-        )
 
 
 def checked(batches: Iterable[Batch], model: nn.Module) -> Iterator[Batch]:
@@ -60,6 +42,14 @@ def checked(batches: Iterable[Batch], model: nn.Module) -> Iterator[Batch]:
             )
 
 
+def length(batches: Iterable[Batch]) -> int | None:
+    """Return how many batches there are; None where nobody knows, as with a DataLoader of an IterableDataset."""
+    try:
+        return len(batches)
+    except (TypeError, NotImplementedError):
+        return None
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Return the device of all parameters; ValueError if there are none, or several devices."""
     devices = {parameter.device for parameter in model.parameters()}
@@ -78,20 +68,47 @@ def apply(objective: Objective, model: nn.Module, x: Tensor, y: Tensor) -> dict[
     """Return what the objective makes of a batch; ValueError where it fails, TypeError for other results."""
     try:
         result = objective(model, x, y)
-    except RuntimeError as error:
-        if _is_out_of_memory(error):
-            raise
-        raise ValueError(
-            f"the objective failed on a batch of x {describe(x)} and y {describe(y)}: {error}. "
-            "Compare these shapes and types with what the model's first layer takes (a dense net on images "
-            "starts with nn.Flatten(), nets compute in float32)."
-        ) from error
+    except (RuntimeError, ValueError) as error:
+        if explained := _explanation(error, x, y):
+            raise ValueError(explained) from error
+        raise
+    _check_result(result)
+    return result
+
+
+def _explanation(error: RuntimeError | ValueError, x: Tensor, y: Tensor) -> str | None:
+    """Return what an error inside an objective means, None for one that speaks for itself."""
+    if str(error).startswith("Expected more than 1 value per channel when training"):
+        return (
+            f"a batch of x {describe(x)} is too small for batch normalization, which needs two examples or more to "
+            "train on. If it is the last one, left over, choose another batch size (the number of examples divided by "
+            "it must not leave 1) or let a DataLoader leave it out, drop_last=True"
+        )
+    if isinstance(error, ValueError) or _is_out_of_memory(error):
+        return None
+    return (
+        f"the objective failed on a batch of x {describe(x)} and y {describe(y)}: {error}. "
+        "Compare these shapes and types with what the model's first layer takes (a dense net on images "
+        "starts with nn.Flatten(), nets compute in float32)."
+    )
+
+
+def _check_result(result: object) -> None:
     if not isinstance(result, dict) or not isinstance(result.get("loss"), Tensor) or result["loss"].ndim != 0:
         raise TypeError(
             f"an objective must return a dict of scalar tensors with an entry 'loss', not {describe(result)}; "
             "average over the batch with .mean()"
         )
-    return result
+    for name, value in result.items():
+        if not isinstance(value, Tensor) or value.ndim != 0:
+            fix = (
+                "average over the batch with .mean()"
+                if hasattr(value, "shape") and value.shape
+                else "leave out .item()"
+            )
+            raise TypeError(
+                f"an objective must return scalar tensors, but its entry {name!r} is {describe(value)}: {fix}"
+            )
 
 
 @contextlib.contextmanager
@@ -116,12 +133,3 @@ def memory_error_explained(size: int) -> Iterator[None]:
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def describe(value: object) -> str:
-    """Return a value in a few words: tensors by shape and type, dicts entry by entry."""
-    if isinstance(value, Tensor):
-        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{name!r}: {describe(entry)}" for name, entry in value.items()) + "}"
-    return " ".join(f"{type(value).__name__} {value!r}".split())[:60]

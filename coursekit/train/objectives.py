@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coursekit.train.inputs import describe
+from coursekit.train.messages import describe
 
 
 def classification(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
@@ -14,11 +14,12 @@ def classification(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     Raises TypeError for labels that are not integers, ValueError for wrong shapes and for other classes.
     """
     logits = model(x)
-    _check_classes(logits, y)
+    y = _class_numbers(logits, y)
     return {"loss": F.cross_entropy(logits, y), "accuracy": (logits.argmax(dim=1) == y).float().mean()}
 
 
-def _check_classes(logits: Tensor, y: Tensor) -> None:
+def _class_numbers(logits: Tensor, y: Tensor) -> Tensor:
+    """Return labels that fit the logits, as int64: cross_entropy takes no other integers."""
     if logits.ndim != 2:
         raise ValueError(
             f"classification: the model must return logits (N, C), not {describe(logits)}; nn.Flatten() first?"
@@ -32,9 +33,11 @@ def _check_classes(logits: Tensor, y: Tensor) -> None:
             f"classification: labels `y` must have shape ({len(logits)},), one class number per example, not "
             f"{tuple(y.shape)}; one-hot rows become numbers with y.argmax(dim=1)"
         )
+    y = y.long()
     lowest, highest = torch.stack(y.aminmax()).tolist()  # one synchronisation on a GPU
     if lowest < 0 or highest >= logits.shape[1]:
         raise ValueError(
             f"classification: the model has {logits.shape[1]} outputs, so labels `y` must lie between 0 and "
             f"{logits.shape[1] - 1}, but they reach from {lowest} to {highest}: add outputs or renumber"
         )
+    return y

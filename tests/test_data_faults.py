@@ -255,7 +255,7 @@ def fetching(host):
 
 def test_two_processes_that_fetch_at_once_both_get_the_digits(host):
     both = [fetching(host), fetching(host)]
-    assert ["full" in process.communicate(timeout=60)[0] for process in both] == [True, True]
+    assert ["full" in process.communicate(timeout=300)[0] for process in both] == [True, True]
     assert len(cached_files()) == 4
     assert data.mnist("full").test.y.tolist() == served_labels(host)
 

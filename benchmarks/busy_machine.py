@@ -41,6 +41,7 @@ def epoch(kind: str, epochs: int, source: str) -> tuple[str, float]:
     chosen = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
     environment = {name: value for name, value in os.environ.items() if name not in chosen}
     environment["PYTHONPATH"] = os.pathsep.join([str(benchmarks), str(benchmarks.parent)])
+    environment["TQDM_DISABLE"] = "1"
     command = [sys.executable, "-c", f"{FIRST[kind]}\n{EPOCHS}", str(epochs), source]
     output = subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, check=True, text=True, encoding="utf-8"

@@ -285,7 +285,7 @@ def _answer_of_kernel(edge_kernel, picture):
     """How a kernel responds to an image, in words."""
     kernel = edge_kernel()
     if not isinstance(kernel, torch.Tensor):
-        return {"what comes back": type(kernel).__name__}
+        return {"what comes back": type(kernel).__name__, "its shape": (), "its response": ""}
     facts = {"what comes back": "a tensor", "its shape": tuple(kernel.shape), "its response": ""}
     if kernel.shape == (3, 3):
         answer = _respond(kernel.detach().float(), picture.rows)
@@ -913,12 +913,12 @@ def _computes(net, channels, x):
     return "something else"
 
 
-def _facts_of_cnn(build_cnn, channels):
+def _facts_of_cnn(attempt, channels):
     """What can be seen of a network from outside."""
-    net = build_cnn(channels)
+    net = attempt(channels)
     if not isinstance(net, nn.Module):
-        return {"what comes back": type(net).__name__}
-    other = build_cnn(channels)
+        return _facts_of_cnn(build_cnn.reference, channels) | {"what comes back": type(net).__name__}
+    other = attempt(channels)
     shared = {id(part) for part in net.parameters()} & {id(part) for part in other.parameters()}
     learning = all(part.requires_grad for part in net.parameters())
     net.eval()

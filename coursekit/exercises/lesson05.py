@@ -190,9 +190,10 @@ _NETS = {
 def _penalty_and_gradients(penalty, model, strength):
     """The value, and what backpropagation makes of it."""
     value = penalty(model, strength)
-    if not isinstance(value, torch.Tensor) or not value.requires_grad:
-        return {"the penalty": value, "it can be differentiated": False}
     parts = list(model.parameters())
+    if not isinstance(value, torch.Tensor) or not value.requires_grad:
+        none = torch.cat([torch.zeros_like(part).flatten() for part in parts])
+        return {"the penalty": value, "it can be differentiated": False, "the gradient": none}
     gradients = torch.autograd.grad(value.sum(), parts, allow_unused=True)
     return {
         "the penalty": value,
@@ -536,7 +537,8 @@ def _facts_of_dropout(dropout, x, p, training):
         return {"what comes back in eval mode": dropout(x, p, training)}
     first = dropout(x, p, training)
     if not isinstance(first, torch.Tensor) or first.shape != x.shape:
-        return {"the shape": first.shape if isinstance(first, torch.Tensor) else first}
+        shape = first.shape if isinstance(first, torch.Tensor) else first
+        return _facts_of_dropout(lambda x, p, training: x.clone(), x, p, training) | {"the shape": shape}
     draws = torch.stack([dropout(x, p, training) for _ in range(200)]).double()  # (200, N, D)
     kept = draws != 0
     factors = (draws / x.double())[kept]
@@ -713,7 +715,8 @@ def _facts_of_augmentation(augment_digit, x, pixels):
     """What can be seen of many random shifts."""
     result = augment_digit(x, pixels)
     if not isinstance(result, torch.Tensor) or result.shape != x.shape:
-        return {"the shape": result.shape if isinstance(result, torch.Tensor) else result}
+        shape = result.shape if isinstance(result, torch.Tensor) else result
+        return _facts_of_augmentation(lambda x, pixels: x.clone(), x, pixels) | {"the shape": shape}
     copies = x[:1].expand(300, -1, -1, -1).clone()
     many, again = augment_digit(copies, pixels), augment_digit(copies, pixels)
     shifts = _found_shifts(many, x[0], pixels + 2)
@@ -959,15 +962,16 @@ def _facts_of_start(he_init, outputs, inputs):
     """What can be seen of many random numbers."""
     weight, again = he_init(outputs, inputs), he_init(outputs, inputs)
     if not isinstance(weight, torch.Tensor):
-        return {"what comes back": type(weight).__name__}
+        return _facts_of_start(torch.zeros, outputs, inputs) | {"what comes back": type(weight).__name__}
     numbers = weight.detach().double().flatten()
-    deviation = numbers.std().item()
+    deviation = numbers.std().item() + 1e-30  # all may be 0
     formula = next(
         (name for name, rule in _SPREADS.items() if abs(deviation / rule(outputs, inputs) - 1) < 0.04),
         "none of these",
     )
     tails = ((numbers - numbers.mean()) / deviation).pow(4).mean().item()  # 3 for a normal distribution
     return {
+        "what comes back": "a tensor",
         "the shape": weight.shape,
         "the standard deviation is": formula,
         "the mean is 0": abs(numbers.mean().item()) < 0.06 * deviation,
@@ -1295,22 +1299,28 @@ def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
 # Section 9: choosing -----------------------------------------------------------------------------------------
 
 
+def _dealt_in_order(N, folds):
+    return _folds_of(torch.arange(N), folds)
+
+
 def _facts_of_folds(kfold_indices, N, folds):
     """What can be seen of a partition, whatever its order."""
     pairs = kfold_indices(N, folds)
     if not isinstance(pairs, list | tuple) or not all(
         isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
     ):
-        return {"what comes back is a list of pairs": False}
+        tensors = isinstance(pairs, list | tuple) and all(isinstance(one, torch.Tensor) for one in pairs)
+        kind = "a list of tensors" if tensors else type(pairs).__name__
+        return _facts_of_folds(_dealt_in_order, N, folds) | {"what comes back": kind}
     parts = [[torch.as_tensor(part) for part in pair] for pair in pairs]
     if any(part.dtype == torch.bool for pair in parts for part in pair):
-        return {"what comes back is a list of pairs": True, "the parts hold": "True and False"}
+        return _facts_of_folds(_dealt_in_order, N, folds) | {"the parts hold": "True and False"}
     sides = [[part.flatten().tolist() for part in pair] for pair in parts]
     in_order = [index for _, valid in sides for index in valid]
     in_valid, many = sorted(in_order), N > 12  # few examples may be dealt alike by accident
     again = [sorted(torch.as_tensor(valid).flatten().tolist()) for _, valid in kfold_indices(N, folds)]
     return {
-        "what comes back is a list of pairs": True,
+        "what comes back": "a list of pairs",
         "the parts hold": "indices",
         "the number of pairs": len(sides),
         "some examples are in both parts of a pair": any(set(one) & set(other) for one, other in sides),

@@ -172,7 +172,7 @@ def _respond(kernel, picture):
             torch.tensor([[1.0, 10.0, 100.0]]),
         ),
         "a kernel of one number": (torch.tensor([[1.0, 2.0, 4.0], [0.0, 5.0, 3.0]]), torch.tensor([[10.0]])),
-        "a kernel as large as the image": (normal(3, 5), normal(3, 5, seed=1)),
+        "kernel as large as image": (normal(3, 5), normal(3, 5, seed=1)),
         "a square kernel": (normal(5, 6), normal(3, 3, seed=1)),
         "a wide kernel": (normal(7, 5), normal(2, 3, seed=1)),
         "a tall kernel": (normal(6, 9), normal(4, 2, seed=1)),
@@ -271,13 +271,13 @@ class _Picture:
 _STEP = [[0.2, 0.2, 0.2, 0.2, 0.9, 0.9, 0.9, 0.9]] * 8
 _FAINT = [[0.5, 0.5, 0.5, 0.6, 0.6, 0.6, 0.6]] * 5
 _SCENES = {
-    "a uniformly grey image": [[0.5] * 8] * 8,
-    "an image that is dark on the left, bright on the right": _STEP,
-    "an image that is bright on the left, dark on the right": [row[::-1] for row in _STEP],
-    "an image that is dark at the top, bright at the bottom": torch.tensor(_STEP).T.tolist(),
-    "an image that is bright at the top, dark at the bottom": torch.tensor(_STEP).T.flip(0).tolist(),
-    "a faint edge, brighter on the right": _FAINT,
-    "an image that brightens steadily to the right": [[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]] * 6,
+    "uniformly grey": [[0.5] * 8] * 8,
+    "brighter on the right": _STEP,
+    "brighter on the left": [row[::-1] for row in _STEP],
+    "brighter at the bottom": torch.tensor(_STEP).T.tolist(),
+    "brighter at the top": torch.tensor(_STEP).T.flip(0).tolist(),
+    "a faint edge": _FAINT,
+    "brighter step by step": [[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]] * 6,
 }
 
 
@@ -301,7 +301,7 @@ def _answer_of_kernel(edge_kernel, picture):
 
 @lesson.exercise(
     observe=_answer_of_kernel,
-    cases={name: (_Picture(name, rows),) for name, rows in _SCENES.items()},
+    cases={name: (_Picture(f"an image: {name}", rows),) for name, rows in _SCENES.items()},
     hints=[
         "Right minus left is positive where the image gets brighter. Which three columns of numbers compute "
         "that?",
@@ -545,7 +545,7 @@ _PAPER = torch.tensor([[3.0, 2, 0, 0], [0, 7, 1, 3], [5, 2, 3, 0], [0, 9, 2, 3]]
         "several channels": (normal(2, 5, 4, 6, seed=4), 2),
         "an odd width": (normal(3, 2, 6, 5, seed=5), 2),
         "an odd height": (normal(2, 3, 7, 4, seed=6), 2),
-        "a window as large as the image": (normal(2, 3, 4, 4, seed=7), 4),
+        "a window over everything": (normal(2, 3, 4, 4, seed=7), 4),
         "float64 numbers": (normal(2, 2, 7, 8, seed=1, dtype=torch.float64), 3),
     },
     hints=[
@@ -646,7 +646,7 @@ def _(x, size):
 
 @lesson.exercise(
     cases={
-        "a kernel as long as the side": (6, 6, 1, 0, 1),
+        "kernel as long as side": (6, 6, 1, 0, 1),
         "neither padding nor stride": (28, 5, 1, 0, 1),
         "padding that keeps the side": (28, 3, 1, 1, 1),
         "a stride that fits": (7, 3, 2, 0, 1),

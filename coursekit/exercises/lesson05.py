@@ -155,7 +155,7 @@ def _with_a_zero():
 _NETS = {
     "one unit": (_one_unit(), 0.1),
     "a strength above 1": (_one_unit(), 2.5),
-    "a weight of 0, and no bias": (_with_a_zero(), 0.3),
+    "a weight of 0": (_with_a_zero(), 0.3),
     "two layers": (
         _random_net(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2), name="3 → 4 → 2, biases included"),
         0.01,
@@ -393,7 +393,7 @@ def _(model, strength):
         "an improvement just in time": ([5.0, 3.0, 4.0, 3.5, 3.2, 2.9, 3.0, 3.0, 2.8], 4),
         "equal losses": ([2.0, 1.0, 1.0, 1.0, 1.0, 0.5], 3),
         "a list that ends while waiting": ([1.0, 0.9, 0.95, 0.8, 0.85], 2),
-        "bad epochs that are not in a row": ([4.0, 3.0, 3.5, 2.5, 2.7, 2.0, 2.2], 3),
+        "bad epochs with good between": ([4.0, 3.0, 3.5, 2.5, 2.7, 2.0, 2.2], 3),
     },
     returns=("the last epoch", "the best epoch"),
     hints=[
@@ -577,7 +577,7 @@ _TO_DROP = (1 + normal(4, 6).abs()).round(decimals=1)
     cases={
         "eval mode": (torch.tensor([[2.0, 4.0, 6.0, 8.0]]), 0.5, False),
         "eval mode with a small p": (_TO_DROP, 0.25, False),
-        "a batch of one in training": (_TO_DROP[:1], 0.3, True),
+        "batch of one, training": (_TO_DROP[:1], 0.3, True),
         "half of the values dropped": (_TO_DROP, 0.5, True),
         "few values dropped": (_TO_DROP, 0.2, True),
         "most values dropped": (_TO_DROP[:3], 0.7, True),
@@ -846,7 +846,7 @@ def _(x, pixels):
         "one label": (torch.tensor([1]), 3, 0.3),
         "two classes": (torch.tensor([0, 1, 1]), 2, 0.2),
         "an ordinary batch": (torch.tensor([2, 0, 4, 1, 4, 2, 3]), 5, 0.1),
-        "a last class that does not occur": (torch.tensor([1, 1, 0, 3]), 6, 0.15),
+        "last class not among labels": (torch.tensor([1, 1, 0, 3]), 6, 0.15),
         "no smoothing": (torch.tensor([0, 3, 2, 1, 3]), 4, 0.0),
         "nothing left but smoothing": (torch.tensor([1, 0]), 4, 1.0),
         "ten classes": (torch.arange(12) % 10, 10, 0.25),
@@ -1083,7 +1083,7 @@ def _unit(*values):
             0.1,
             1e-5,
         ),
-        "a batch of one in eval mode": _batch_norm_case(1, 4, False, seed=25),
+        "batch of one, eval mode": _batch_norm_case(1, 4, False, seed=25),
         "float32 numbers in training": _batch_norm_case(7, 2, True, seed=30, dtype=torch.float32),
         "an ordinary batch in training": _batch_norm_case(5, 3, True),
         "an ordinary batch in eval mode": _batch_norm_case(5, 3, False, seed=5),

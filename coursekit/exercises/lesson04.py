@@ -22,10 +22,10 @@ dense_edge_weights = lesson.prediction(
     "dense_edge_weights",
     Question(
         8.0,
-        "280 · 320 inputs times 280 · 319 outputs: 8.0 thousand million weights, to take differences of neighbours.",
+        "280 · 320 inputs times 280 · 319 outputs: 8.0 · 10⁹ weights, 8.0 billion, to take differences of neighbours.",
         {
-            8_003_072_000: "The number is right. In thousand millions it is 8.0.",
-            8000: "That is in millions. In thousand millions it is a thousandth of that.",
+            8_003_072_000: "The number is right. In units of 10⁹ it is 8.0.",
+            8000: "That is in millions. In units of 10⁹ it is a thousandth of that.",
             0.0: "Well above zero. There are 89,600 inputs and 89,320 outputs, and a weight for every pair.",
             16.0: "One weight for every pair of input and output, not two.",
             2.0: "Two weights would do, but a dense layer has one for every pair of input and output.",
@@ -44,13 +44,18 @@ dense_edge_weights = lesson.prediction(
 
 
 @lesson.exercise(
-    cases=[
-        (torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 0.0, -1.0])),
-        (torch.tensor([1.0, 2.0]), torch.tensor([3.0, 5.0, 7.0, 11.0])),
-        (torch.tensor([2.0, -1.0, 4.0, 3.0]), torch.tensor([10.0])),
-        (normal(9), normal(4, seed=1)),
-        (normal(6, dtype=torch.float64), normal(3, seed=1, dtype=torch.float64)),
-    ],
+    cases={
+        "three numbers and two": (torch.tensor([1.0, 2.0, 4.0]), torch.tensor([1.0, -3.0])),
+        "a kernel longer than the signal": (
+            torch.tensor([1.0, 2.0]),
+            torch.tensor([3.0, 5.0, 7.0, 11.0, 2.0]),
+        ),
+        "a kernel of one number": (torch.tensor([2.0, -1.0, 4.0, 3.0]), torch.tensor([10.0])),
+        "a signal of one number": (torch.tensor([3.0]), torch.tensor([1.0, -2.0, 4.0])),
+        "signal and kernel equally long": (normal(5, seed=2), normal(5, seed=3)),
+        "an ordinary signal": (normal(9), normal(4, seed=1)),
+        "float64 numbers": (normal(8, dtype=torch.float64), normal(3, seed=1, dtype=torch.float64)),
+    },
     hints=[
         "Each number of the signal sends out a copy of the kernel, scaled by itself. The result is their sum.",
         "Begin with N + K − 1 zeros. The copy for x[i] begins at index i.",
@@ -90,6 +95,25 @@ convolve_1d.mistakes(
         "The copies overwrite each other. Where they overlap they add up: use `+=` instead of `=`.": {
             " +=": " ="
         },
+        "The result is too short for the last copies, which begin at index K − 1: start with N + K − 1 zeros.": {
+            "len(x) + len(kernel) - 1": "len(x)"
+        },
+        "All copies begin at index 0. The copy for kernel[k] is delayed by k: it belongs in the slice from k to "
+        "k + N.": {"y[k : k + len(x)]": "y[: len(x)]"},
+        "The copies are not scaled. Multiply x by kernel[k] before you add it.": {"weight * x": "x"},
+        "The last number of the kernel is never used: `range(len(kernel))` already ends at K − 1.": {
+            "enumerate(kernel)": "enumerate(kernel[:-1])"
+        },
+        "The first number of the kernel is never used. Count k from 0: the copy for kernel[0] is not delayed.": {
+            "enumerate(kernel)": "list(enumerate(kernel))[1:]"
+        },
+        "The copies come one place too late: indices count from 0, so the copy for kernel[0] begins at index "
+        "0.": lambda x, kernel: F.pad(convolve_1d.reference(x, kernel), (1, 0))[:-1],
+        "The last K − 1 numbers are missing: the echoes go on after the signal has ended. Pad x at both "
+        "ends.": lambda x, kernel: convolve_1d.reference(x, kernel)[: len(x)],
+        "The result has one number too few: it should have N + K − 1.": lambda x, kernel: (
+            convolve_1d.reference(x, kernel)[:-1]
+        ),
     }
 )
 
@@ -141,14 +165,19 @@ def _respond(kernel, picture):
 
 
 @lesson.exercise(
-    cases=[
-        (torch.arange(9.0).reshape(3, 3), torch.tensor([[1.0, 0.0], [0.0, -2.0]])),
-        (torch.tensor([[1.0, 2.0, 4.0, 8.0], [0.0, 1.0, 0.0, 1.0]]), torch.tensor([[1.0, 10.0, 100.0]])),
-        (normal(3, 5), normal(3, 5, seed=1)),
-        (normal(5, 6), normal(3, 3, seed=1)),
-        (normal(6, 4), normal(2, 3, seed=1)),
-        (normal(5, 7, dtype=torch.float64), normal(3, 2, seed=1, dtype=torch.float64)),
-    ],
+    cases={
+        "the example on paper": (torch.arange(9.0).reshape(3, 3), torch.tensor([[1.0, 0.0], [0.0, -2.0]])),
+        "a kernel of one row": (
+            torch.tensor([[1.0, 2.0, 4.0, 8.0], [0.0, 1.0, 0.0, 1.0]]),
+            torch.tensor([[1.0, 10.0, 100.0]]),
+        ),
+        "a kernel of one number": (torch.tensor([[1.0, 2.0, 4.0], [0.0, 5.0, 3.0]]), torch.tensor([[10.0]])),
+        "kernel as large as image": (normal(3, 5), normal(3, 5, seed=1)),
+        "a square kernel": (normal(5, 6), normal(3, 3, seed=1)),
+        "a wide kernel": (normal(7, 5), normal(2, 3, seed=1)),
+        "a tall kernel": (normal(6, 9), normal(4, 2, seed=1)),
+        "float64 numbers": (normal(5, 7, dtype=torch.float64), normal(3, 2, seed=1, dtype=torch.float64)),
+    },
     hints=[
         "The output at (i, j) is the sum over the window `picture[i : i + h, j : j + w]`, weighted by the kernel.",
         "There are H − h + 1 places from top to bottom, and W − w + 1 from left to right.",
@@ -181,6 +210,20 @@ convolve_2d.mistakes(
         ),
         "There are two axes of size 1 too many, for examples and channels: take "
         "`[0, 0]` of the result.": lambda picture, kernel: F.conv2d(picture[None, None], kernel[None, None]),
+        "Height and width are mixed up: the kernel has h rows, which slide along the H rows of the image, and w "
+        "columns.": {"unfold(0, h, 1).unfold(1, w, 1)": "unfold(0, w, 1).unfold(1, h, 1)"},
+        "The kernel is not used: these are plain sums over the window. Multiply by the kernel first.": {
+            "(windows * kernel)": "windows"
+        },
+        "Only the last number of the kernel counts: each product overwrites the one before. Add them up with "
+        "`+=`.": lambda picture, kernel: (
+            kernel[-1, -1] * picture[kernel.shape[0] - 1 :, kernel.shape[1] - 1 :]
+        ),
+        "The sum goes over one axis of the window only. Add up its rows and its columns.": [
+            {"dim=(2, 3)": "dim=3"},
+            {"dim=(2, 3)": "dim=2"},
+        ],
+        "That is the largest product in the window. Add all of them up: `.sum()`.": {".sum(dim": ".amax(dim"},
     }
 )
 
@@ -226,22 +269,23 @@ class _Picture:
 
 
 _STEP = [[0.2, 0.2, 0.2, 0.2, 0.9, 0.9, 0.9, 0.9]] * 8
-_SCENES = [
-    _Picture("a uniformly grey image", [[0.5] * 8] * 8),
-    _Picture("an image that is dark on the left, bright on the right", _STEP),
-    _Picture("an image that is bright on the left, dark on the right", [row[::-1] for row in _STEP]),
-    _Picture("an image that is dark at the top, bright at the bottom", torch.tensor(_STEP).T.tolist()),
-    _Picture(
-        "an image that is bright at the top, dark at the bottom", torch.tensor(_STEP).T.flip(0).tolist()
-    ),
-]
+_FAINT = [[0.5, 0.5, 0.5, 0.6, 0.6, 0.6, 0.6]] * 5
+_SCENES = {
+    "uniformly grey": [[0.5] * 8] * 8,
+    "brighter on the right": _STEP,
+    "brighter on the left": [row[::-1] for row in _STEP],
+    "brighter at the bottom": torch.tensor(_STEP).T.tolist(),
+    "brighter at the top": torch.tensor(_STEP).T.flip(0).tolist(),
+    "a faint edge": _FAINT,
+    "brighter step by step": [[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]] * 6,
+}
 
 
 def _answer_of_kernel(edge_kernel, picture):
     """How a kernel responds to an image, in words."""
     kernel = edge_kernel()
     if not isinstance(kernel, torch.Tensor):
-        return {"what comes back": type(kernel).__name__}
+        return {"what comes back": type(kernel).__name__, "its shape": (), "its response": ""}
     facts = {"what comes back": "a tensor", "its shape": tuple(kernel.shape), "its response": ""}
     if kernel.shape == (3, 3):
         answer = _respond(kernel.detach().float(), picture.rows)
@@ -257,7 +301,7 @@ def _answer_of_kernel(edge_kernel, picture):
 
 @lesson.exercise(
     observe=_answer_of_kernel,
-    cases=[(scene,) for scene in _SCENES],
+    cases={name: (_Picture(f"an image: {name}", rows),) for name, rows in _SCENES.items()},
     hints=[
         "Right minus left is positive where the image gets brighter. Which three columns of numbers compute "
         "that?",
@@ -279,31 +323,49 @@ def edge_kernel():
 edge_kernel.mistakes(
     {
         "It finds the other edges, between top and bottom. The exercise asks for differences along"
-        " a row: transpose it.": lambda: edge_kernel.reference().T,
+        " a row: transpose it.": [
+            lambda: edge_kernel.reference().T,
+            lambda: -edge_kernel.reference().T,
+        ],
         "The sign is wrong: without a flip, the right column has to be the positive one.": lambda: (
             -edge_kernel.reference()
         ),
         "Its nine numbers do not sum to 0, so it responds even where nothing changes. Their sum is"
-        " its response to an image of ones.": lambda: torch.tensor(
-            [[0.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]
-        ),
+        " its response to an image of ones.": [
+            lambda: torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]),
+            lambda: -torch.ones(3, 3) / 9,
+            lambda: torch.tensor([[0.0, 0.0, 0.0], [-1.0, 0.0, 1.5], [0.0, 0.0, 0.0]]),
+            lambda: torch.tensor([[0.0, 0.0, 0.0], [-1.5, 0.0, 1.0], [0.0, 0.0, 0.0]]),
+        ],
+        "It responds to nothing at all: the differences cancel. Let only one of the two outer columns be "
+        "negative.": lambda: torch.zeros(3, 3),
         "This is a second derivative: it responds to edges in every direction, and to each with "
         "both signs. Take a difference between right and left.": lambda: torch.tensor(
             [[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]]
         ),
-        "It takes twice the middle minus both sides, so an edge gets both signs. Take the right "
+        "An edge gets both signs, since the middle column is set against both of its neighbours. Take the right "
         "minus the left.": lambda: torch.tensor([[-1.0, 2.0, -1.0]] * 3),
         "It responds to edges between top and bottom as well as those between left and right: the "
-        "rows should be alike in sign, with every row summing to 0.": lambda: torch.tensor(
-            [[-2.0, -1.0, 0.0], [-1.0, 0.0, 1.0], [0.0, 1.0, 2.0]]
-        ),
+        "rows should be alike in sign, with every row summing to 0.": [
+            lambda: torch.tensor([[-2.0, -1.0, 0.0], [-1.0, 0.0, 1.0], [0.0, 1.0, 2.0]]),
+            lambda: torch.tensor([[0.0, 1.0, 2.0], [-1.0, 0.0, 1.0], [-2.0, -1.0, 0.0]]),
+        ],
         "A list of lists is not a tensor yet: wrap it in `torch.tensor(...)`.": lambda: (
             edge_kernel.reference().tolist()
         ),
         "Return a tensor of shape (3, 3), without axes for channels.": lambda: edge_kernel.reference()[
             None, None
         ],
-        "One row is too few: the kernel should be 3 × 3.": {", [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]": ""},
+        "One row is too few: the kernel should be 3 × 3, three rows of three numbers.": [
+            {", [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]": ""},
+            lambda: torch.tensor([-1.0, 0.0, 1.0]),
+        ],
+        "These are nine numbers in a row. Arrange them as 3 × 3: `.reshape(3, 3)`.": lambda: (
+            edge_kernel.reference().flatten()
+        ),
+        "The kernel should have three rows: add one, alike in sign to the others.": lambda: (
+            edge_kernel.reference()[:2]
+        ),
     }
 )
 
@@ -354,36 +416,51 @@ _LAYERS = {
         "a tiny weight for every pixel, added": lambda x: x + 0.0003 * _RAMP.to(x.dtype),
         "one added": lambda x: x + 1,
         "a thousandth added to one pixel of the last image": lambda x: x + 1e-3 * _LAST_PIXEL.to(x.dtype),
+        "a small number added to one pixel of the first image": lambda x: (
+            x + 2e-4 * _LAST_PIXEL.flip(0).to(x.dtype)
+        ),
+        "four millionths added to one pixel": lambda x: x + 4e-6 * _LAST_PIXEL.to(x.dtype),
     }.items()
 }
 _MIX = normal(36, 36, seed=3) / 6
 _CHESS = ((torch.arange(6)[:, None] + torch.arange(6)) % 2).float()[None, None]
 
 
-def _pair(layer, transform, **kwargs):
-    kwargs = {"seed": 0, **kwargs}
-    return _LAYERS[layer], transform, normal(2, 1, 6, 6, **kwargs)
+def _pair(layer, transform, x=None):
+    return _LAYERS[layer], transform, normal(2, 1, 6, 6) if x is None else x
 
 
 @lesson.exercise(
-    cases=[
-        _pair("a ReLU", _TURN),
-        _pair("a convolution", _MOVE),
-        _pair("a convolution", _TURN),
-        _pair("a convolution", _MIRROR),
-        _pair("a convolution with a round kernel", _TURN),
-        _pair("a convolution with a round kernel", _TURN, seed=5),
-        _pair("a convolution with a round kernel", _MOVE, dtype=torch.float64),
-        _pair("a weight for every pixel", _MOVE),
-        _pair("the mean over the image", _MOVE),
-        _pair("a layer that mixes the pixels", _MOVE),
-        _pair("a sort along the rows", _TURN),
-        _pair("a tiny weight for every pixel, added", _MOVE),
-        _pair("one added", _DOUBLE),
-        _pair("a thousandth added to one pixel of the last image", _MOVE),
-        (_LAYERS["a ReLU"], _MOVE, _CHESS),
-        (_LAYERS["a sort along the rows"], _MOVE, normal(2, 1, 6, 6)),
-    ],
+    cases={
+        "a ReLU and a rotation": _pair("a ReLU", _TURN),
+        "a convolution and a shift": _pair("a convolution", _MOVE),
+        "a convolution and a rotation": _pair("a convolution", _TURN),
+        "a convolution and a reflection": _pair("a convolution", _MIRROR),
+        "a round kernel and a rotation": _pair("a convolution with a round kernel", _TURN),
+        "other images, with rounding": _pair(
+            "a convolution with a round kernel", _TURN, normal(3, 1, 6, 6, seed=5)
+        ),
+        "float64 numbers": _pair(
+            "a convolution with a round kernel", _MOVE, normal(2, 1, 6, 6, dtype=torch.float64)
+        ),
+        "a batch of one": _pair("a convolution", _TURN, normal(1, 1, 6, 6, seed=6)),
+        "images that are not square": _pair("a convolution", _MOVE, normal(4, 1, 5, 7, seed=7)),
+        "a weight for every pixel": _pair("a weight for every pixel", _MOVE),
+        "the mean over the image": _pair("the mean over the image", _MOVE),
+        "a layer that mixes the pixels": _pair("a layer that mixes the pixels", _MOVE),
+        "a sort along the rows": _pair("a sort along the rows", _TURN),
+        "a tiny weight for every pixel": _pair("a tiny weight for every pixel, added", _MOVE),
+        "one added, and doubling": _pair("one added", _DOUBLE),
+        "a difference in the last image": _pair("a thousandth added to one pixel of the last image", _MOVE),
+        "a small difference in one pixel": _pair(
+            "a small number added to one pixel of the first image", _MOVE
+        ),
+        "a difference as small as rounding": _pair(
+            "four millionths added to one pixel", _MOVE, torch.zeros(2, 1, 6, 6)
+        ),
+        "a chessboard": _pair("a ReLU", _MOVE, _CHESS),
+        "a sort and a shift": _pair("a sort along the rows", _MOVE),
+    },
     hints=[
         "There are two ways from x to a result: transform first and then the layer, or the layer first.",
         "Compare `layer(transform(x))` with `transform(layer(x))`, in all their numbers.",
@@ -406,16 +483,28 @@ is_equivariant.mistakes(
         },
         "Sums in a different order round differently, so numbers that are equal on paper differ in the "
         "last digit. Use `torch.allclose(…, atol=1e-5)`.": {"allclose": "equal", ", rtol=0, atol=1e-5": ""},
-        "The mean of all pixels says nothing about where they are. Compare every number.": {
-            "(transform(x)), transform(layer(x)), rtol=": "(transform(x)).mean(), transform(layer(x)).mean(), rtol="
-        },
+        "A mean or a sum over the pixels says nothing about where they are. Compare every number.": [
+            {
+                "(transform(x)), transform(layer(x)), rtol=": (
+                    "(transform(x)).mean(), transform(layer(x)).mean(), rtol="
+                )
+            },
+            lambda layer, transform, x: bool((layer(transform(x)) - transform(layer(x))).sum().abs() <= 1e-4),
+        ],
         "The answer is inverted: return True where the two ways agree.": lambda layer, transform, x: (
             not is_equivariant.reference(layer, transform, x)
         ),
-        "Both sides use the same order, so the answer is always True. One of "
+        "The answer is always True. Do both sides use the same order? One of "
         "them has to begin with the layer.": lambda layer, transform, x: True,
-        "This compares the transform with the image itself; the layer plays no part. Both ways have to "
-        "go through the layer.": {"layer(transform(x)), transform(layer(x))": "transform(x), x"},
+        "The answer is always False. Can your comparison ever hold? Two tensors are the same where "
+        "all of their numbers agree.": lambda layer, transform, x: False,
+        "On its own, `torch.allclose` hardly forgives anything near 0. Say how much is rounding: "
+        "`atol=1e-5`.": {", rtol=0, atol=1e-5": ""},
+        "The layer is left out, on one side or on both. Each way has to go through the layer and through "
+        "the transform.": [
+            {"layer(transform(x)), transform(layer(x))": "transform(x), x"},
+            {"transform(layer(x))": "transform(x)"},
+        ],
         "You return an answer for every pixel. Return a single one: do all of them agree? `.all()`.": {
             "allclose": "isclose"
         },
@@ -426,6 +515,10 @@ is_equivariant.mistakes(
         "You only look at the first image. All numbers of all images have to agree.": {
             ", transform(layer(x))": "[:1], transform(layer(x))[:1]"
         },
+        "The mean difference is small even if a few pixels differ a lot. Look at the largest difference: "
+        "`.abs().max()`.": lambda layer, transform, x: bool(
+            (layer(transform(x)) - transform(layer(x))).abs().mean() <= 1e-5
+        ),
         "The tolerance is so wide that small but real differences pass. Here the rounding of float32 "
         "stays below 1e-5.": {"=1e-5": "=0.1"},
     }
@@ -443,15 +536,18 @@ _PAPER = torch.tensor([[3.0, 2, 0, 0], [0, 7, 1, 3], [5, 2, 3, 0], [0, 9, 2, 3]]
 
 
 @lesson.exercise(
-    cases=[
-        (_PAPER, 2),
-        (-_PAPER - 1, 2),
-        (_PAPER, 3),
-        (normal(1, 1, 6, 6, seed=3), 3),
-        (normal(2, 3, 5, 7), 2),
-        (normal(2, 2, 7, 6, seed=1, dtype=torch.float64), 3),
-        (normal(1, 1, 2, 2, seed=2), 1),
-    ],
+    cases={
+        "windows of one pixel": (normal(1, 1, 2, 3, seed=2), 1),
+        "the example on paper": (_PAPER, 2),
+        "negative numbers only": (-_PAPER - 1, 2),
+        "one window and a remainder": (_PAPER, 3),
+        "windows of 3 × 3": (normal(1, 1, 6, 9, seed=3), 3),
+        "several channels": (normal(2, 5, 4, 6, seed=4), 2),
+        "an odd width": (normal(3, 2, 6, 5, seed=5), 2),
+        "an odd height": (normal(2, 3, 7, 4, seed=6), 2),
+        "a window over everything": (normal(2, 3, 4, 4, seed=7), 4),
+        "float64 numbers": (normal(2, 2, 7, 8, seed=1, dtype=torch.float64), 3),
+    },
     hints=[
         "In both directions the side shrinks to `side // size`. What is left over at the right and below is dropped.",
         "Two loops over the windows, `x[:, :, i * size : (i + 1) * size, j * size : (j + 1) * size].amax(dim=(2, 3))`.",
@@ -489,6 +585,19 @@ max_pool.mistakes(
             -F.max_pool2d(-x, size)
         ),
         "The windows are always 2 × 2 here, whatever `size` says.": lambda x, size: F.max_pool2d(x, 2),
+        "Window i begins at pixel i, so the windows overlap. It should begin at pixel i · size: "
+        "`i * size : (i + 1) * size`.": lambda x, size: F.max_pool2d(x, size, stride=1)[
+            :, :, : x.shape[2] // size, : x.shape[3] // size
+        ],
+        "Height and width are swapped: the shape of x is (N, C, H, W).": {"H, W =": "W, H ="},
+        "The largest number is taken along one side of the windows only. Take it over their rows and their "
+        "columns.": [{"dim=(3, 5)": "dim=5"}, {"dim=(3, 5)": "dim=3"}],
+        "That is the sum of every window. Return the largest number: `amax`.": {".amax(": ".sum("},
+        "Examples stay separate. You took the largest number over the whole batch.": lambda x, size: (
+            F.max_pool2d(x, size).amax(dim=0, keepdim=True).expand(len(x), -1, -1, -1)
+        ),
+        "What is left over comes off at the right and at the bottom. You dropped the first rows and "
+        "columns.": lambda x, size: F.max_pool2d(x[:, :, x.shape[2] % size :, x.shape[3] % size :], size),
     }
 )
 
@@ -536,17 +645,19 @@ def _(x, size):
 
 
 @lesson.exercise(
-    cases=[
-        (28, 5, 1, 0, 1),
-        (28, 3, 1, 1, 1),
-        (7, 3, 2, 0, 1),
-        (8, 3, 2, 0, 1),
-        (10, 4, 3, 2, 1),
-        (32, 5, 2, 2, 1),
-        (20, 3, 1, 0, 4),
-        (21, 5, 3, 1, 2),
-        (9, 2, 2, 0, 3),
-    ],
+    cases={
+        "kernel as long as side": (6, 6, 1, 0, 1),
+        "neither padding nor stride": (28, 5, 1, 0, 1),
+        "padding that keeps the side": (28, 3, 1, 1, 1),
+        "a stride that fits": (7, 3, 2, 0, 1),
+        "a stride that does not fit": (8, 3, 2, 0, 1),
+        "a kernel of one": (11, 1, 4, 0, 1),
+        "padding and a stride of 3": (10, 4, 3, 2, 1),
+        "padding and a stride of 2": (32, 5, 2, 2, 1),
+        "a dilation of 4": (20, 3, 1, 0, 4),
+        "everything at once": (21, 5, 3, 1, 2),
+        "a dilation larger than the kernel": (9, 2, 2, 0, 3),
+    },
     hints=[
         "First without a stride: how many places does a kernel of size k have along a side of n pixels?",
         "Padding makes the side longer by 2p, dilation makes the kernel reach over d(k − 1) + 1 pixels.",
@@ -592,6 +703,23 @@ output_size.mistakes(
         "kept.": lambda size, kernel, stride, padding, dilation: _size(size, kernel, 1, padding, dilation),
         "The padding is not used: it makes the side longer "
         "by 2p.": lambda size, kernel, stride, padding, dilation: _size(size, kernel, stride, 0, dilation),
+        "The kernel is not used: it has to lie on the padded side entirely, so fewer places are left.": [
+            lambda *sizes: _size(*sizes, reach=0),
+            lambda *sizes: _size(*sizes, reach=0, plus=0),
+        ],
+        "The dilation counts once. It stretches every one of the k − 1 gaps, so the kernel reaches over "
+        "d(k − 1) + 1 pixels.": lambda size, kernel, stride, padding, dilation: _size(
+            size, kernel, stride, padding, dilation, reach=kernel + dilation - 1
+        ),
+        "The dilation is the distance from one number of the kernel to the next, not the number of pixels "
+        "between them: the reach is d(k − 1) + 1.": lambda size, kernel, stride, padding, dilation: _size(
+            size, kernel, stride, padding, dilation, reach=kernel + dilation * (kernel - 1)
+        ),
+        "The padding shortens the side here. Zeros are added at both ends: size + 2p.": {
+            "size + 2 * padding": "size - 2 * padding"
+        },
+        "The reach is one pixel short: from the first number of the kernel to the last, both included, there are "
+        "d(k − 1) + 1 pixels.": {") + 1  #": ")  #"},
     }
 )
 
@@ -611,7 +739,15 @@ def _(size, kernel, stride, padding, dilation):
 
 
 @lesson.exercise(
-    cases=[(1, 6, 5), (6, 16, 5), (16, 32, 3), (3, 64, 7), (8, 4, 1), (2, 3, 4)],
+    cases={
+        "one input channel": (1, 6, 5),
+        "more outputs than inputs": (6, 16, 5),
+        "kernels of side 3": (16, 32, 3),
+        "a colour image": (3, 64, 7),
+        "kernels of one pixel": (8, 4, 1),
+        "kernels of an even side": (2, 3, 4),
+        "fewer outputs than inputs": (20, 9, 3),
+    },
     hints=[
         "Each output channel has a kernel of its own, and it reaches through all input channels.",
         "The weights are a tensor (outputs, inputs, size, size). The biases are a vector (outputs,).",
@@ -646,20 +782,27 @@ count_conv_parameters.mistakes(
         "Each output channel has kernels of its own: multiply by `outputs`.": lambda inputs, outputs, size: (
             inputs * size**2 + outputs
         ),
+        "A bias is a single number, not a kernel of its own: outputs · (inputs · size² + 1).": {
+            "(inputs * size * size + 1)": "(inputs + 1) * size**2"
+        },
+        "The input channels and the size of the kernel are added. They multiply: inputs · size · size weights for "
+        "each output channel.": {"inputs * size * size": "inputs + size**2"},
+        "`^` is not a power in Python, but compares bits. Write `size ** 2`.": {"size * size": "(size ^ 2)"},
     }
 )
 
 
 @lesson.exercise(
-    cases=[
-        ([(5, 1)],),
-        ([(3, 1), (3, 1)],),
-        ([(3, 2), (3, 1)],),
-        ([(5, 1), (2, 2), (5, 1), (2, 2)],),
-        ([(3, 2), (3, 2), (3, 2), (3, 2)],),
-        ([(7, 2), (3, 2), (1, 1), (3, 3), (4, 1)],),
-        ([(1, 4), (2, 1)],),
-    ],
+    cases={
+        "one layer": ([(5, 1)],),
+        "one layer with a stride": ([(4, 3)],),
+        "two layers": ([(3, 1), (3, 1)],),
+        "a stride before a layer": ([(3, 2), (3, 1)],),
+        "a kernel of one pixel between": ([(4, 2), (1, 1), (3, 1)],),
+        "the example on paper": ([(5, 1), (2, 2), (5, 1), (2, 2)],),
+        "four strides": ([(3, 2), (3, 2), (3, 2), (3, 2)],),
+        "different strides": ([(7, 2), (3, 2), (1, 1), (3, 3), (4, 1)],),
+    },
     hints=[
         "Begin with 1 pixel. A layer with kernel k makes the field grow by k − 1 steps, but how long is a "
         "step?",
@@ -691,9 +834,26 @@ receptive_field.mistakes(
         "A step is the product of all strides before it, not only the last one: they multiply.": {
             " *=": " ="
         },
-        "Begin with the layer nearest to the image: you started from the end of the list.": lambda layers: (
-            receptive_field.reference(layers[::-1])
+        "The layers are taken in the wrong order. With `field += (kernel - 1) * step` begin at the image, with "
+        "`(field - 1) * stride + kernel` at the end of the list.": lambda layers: receptive_field.reference(
+            layers[::-1]
         ),
+        "Each layer adds kernel − 1, not kernel: two 3 × 3 layers see 5 pixels, not 6 or 7.": [
+            {"(kernel - 1)": "kernel"},
+            {"(kernel - 1)": "kernel", "field = step = 1": "field, step = 0, 1"},
+        ],
+        "Strides multiply, they do not add up: two layers with stride 2 make steps of 4 pixels, and three of 8.": [
+            {" *= stride": " += stride - 1"},
+            {" *= stride": " += stride"},
+        ],
+        "The pairs are (kernel, stride), in this order: you unpacked them the other way round.": {
+            "kernel, stride in": "stride, kernel in"
+        },
+        "The field starts again at every layer: `=` instead of `+=`.": {
+            "field += (kernel - 1) * step": "field = 1 + (kernel - 1) * step"
+        },
+        "Only the first layer is counted. Is the `return` inside the loop?": lambda layers: layers[0][0],
+        "The last layer is left out: the loop ends one layer too early.": {"in layers": "in layers[:-1]"},
     }
 )
 
@@ -706,24 +866,6 @@ def _(layers):
     for kernel, stride in layers:
         step *= stride
         field += (kernel - 1) * step
-    return field
-
-
-@receptive_field.mistake("Each layer adds kernel − 1, not kernel: two 3 × 3 layers see 5 pixels, not 6 or 7.")
-def _(layers):
-    field, step = 0, 1
-    for kernel, stride in layers:
-        field += kernel * step
-        step *= stride
-    return field
-
-
-@receptive_field.mistake("Strides multiply: two layers with stride 2 make steps of 4 pixels, and three of 8.")
-def _(layers):
-    field, step = 1, 1
-    for kernel, stride in layers:
-        field += (kernel - 1) * step
-        step += stride - 1
     return field
 
 
@@ -771,15 +913,20 @@ def _computes(net, channels, x):
     return "something else"
 
 
-def _facts_of_cnn(build_cnn, channels):
+def _facts_of_cnn(attempt, channels):
     """What can be seen of a network from outside."""
-    net = build_cnn(channels)
+    net = attempt(channels)
     if not isinstance(net, nn.Module):
-        return {"what comes back": type(net).__name__}
+        return _facts_of_cnn(build_cnn.reference, channels) | {"what comes back": type(net).__name__}
+    other = attempt(channels)
+    shared = {id(part) for part in net.parameters()} & {id(part) for part in other.parameters()}
+    learning = all(part.requires_grad for part in net.parameters())
     net.eval()
     pictures = 3 * normal(6, 1, 28, 28)
     return {
         "what comes back": "an nn.Module",
+        "every call makes new layers": not shared,
+        "all its parameters can learn": learning,
         "the shape of its output for 6 digits": net(pictures).shape,
         "the shape of its output for 1 digit": net(pictures[:1]).shape,
         "the number of its parameters": sum(part.numel() for part in net.parameters()),
@@ -789,7 +936,7 @@ def _facts_of_cnn(build_cnn, channels):
 
 @lesson.exercise(
     observe=_facts_of_cnn,
-    cases=[([4],), ([4, 6],), ([3, 5, 7],)],
+    cases={"one stage": ([4],), "two stages": ([4, 6],), "three stages": ([3, 5, 7],)},
     hints=[
         "For each pair of neighbours in `[1, *channels]`: `nn.Conv2d(inputs, outputs, 3, padding=1)`, ReLU, pooling.",
         "Padding keeps the side, pooling halves it and rounds down: 28, 14, 7, 3.",
@@ -809,12 +956,15 @@ def build_cnn(channels):
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * side**2, 10))
 
 
+_CACHED = {}
+
+
 def _cnn(channels, *, size=3, padding=1, bend=nn.ReLU, pool=nn.MaxPool2d, end=(), head=True, **more):
     """The network, with what can go wrong as arguments."""
     layers, side = [], 28
     for inputs, outputs in itertools.pairwise([1, *channels]):
         layers += [nn.Conv2d(inputs, outputs, size, padding=padding, **more), bend(), pool(2)]
-        side = (side + 2 * padding - size + 1) // 2
+        side = (side + 2 * padding - size + 1) // 2 if pool is not nn.Identity else (side + 1) // 2
     last = [nn.Flatten(), nn.Linear(channels[-1] * side**2, 10)] if head else []
     return nn.Sequential(*layers, *last, *end)
 
@@ -833,6 +983,19 @@ build_cnn.mistakes(
         "This is mean pooling. Use max pooling: `nn.MaxPool2d(2)`.": lambda channels: _cnn(
             channels, pool=nn.AvgPool2d
         ),
+        "The activation function is not a ReLU here. Use `nn.ReLU()`.": [
+            lambda channels: _cnn(channels, bend=nn.Tanh),
+            lambda channels: _cnn(channels, bend=nn.Sigmoid),
+        ],
+        "The side is halved by a stride of 2, without max pooling. Let the convolution keep the side, and pool "
+        "afterwards: `nn.MaxPool2d(2)`.": lambda channels: _cnn(channels, pool=nn.Identity, stride=2),
+        "The parameters do not learn: they have `requires_grad=False`. Leave them as the layers make "
+        "them.": lambda channels: _cnn(channels).requires_grad_(False),
+        "Two calls gave networks that share their layers. Make new layers inside the function.": lambda channels: (
+            _CACHED.setdefault(tuple(channels), _cnn(channels))
+        ),
+        "There is a log-softmax at the end. `F.cross_entropy` takes the logits and does that itself: end with the "
+        "linear layer.": lambda channels: _cnn(channels, end=[nn.LogSoftmax(dim=1)]),
         "There is a softmax at the end, and `F.cross_entropy` applies its own: two in a "
         "row train badly. End with the logits.": lambda channels: _cnn(channels, end=[nn.Softmax(dim=1)]),
         "A ReLU after the last layer cuts off negative logits. Nothing should follow the "
@@ -859,8 +1022,10 @@ build_cnn.mistakes(
         "A list of layers is not a network yet: wrap it in `nn.Sequential(*layers)`.": lambda channels: list(
             _cnn(channels)
         ),
-        "Layers in a plain list are hidden from the optimizer: use `nn.ModuleList` or "
-        "`nn.Sequential`.": lambda channels: _HiddenCNN(channels),
+        "Layers in a plain list are hidden from the optimizer: use `nn.ModuleList` or `nn.Sequential`.": [
+            lambda channels: _HiddenCNN(channels),
+            lambda channels: _HalfHiddenCNN(channels),
+        ],
     }
 )
 
@@ -885,16 +1050,23 @@ def _(channels):
 
 
 class _HiddenCNN(nn.Module):
-    """A network whose layers are in a plain list."""
+    """A network whose layers are in a plain list, but for the last `seen`."""
+
+    seen = 0
 
     def __init__(self, channels):
         super().__init__()
         self.layers = list(_cnn(channels))
+        self.head = nn.Sequential(*self.layers[len(self.layers) - self.seen :])
 
     def forward(self, x):
         for layer in self.layers:
             x = layer(x)
         return x
+
+
+class _HalfHiddenCNN(_HiddenCNN):
+    seen = 1
 
 
 # Section 7: depth ----------------------------------------------------------------------------------------------
@@ -938,14 +1110,60 @@ def _silent(inputs, outputs):
     return layer
 
 
+def _value_and_gradients(residual_block, x, first, second, shortcut):
+    """What comes out; where x records gradients, also what reaches it and the weights of the branch."""
+    y = residual_block(x, first, second, shortcut)
+    if not x.requires_grad or not isinstance(y, torch.Tensor):
+        return y
+    wanted = {"the input": x, "the first convolution": first.weight, "the second convolution": second.weight}
+    found = {"the result": y.detach()}
+    for name, part in wanted.items():
+        gradient = (
+            torch.autograd.grad(y.sum(), part, retain_graph=True, allow_unused=True)
+            if y.requires_grad
+            else [None]
+        )
+        found[f"the gradient at {name}"] = torch.zeros_like(part) if gradient[0] is None else gradient[0]
+    return found
+
+
 @lesson.exercise(
-    cases=[
-        (normal(1, 1, 2, 2), _layer(1, 1, 3, 10), _layer(1, 1, 3, 20), None),
-        (normal(1, 1, 2, 3, seed=1), _silent(1, 1), _silent(1, 1), None),
-        (normal(2, 3, 5, 5), _layer(3, 3, 3, 30), _layer(3, 3, 3, 40), None),
-        (normal(2, 2, 4, 4), _layer(2, 5, 3, 50), _layer(5, 3, 3, 60), _layer(2, 3, 1, 70)),
-        (normal(1, 2, 3, 3, seed=4), _layer(2, 2, 3, 80), _layer(2, 2, 3, 90), _layer(2, 2, 1, 15)),
-    ],
+    observe=_value_and_gradients,
+    cases={
+        "one channel": (normal(1, 1, 2, 3), _layer(1, 1, 3, 10), _layer(1, 1, 3, 20), None),
+        "a branch of zeros": (normal(1, 1, 3, 2, seed=1), _silent(1, 1), _silent(1, 1), None),
+        "a batch with three channels": (normal(2, 3, 5, 4), _layer(3, 3, 3, 30), _layer(3, 3, 3, 40), None),
+        "a larger kernel inside": (
+            normal(3, 2, 4, 5, seed=5),
+            _layer(2, 6, 5, 31),
+            _layer(6, 2, 3, 41),
+            None,
+        ),
+        "a shortcut to more channels": (
+            normal(2, 2, 4, 5, seed=2),
+            _layer(2, 5, 3, 50),
+            _layer(5, 3, 3, 60),
+            _layer(2, 3, 1, 70),
+        ),
+        "a shortcut from one channel": (
+            normal(3, 1, 4, 2, seed=3),
+            _layer(1, 4, 3, 51),
+            _layer(4, 3, 3, 61),
+            _layer(1, 3, 1, 71),
+        ),
+        "float64 numbers": (
+            normal(2, 2, 3, 4, seed=4, dtype=torch.float64),
+            _layer(2, 3, 3, 80).double(),
+            _layer(3, 2, 3, 90).double(),
+            None,
+        ),
+        "an input that records gradients": (
+            normal(2, 2, 3, 5, seed=6).requires_grad_(),
+            _layer(2, 4, 3, 52).requires_grad_(),
+            _layer(4, 2, 3, 62).requires_grad_(),
+            None,
+        ),
+    },
     hints=[
         "The branch: `second(F.relu(first(x)))`. What comes back along the other way, the skip?",
         "Add the skip to the branch first, then apply the last ReLU to the sum.",
@@ -963,10 +1181,10 @@ def residual_block(x, first, second, shortcut):
     return F.relu(branch + (x if shortcut is None else shortcut(x)))
 
 
-def _block(x, first, second, shortcut, *, bend=F.relu, inner=F.relu, end=F.relu, share=1):
+def _block(x, first, second, shortcut, *, bend=F.relu, inner=F.relu, end=F.relu):
     """The block, with what can go wrong as arguments."""
     skip = x if shortcut is None else shortcut(x)
-    return end(share * skip + bend(second(inner(first(x)))))
+    return end(skip + bend(second(inner(first(x)))))
 
 
 residual_block.mistakes(
@@ -984,9 +1202,9 @@ residual_block.mistakes(
         ),
         "The skip is missing: this is two layers in a row. Add x to what"
         " they give.": lambda x, first, second, shortcut: F.relu(second(F.relu(first(x)))),
-        "The channels do not match: x and the branch have different "
-        "numbers of them. With a `shortcut`, the skip is `shortcut(x)`.": lambda x, first, second, shortcut: (
-            F.relu(x + second(F.relu(first(x))))
+        "`shortcut` is never used. Where the branch ends with another number of channels, x cannot "
+        "be added as it is: the skip is `shortcut(x)`.": lambda x, first, second, shortcut: F.relu(
+            x + second(F.relu(first(x)))
         ),
         "`shortcut` is None where the channels match, and None cannot be"
         " called: then the skip is x itself.": lambda x, first, second, shortcut: F.relu(
@@ -998,6 +1216,34 @@ residual_block.mistakes(
         ),
         "The order of the convolutions is wrong: `first` comes first.": lambda x, first, second, shortcut: (
             _block(x, second, first, shortcut, bend=_same)
+        ),
+        "No gradient flows through the skip, which is what it is for: leave `detach`, `.data` and `no_grad` "
+        "out.": lambda x, first, second, shortcut: F.relu(
+            second(F.relu(first(x))) + (x if shortcut is None else shortcut(x)).detach()
+        ),
+        "No gradient reaches the weights of the branch, so it cannot learn: leave `detach`, `.data` and `no_grad` "
+        "out.": lambda x, first, second, shortcut: F.relu(
+            second(F.relu(first(x))).detach() + (x if shortcut is None else shortcut(x))
+        ),
+        "The result records no gradients, so nothing before it can learn: leave `detach`, `.data` and `no_grad` "
+        "out.": lambda x, first, second, shortcut: residual_block.reference(
+            x, first, second, shortcut
+        ).detach(),
+        "The first convolution gets no gradient: leave `detach`, `.data` and `no_grad` out of the "
+        "branch.": lambda x, first, second, shortcut: F.relu(
+            second(F.relu(first(x)).detach()) + (x if shortcut is None else shortcut(x))
+        ),
+        "There is a ReLU on the skip, which cuts off what is negative in x. The skip passes x on as it "
+        "is.": lambda x, first, second, shortcut: F.relu(
+            second(F.relu(first(x))) + F.relu(x if shortcut is None else shortcut(x))
+        ),
+        "The ReLUs come before the convolutions here. In this block the order is first, ReLU, second, and a ReLU after "
+        "the sum.": lambda x, first, second, shortcut: (
+            second(F.relu(first(F.relu(x)))) + (x if shortcut is None else shortcut(x))
+        ),
+        "Skip and branch are multiplied. Add them.": {"branch + (": "branch * ("},
+        "The branch ends with its first half: apply `second` as well.": lambda x, first, second, shortcut: (
+            F.relu(F.relu(first(x)) + (x if shortcut is None else shortcut(x)))
         ),
     }
 )
@@ -1013,17 +1259,6 @@ def _(x, first, second, shortcut):
 def _(x, first, second, shortcut):
     skip = x if shortcut is None else shortcut(x)
     return F.relu(torch.cat([skip, second(F.relu(first(x)))], dim=1))
-
-
-@residual_block.remark(
-    "A remark: no gradient reaches the weights of the branch, so it cannot learn. Leave `detach` and `no_grad` out."
-)
-def _(attempt):
-    first, second = nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3, padding=1)
-    result = attempt(normal(1, 1, 2, 2), first, second, None)
-    if result.requires_grad:
-        result.sum().backward()
-    return any(part.grad is None for part in (*first.parameters(), *second.parameters()))
 
 
 # Section 8: the quiz -------------------------------------------------------------------------------------------
@@ -1062,7 +1297,7 @@ quiz = lesson.quiz(
         "kernel would.",
         {
             "a": "The alphabet makes calcium and chloride neighbours; that says nothing about them.",
-            "b": "A kernel of 30 is a dense layer in disguise, so nothing is gained.",
+            "b": "Small kernels and pooling combine neighbours, and only the alphabet makes two values neighbours.",
             "c": "Two-dimensional or not: the order of the columns has no meaning.",
         },
     ),

@@ -17,14 +17,38 @@ report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 # Section 1: polynomials --------------------------------------------------------------------------------------
 
 
+_NARROW = torch.linspace(0, 1, 20, dtype=torch.float64)
+_STEEP = sum((-1) ** k * (1 + k % 3) * _NARROW**k for k in range(10))
+
+
+def _coefficients(fit_polynomial, x, y, degree):
+    """The coefficients; of the highest degree, whether they hold a millionth, which is far above rounding."""
+    found = fit_polynomial(x, y, degree)
+    if degree < 9 or not isinstance(found, torch.Tensor) or found.shape != (degree + 1,):
+        return found
+    true = torch.tensor([(-1) ** k * (1.0 + k % 3) for k in range(degree + 1)], dtype=x.dtype)
+    return {"the coefficients are exact to a millionth": bool((found - true).abs().max() < 1e-6)}
+
+
 @lesson.exercise(
-    cases=[
-        (torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 4.0, 9.0]), 2),
-        (torch.tensor([0.0, 1.0, 2.0, 3.0]), torch.tensor([1.0, 0.0, 4.0, 4.0]), 1),
-        (torch.linspace(-1, 1, 9), normal(9), 3),
-        (torch.linspace(-1, 1, 12, dtype=torch.float64), normal(12, seed=1, dtype=torch.float64), 6),
-        (torch.linspace(0.5, 2, 7, dtype=torch.float64), normal(7, seed=2, dtype=torch.float64), 0),
-    ],
+    observe=_coefficients,
+    cases={
+        "a parabola through three points": (torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 4.0, 9.0]), 2),
+        "a line near four points": (
+            torch.tensor([0.0, 1.0, 2.0, 3.0]),
+            torch.tensor([1.0, 0.0, 4.0, 4.0]),
+            1,
+        ),
+        "a constant": (torch.linspace(0.5, 2, 7), normal(7, seed=2), 0),
+        "an ordinary cubic": (torch.linspace(-1, 1, 9), normal(9), 3),
+        "points in no order": (normal(8, seed=3), normal(8, seed=4), 2),
+        "float64 numbers": (
+            torch.linspace(-1, 1, 12, dtype=torch.float64),
+            normal(12, seed=1, dtype=torch.float64),
+            6,
+        ),
+        "degree 9 between 0 and 1": (_NARROW, _STEEP, 9),
+    },
     hints=[
         "Lesson 1 lifted x into the columns 1, x, x², … and solved a least-squares problem. `torch.stack` makes them.",
         "`W = torch.stack([x**k for k in range(degree + 1)], dim=1)` is (N, degree + 1).",
@@ -61,8 +85,29 @@ fit_polynomial.mistakes(
         ),
         "You return a column of shape (degree + 1, 1). `.squeeze(1)` makes it (degree "
         "+ 1,).": lambda x, y, degree: fit_polynomial.reference(x, y, degree).unsqueeze(1),
+        "Right for low degrees, but digits are lost for high ones, as when WᵀW is formed: its condition number is the "
+        "square of that of W (lesson 1). `torch.linalg.lstsq` works with W itself.": lambda x, y, degree: (
+            torch.linalg.solve(_powers(x, degree).T @ _powers(x, degree), _powers(x, degree).T @ y)
+        ),
+        "`lstsq` returns several things at once. The coefficients are its `.solution`.": {
+            ".solution.squeeze(1)": ""
+        },
+        "x and y are swapped: the powers are those of x.": {"x**k": "y**k", "y.unsqueeze": "x.unsqueeze"},
+        "The columns are k to the power x. They should be x to the power k: `x**k`.": {
+            "x**k for k": "torch.full_like(x, k) ** x for k"
+        },
+        "There is one power too many: the powers go up to `degree`, so `range(degree + 1)`.": lambda x, y, degree: (
+            torch.linalg.pinv(_powers(x, degree + 1)) @ y
+        ),
+        "The powers are stacked as rows. Each of them should be a column: `dim=1`.": {
+            "dim=1)  #": "dim=0)  #"
+        },
     }
 )
+
+
+def _powers(x, degree):
+    return torch.stack([x**k for k in range(degree + 1)], dim=1)
 
 
 @fit_polynomial.mistake(
@@ -72,21 +117,6 @@ fit_polynomial.mistakes(
 def _(x, y, degree):
     powers = torch.stack([x**k for k in range(degree + 1)], dim=1)
     return powers @ fit_polynomial.reference(x, y, degree)
-
-
-@fit_polynomial.remark(
-    "A remark: right here, but the inverse of WᵀW falls apart for higher degrees, because its condition number is the "
-    "square of that of W: see lesson 1. `torch.linalg.lstsq` works with W itself."
-)
-def _(attempt):
-    x = torch.linspace(0, 1, 40, dtype=torch.float64)
-    powers = torch.stack([x**k for k in range(13)], dim=1)
-    try:
-        coefficients = attempt(x, x.exp(), 12)
-    except torch.linalg.LinAlgError:
-        return True
-    residual = powers @ torch.as_tensor(coefficients, dtype=torch.float64) - x.exp()
-    return not residual.abs().max() < 1e-3
 
 
 # Section 3: small weights ------------------------------------------------------------------------------------
@@ -116,15 +146,25 @@ def _random_net(*layers, name):
     return net
 
 
-_NETS = [
-    (_one_unit(), 0.1),
-    (_one_unit(), 2.0),
-    (_random_net(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2), name="3 → 4 → 2, biases included"), 0.01),
-    (
+def _with_a_zero():
+    net = _Tiny(nn.Linear(3, 1, bias=False), name="nn.Linear(3, 1) with weights 0, 2 and -5, without bias")
+    net[0].weight.data = torch.tensor([[0.0, 2.0, -5.0]])
+    return net
+
+
+_NETS = {
+    "one unit": (_one_unit(), 0.1),
+    "a strength above 1": (_one_unit(), 2.5),
+    "a weight of 0": (_with_a_zero(), 0.3),
+    "two layers": (
+        _random_net(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2), name="3 → 4 → 2, biases included"),
+        0.01,
+    ),
+    "batch norm": (
         _random_net(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Linear(5, 2), name="3 → 5, batch norm, → 2"),
         1.0,
     ),
-    (
+    "a convolution": (
         _random_net(
             nn.Conv2d(1, 2, 3),
             nn.Flatten(),
@@ -134,21 +174,26 @@ _NETS = [
         ),
         0.5,
     ),
-    (
+    "a Sequential inside another": (
         _random_net(
             nn.Sequential(nn.Linear(2, 3), nn.ReLU()), nn.Linear(3, 2), name="a Sequential in another"
         ),
-        0.5,
+        0.7,
     ),
-]
+    "float64 weights": (
+        _random_net(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2), name="4 → 3 → 2 in float64").double(),
+        0.2,
+    ),
+}
 
 
 def _penalty_and_gradients(penalty, model, strength):
     """The value, and what backpropagation makes of it."""
     value = penalty(model, strength)
-    if not isinstance(value, torch.Tensor) or not value.requires_grad:
-        return {"the penalty": value, "it can be differentiated": False}
     parts = list(model.parameters())
+    if not isinstance(value, torch.Tensor) or not value.requires_grad:
+        none = torch.cat([torch.zeros_like(part).flatten() for part in parts])
+        return {"the penalty": value, "it can be differentiated": False, "the gradient": none}
     gradients = torch.autograd.grad(value.sum(), parts, allow_unused=True)
     return {
         "the penalty": value,
@@ -208,6 +253,29 @@ def _shared_mistakes(exercise, entry):
     def _(model, strength):
         return strength * entry(_weights(model)[-1]).sum()
 
+    @exercise.mistake(
+        "The result has an axis, shape (1,). It should be a single number: begin the sum with 0."
+    )
+    def _(model, strength):
+        return strength * (torch.zeros(1) + sum(entry(part).sum() for part in _weights(model)))
+
+    @exercise.mistake("`strength` is multiplied in again for every layer. Add up first, then multiply once.")
+    def _(model, strength):
+        total = 0
+        for part in _weights(model):
+            total = strength * (total + entry(part).sum())
+        return total
+
+    @exercise.mistake("You add `strength` instead of multiplying by it.")
+    def _(model, strength):
+        return strength + sum(entry(part).sum() for part in _weights(model))
+
+    @exercise.mistake(
+        "The weights are left out and the biases counted. It is the other way round: `parameter.ndim > 1`."
+    )
+    def _(model, strength):
+        return strength * sum((entry(part).sum() for part in model.parameters() if part.ndim == 1), start=0.0)
+
     @exercise.mistake("The factor `strength` is missing.")
     def _(model, strength):
         return sum(entry(part).sum() for part in _weights(model))
@@ -242,6 +310,9 @@ _shared_mistakes(l2_penalty, torch.square)
 
 l2_penalty.mistakes(
     {
+        "`strength` is squared as well. Only the weights are: strength · Σw².": lambda model, strength: sum(
+            (strength * part).square().sum() for part in _weights(model)
+        ),
         "There is no ½ in this penalty: strength · Σw². (With it, strengths would "
         "mean half as much.)": lambda model, strength: 0.5 * l2_penalty.reference(model, strength),
         "That is the norm, the root of the sum of squares. Leave the root out.": lambda model, strength: (
@@ -289,6 +360,14 @@ l1_penalty.mistakes(
         "These are squares, the L2 penalty. Take absolute values.": lambda model, strength: (
             strength * sum(part.square().sum() for part in _weights(model))
         ),
+        "That is the root of the sum of squares. `norm()` is the L2 norm unless you say `norm(p=1)`.": [
+            lambda model, strength: strength * sum(part.norm() for part in _weights(model)),
+            lambda model, strength: strength * sum(part.square().sum() for part in _weights(model)).sqrt(),
+        ],
+        "Only the largest weights count here. Add up the absolute values of all of them: "
+        "`w.abs().sum()`.": lambda model, strength: (
+            strength * sum(part.abs().max() for part in _weights(model))
+        ),
     }
 )
 
@@ -304,16 +383,18 @@ def _(model, strength):
 
 
 @lesson.exercise(
-    cases=[
-        ([3.0, 2.0, 2.5, 2.6, 2.7, 1.0], 2),
-        ([3.0, 2.0, 1.0], 2),
-        ([1.0], 3),
-        ([1.0, 2.0, 3.0, 4.0], 1),
-        ([5.0, 3.0, 4.0, 3.5, 3.2, 3.1, 2.0, 6.0], 3),
-        ([5.0, 3.0, 4.0, 3.5, 3.2, 2.9, 3.0, 3.0, 2.8], 4),
-        ([2.0, 1.0, 1.0, 1.0, 1.0, 0.5], 3),
-        ([1.0, 0.9, 0.95, 0.8, 0.85], 2),
-    ],
+    cases={
+        "a single epoch": ([1.0], 3),
+        "losses that always fall": ([3.0, 2.0, 1.5], 2),
+        "the example in the text": ([3.0, 2.0, 2.5, 2.6, 2.7, 1.0], 2),
+        "a patience of 1": ([1.0, 2.0, 3.0, 4.0], 1),
+        "losses that rise from the start": ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3),
+        "a better loss after the stop": ([5.0, 3.0, 4.0, 3.5, 3.2, 3.1, 2.0, 6.0], 3),
+        "an improvement just in time": ([5.0, 3.0, 4.0, 3.5, 3.2, 2.9, 3.0, 3.0, 2.8], 4),
+        "equal losses": ([2.0, 1.0, 1.0, 1.0, 1.0, 0.5], 3),
+        "a list that ends while waiting": ([1.0, 0.9, 0.95, 0.8, 0.85], 2),
+        "bad epochs with good between": ([4.0, 3.0, 3.5, 2.5, 2.7, 2.0, 2.2], 3),
+    },
     returns=("the last epoch", "the best epoch"),
     hints=[
         "Keep track of the best epoch so far as you go along. How many epochs ago was it?",
@@ -362,14 +443,39 @@ def _(losses, patience):
     return _stop(losses, patience, too_long=lambda waited, patience: waited >= max(patience - 1, 1))
 
 
-@early_stop_epoch.mistake("You count from 0. The first epoch is number 1.")
-def _(losses, patience):
-    last, best = early_stop_epoch.reference(losses, patience)
-    return last - 1, best - 1
+def _off_by(last, best):
+    """The right epochs, plus the two numbers."""
+
+    def stop(losses, patience):
+        right = early_stop_epoch.reference(losses, patience)
+        return right[0] + last, right[1] + best
+
+    return stop
 
 
 early_stop_epoch.mistakes(
     {
+        "You count from 0. The first epoch is number 1.": _off_by(-1, -1),
+        "The best epoch is counted from 0, the last one from 1. Both count from 1.": _off_by(0, -1),
+        "The last epoch is counted from 0, the best one from 1. Both count from 1.": _off_by(-1, 0),
+        "You keep the weights of the last epoch. Keep those of the best: return its number as well.": (
+            lambda losses, patience: (early_stop_epoch.reference(losses, patience)[0],) * 2
+        ),
+        "That is the lowest loss itself. Return the number of its epoch.": lambda losses, patience: (
+            early_stop_epoch.reference(losses, patience)[0],
+            losses[early_stop_epoch.reference(losses, patience)[1] - 1],
+        ),
+        "The last epoch is not always `best + patience`: the list may end first, and training with "
+        "it.": lambda losses, patience: (
+            early_stop_epoch.reference(losses, patience)[1] + patience,
+            early_stop_epoch.reference(losses, patience)[1],
+        ),
+        "You stop at the first epoch that is no better. Wait until there have been `patience` of them in a "
+        "row.": lambda losses, patience: early_stop_epoch.reference(losses, 1),
+        "You return only one of the two numbers: (last, best).": [
+            lambda losses, patience: early_stop_epoch.reference(losses, patience)[0],
+            lambda losses, patience: early_stop_epoch.reference(losses, patience)[1],
+        ],
         "The two are swapped: first the epoch that ended training, then the best "
         "one.": lambda losses, patience: early_stop_epoch.reference(losses, patience)[::-1],
         "An equal loss is no improvement: compare with <, not with <=.": lambda losses, patience: _stop(
@@ -431,7 +537,8 @@ def _facts_of_dropout(dropout, x, p, training):
         return {"what comes back in eval mode": dropout(x, p, training)}
     first = dropout(x, p, training)
     if not isinstance(first, torch.Tensor) or first.shape != x.shape:
-        return {"the shape": first.shape if isinstance(first, torch.Tensor) else first}
+        shape = first.shape if isinstance(first, torch.Tensor) else first
+        return _facts_of_dropout(lambda x, p, training: x.clone(), x, p, training) | {"the shape": shape}
     draws = torch.stack([dropout(x, p, training) for _ in range(200)]).double()  # (200, N, D)
     kept = draws != 0
     factors = (draws / x.double())[kept]
@@ -451,8 +558,15 @@ def _facts_of_dropout(dropout, x, p, training):
         "all examples of the batch lose the same units": bool(same_rows > 0.5) and 0 < zeros < 1,
         "an example is kept whole or lost whole": bool(same_columns > 0.5) and 0 < zeros < 1,
         "every call draws anew": not (kept == kept[:1]).all(),
+        "gradients flow back to x": _flows(lambda start: dropout(start, p, training), x),
         "the number of zeros varies from draw to draw": len(kept.sum(dim=(1, 2)).unique()) > 1,
     }
+
+
+def _flows(function, x):
+    """Return whether what `function` makes of x is connected to it. Its input is no leaf, so it may be changed."""
+    result = function(x.clone().requires_grad_() * 1)
+    return isinstance(result, torch.Tensor) and result.requires_grad
 
 
 _TO_DROP = (1 + normal(4, 6).abs()).round(decimals=1)
@@ -460,13 +574,15 @@ _TO_DROP = (1 + normal(4, 6).abs()).round(decimals=1)
 
 @lesson.exercise(
     observe=_facts_of_dropout,
-    cases=[
-        (torch.tensor([[2.0, 4.0, 6.0, 8.0]]), 0.5, False),
-        (_TO_DROP, 0.25, False),
-        (_TO_DROP, 0.5, True),
-        (_TO_DROP, 0.2, True),
-        (-_TO_DROP.double(), 0.7, True),
-    ],
+    cases={
+        "eval mode": (torch.tensor([[2.0, 4.0, 6.0, 8.0]]), 0.5, False),
+        "eval mode with a small p": (_TO_DROP, 0.25, False),
+        "batch of one, training": (_TO_DROP[:1], 0.3, True),
+        "half of the values dropped": (_TO_DROP, 0.5, True),
+        "few values dropped": (_TO_DROP, 0.2, True),
+        "most values dropped": (_TO_DROP[:3], 0.7, True),
+        "negative numbers in float64": (-_TO_DROP[:, :5].double(), 0.6, True),
+    },
     hints=[
         "`torch.rand_like(x) > p` is True with probability 1 − p, independently for every number in the "
         "batch.",
@@ -516,6 +632,15 @@ dropout.mistakes(
         " − p in training and leaves eval mode alone.": lambda x, p, training: (
             x * (torch.rand_like(x) > p) if training else x * (1 - p)
         ),
+        "`randn_like` draws normal numbers, which exceed p with another probability than 1 − p. `rand_like` draws "
+        "evenly between 0 and 1.": {"rand_like": "randn_like"},
+        "The result has lost its connection to x, so no layer before it could learn: leave `detach`, `.data` and "
+        "`no_grad` out.": lambda x, p, training: dropout.reference(x.detach(), p, training),
+        "You return the mask, not the values. Multiply x by it.": {"x * kept": "kept"},
+        "Nothing is dropped in training: x comes back as it is, or only scaled.": [
+            lambda x, p, training: x * 1,
+            lambda x, p, training: x / (1 - p) if training else x,
+        ],
         "Training and evaluation are swapped: the mask belongs to `training=True`.": lambda x, p, training: (
             dropout.reference(x, p, not training)
         ),
@@ -590,7 +715,8 @@ def _facts_of_augmentation(augment_digit, x, pixels):
     """What can be seen of many random shifts."""
     result = augment_digit(x, pixels)
     if not isinstance(result, torch.Tensor) or result.shape != x.shape:
-        return {"the shape": result.shape if isinstance(result, torch.Tensor) else result}
+        shape = result.shape if isinstance(result, torch.Tensor) else result
+        return _facts_of_augmentation(lambda x, pixels: x.clone(), x, pixels) | {"the shape": shape}
     copies = x[:1].expand(300, -1, -1, -1).clone()
     many, again = augment_digit(copies, pixels), augment_digit(copies, pixels)
     shifts = _found_shifts(many, x[0], pixels + 2)
@@ -601,7 +727,7 @@ def _facts_of_augmentation(augment_digit, x, pixels):
     inner = [
         _found_shifts(one.unsqueeze(0), own, pixels)[0, 0] != 99 for one, own in zip(result, x, strict=True)
     ]
-    ends = [*known.amin(dim=0), *known.amax(dim=0)] if len(known) else [torch.tensor(99)] * 4
+    down, right = (tuple(known[:, axis].unique().tolist()) for axis in (0, 1))
     return {
         "the shape": result.shape,
         "some digits come back mirrored": flips > 0,
@@ -610,7 +736,8 @@ def _facts_of_augmentation(augment_digit, x, pixels):
         and len(known) == len(many),
         "all digits of a batch are shifted alike": len(known) > 1 and bool((known == known[:1]).all()),
         "right and down are always shifted by the same number": bool((known[:, 0] == known[:, 1]).all()),
-        "the furthest shifts up, left, down and right": tuple(int(end) for end in ends),
+        "the shifts down that occur": down,
+        "the shifts to the right that occur": right,
         "every call draws anew": not torch.equal(many, again),
     }
 
@@ -620,11 +747,18 @@ _PICTURE = torch.rand(1, 1, 7, 8, generator=torch.Generator().manual_seed(3)).mu
 
 @lesson.exercise(
     observe=_facts_of_augmentation,
-    cases=[
-        (_PICTURE, 1),
-        (_PICTURE.repeat(3, 1, 1, 1) * torch.tensor([1.0, 0.5, 0.25]).reshape(3, 1, 1, 1), 2),
-        (torch.rand(2, 2, 9, 9, generator=torch.Generator().manual_seed(4)), 3),
-    ],
+    cases={
+        "a batch of one": (_PICTURE, 1),
+        "a batch of three": (
+            _PICTURE.repeat(3, 1, 1, 1) * torch.tensor([1.0, 0.5, 0.25]).reshape(3, 1, 1, 1),
+            2,
+        ),
+        "two channels and a wide range": (
+            torch.rand(2, 2, 10, 9, generator=torch.Generator().manual_seed(4)),
+            3,
+        ),
+        "digits higher than wide": (_PICTURE[:, :, :, :5], 2),
+    },
     hints=[
         "Put a margin of paper around all images, `F.pad(x, [pixels] * 4)`, and crop a window of the "
         "original size from each one.",
@@ -680,6 +814,20 @@ augment_digit.mistakes(
         "The margin is still there: crop the images to their original size.": lambda x, pixels: F.pad(
             x, [pixels] * 4
         ),
+        "A shift by 0 never occurs. Draw from all whole numbers from −pixels to +pixels, 0 among "
+        "them.": lambda x, pixels: _shifted(
+            x, torch.randint(1, pixels + 1, (len(x), 2)) * (2 * torch.randint(0, 2, (len(x), 2)) - 1)
+        ),
+        "The shifts are too wide: draw from −pixels to +pixels, both included.": lambda x, pixels: _shifted(
+            x, torch.randint(-pixels - 1, pixels + 2, (len(x), 2))
+        ),
+        "What comes in from outside is not paper. Fill the gap with 0.": lambda x, pixels: (
+            1 - _shifted(1 - x, _drawn(len(x), pixels))
+        ),
+        "The digits are blurred: they move by fractions of a pixel. Draw whole numbers, with "
+        "`torch.randint`.": lambda x, pixels: (
+            0.5 * _shifted(x, _drawn(len(x), pixels)) + 0.5 * _shifted(x, _drawn(len(x), pixels) + 1)
+        ),
         "Nothing moves. Draw a shift for every digit and use it.": lambda x, pixels: x.clone(),
     }
 )
@@ -694,13 +842,15 @@ def _(x, pixels):
 
 
 @lesson.exercise(
-    cases=[
-        (torch.tensor([0]), 2, 0.2),
-        (torch.tensor([2, 0]), 3, 0.3),
-        (torch.tensor([1, 1, 0, 3]), 5, 0.1),
-        (torch.tensor([0, 1, 2, 3]), 4, 0.0),
-        (torch.arange(10), 10, 0.25),
-    ],
+    cases={
+        "one label": (torch.tensor([1]), 3, 0.3),
+        "two classes": (torch.tensor([0, 1, 1]), 2, 0.2),
+        "an ordinary batch": (torch.tensor([2, 0, 4, 1, 4, 2, 3]), 5, 0.1),
+        "last class not among labels": (torch.tensor([1, 1, 0, 3]), 6, 0.15),
+        "no smoothing": (torch.tensor([0, 3, 2, 1, 3]), 4, 0.0),
+        "nothing left but smoothing": (torch.tensor([1, 0]), 4, 1.0),
+        "ten classes": (torch.arange(12) % 10, 10, 0.25),
+    },
     hints=[
         "Every class first gets an equal part of ε: ε / classes. What is left, 1 − ε, goes to the true "
         "class.",
@@ -738,6 +888,16 @@ smooth_labels.mistakes(
             " (1 - epsilon) *": "",
             " + epsilon / classes": ".float()",
         },
+        "ε is divided by the number of labels. Divide it by the number of classes.": {
+            "/ classes": "/ len(labels)"
+        },
+        "Rows are examples, columns are classes: the result is transposed.": lambda labels, classes, epsilon: (
+            smooth_labels.reference(labels, classes, epsilon).T
+        ),
+        "ε is taken from the true class and given to nobody: the rows do not sum to one. Add ε / C to all "
+        "classes.": {" + epsilon / classes": ""},
+        "The true class loses ε / C only, so the rows sum to more than one. It keeps 1 − ε, and gets its ε / C on "
+        "top.": {"(1 - epsilon) *": "(1 - epsilon / classes) *"},
         "`F.one_hot(labels)` makes as many columns as the largest label needs. Say how many: "
         "`F.one_hot(labels, classes)`.": {"(labels, classes)": "(labels)"},
     }
@@ -791,6 +951,8 @@ _SPREADS = {
     "2 / inputs": lambda outputs, inputs: 2 / inputs,
     "√(2 / (inputs + outputs))": lambda outputs, inputs: (2 / (inputs + outputs)) ** 0.5,
     "√(1 / (3 · inputs))": lambda outputs, inputs: (1 / (3 * inputs)) ** 0.5,
+    "√2 / inputs": lambda outputs, inputs: 2**0.5 / inputs,
+    "2 / √inputs": lambda outputs, inputs: 2 / inputs**0.5,
     "√(2 / (3 · inputs))": lambda outputs, inputs: (2 / (3 * inputs)) ** 0.5,
     "1": lambda outputs, inputs: 1.0,
 }
@@ -800,15 +962,16 @@ def _facts_of_start(he_init, outputs, inputs):
     """What can be seen of many random numbers."""
     weight, again = he_init(outputs, inputs), he_init(outputs, inputs)
     if not isinstance(weight, torch.Tensor):
-        return {"what comes back": type(weight).__name__}
+        return _facts_of_start(torch.zeros, outputs, inputs) | {"what comes back": type(weight).__name__}
     numbers = weight.detach().double().flatten()
-    deviation = numbers.std().item()
+    deviation = numbers.std().item() + 1e-30  # all may be 0
     formula = next(
         (name for name, rule in _SPREADS.items() if abs(deviation / rule(outputs, inputs) - 1) < 0.04),
         "none of these",
     )
     tails = ((numbers - numbers.mean()) / deviation).pow(4).mean().item()  # 3 for a normal distribution
     return {
+        "what comes back": "a tensor",
         "the shape": weight.shape,
         "the standard deviation is": formula,
         "the mean is 0": abs(numbers.mean().item()) < 0.06 * deviation,
@@ -819,7 +982,11 @@ def _facts_of_start(he_init, outputs, inputs):
 
 @lesson.exercise(
     observe=_facts_of_start,
-    cases=[(300, 50), (40, 500), (160, 160)],
+    cases={
+        "more outputs than inputs": (230, 70),
+        "more inputs than outputs": (45, 570),
+        "a square": (170, 170),
+    },
     hints=[
         "The variance is 2 / inputs. What is the standard deviation, by which you multiply `torch.randn`?",
         "`torch.randn(outputs, inputs) * (2 / inputs) ** 0.5`.",
@@ -843,6 +1010,10 @@ for _spread, _sentence in {
     "√(2 / (inputs + outputs))": "That is Xavier's variance, 2 / (inputs + outputs). He's is 2 / inputs.",
     "√(1 / outputs)": "The variance is 2 / inputs: the number of inputs counts, and the 2 is missing.",
     "1": "These have variance 1. Multiply by the root of 2 / inputs.",
+    "√2 / inputs": "The root belongs over the whole fraction: √(2 / inputs), not √2 / inputs.",
+    "2 / √inputs": "The 2 belongs under the root as well: √(2 / inputs), not 2 / √inputs.",
+    "√(1 / (3 · inputs))": "The variance is 1 / (3 · inputs), as `a=math.sqrt(5)` makes it. For ReLU it should be "
+    '2 / inputs: leave `a` out, `nonlinearity="relu"`.',
 }.items():
     he_init.mistake(_sentence)(_start(_SPREADS[_spread]))
 
@@ -855,6 +1026,11 @@ he_init.mistakes(
         ),
         "`torch.rand` draws from 0 to 1, so no weight is negative. `torch.randn` is the normal "
         "distribution.": {"randn": "rand"},
+        "The spread is right, but the mean is not 0: do not add anything to `torch.randn`.": lambda outputs, inputs: (
+            (torch.randn(outputs, inputs) + 1) * (2 / inputs) ** 0.5
+        ),
+        "This is the default of `nn.Linear`: uniform, with variance 1 / (3 · inputs). Draw with `torch.randn`, times "
+        "the root of 2 / inputs.": lambda outputs, inputs: nn.Linear(inputs, outputs).weight.detach(),
         "Rows are units: the shape is (outputs, inputs), as in `nn.Linear`.": {
             "randn(outputs, inputs)": "randn(inputs, outputs)"
         },
@@ -886,8 +1062,8 @@ def _unit(*values):
 
 
 @lesson.exercise(
-    cases=[
-        (
+    cases={
+        "one unit in training": (
             _unit(1.0, 3.0, 5.0, 7.0).reshape(4, 1),
             _unit(0.0),
             _unit(1.0),
@@ -897,7 +1073,7 @@ def _unit(*values):
             0.1,
             1e-5,
         ),
-        (
+        "one unit in eval mode": (
             _unit(1.0, 3.0, 5.0, 7.0).reshape(4, 1),
             _unit(3.0),
             _unit(4.0),
@@ -907,17 +1083,28 @@ def _unit(*values):
             0.1,
             1e-5,
         ),
-        _batch_norm_case(5, 3, True),
-        _batch_norm_case(5, 3, False, seed=5),
-        _batch_norm_case(6, 6, True, seed=10, momentum=0.3, eps=0.1),
-        (1e-3 * normal(4, 2, dtype=torch.float64), *_batch_norm_case(4, 2, True, seed=15)[1:]),
-        (
+        "batch of one, eval mode": _batch_norm_case(1, 4, False, seed=25),
+        "float32 numbers in training": _batch_norm_case(7, 2, True, seed=30, dtype=torch.float32),
+        "an ordinary batch in training": _batch_norm_case(5, 3, True),
+        "an ordinary batch in eval mode": _batch_norm_case(5, 3, False, seed=5),
+        "another momentum": _batch_norm_case(7, 4, True, seed=35, momentum=0.3),
+        "a large eps": _batch_norm_case(4, 3, True, seed=40, eps=0.1),
+        "as many examples as units": _batch_norm_case(6, 6, True, seed=10),
+        "a batch with little spread": (
+            1e-3 * normal(4, 2, dtype=torch.float64),
+            *_batch_norm_case(4, 2, True, seed=15)[1:],
+        ),
+        "a unit that is constant": (
+            normal(5, 2, seed=7, dtype=torch.float64) * torch.tensor([1.0, 0.0]),
+            *_batch_norm_case(5, 2, True, seed=45)[1:],
+        ),
+        "a tiny running variance": (
             normal(3, 2, dtype=torch.float64),
             *_batch_norm_case(3, 2, False, seed=20)[1:2],
             torch.full((2,), 1e-5, dtype=torch.float64),
             *_batch_norm_case(3, 2, False, seed=20)[3:],
         ),
-    ],
+    },
     returns=("y", "the running mean", "the running variance"),
     hints=[
         "There are two cases. In training, use the mean and variance of the batch, along `dim=0`. In eval "
@@ -1056,6 +1243,52 @@ def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
     return _batch_norm(x, running_mean, running_var, gamma, beta, training, momentum, eps, dim=1)
 
 
+@batch_norm.mistake(
+    "Mean and variance are single numbers here, over all units. Each unit has its own: average over the batch, `dim=0`."
+)
+def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
+    y = _batch_norm(x, running_mean, running_var, gamma, beta, training, momentum, eps)
+    if not training:
+        return y
+    normalised = (x - x.mean()) / (x.var(correction=0) + eps).sqrt()
+    mean = (1 - momentum) * running_mean + momentum * x.mean()
+    return gamma * normalised + beta, mean, (1 - momentum) * running_var + momentum * x.var()
+
+
+@batch_norm.mistake("The running values change in eval mode as well. They are updated in training only.")
+def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
+    y = _batch_norm(x, running_mean, running_var, gamma, beta, training, momentum, eps)[0]
+    return y, *_batch_norm(x, running_mean, running_var, gamma, beta, True, momentum, eps)[1:]
+
+
+@batch_norm.mistake("The running variance takes in the standard deviation. Use `var`, not `std`.")
+def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
+    y, mean, var = _batch_norm(x, running_mean, running_var, gamma, beta, training, momentum, eps)
+    return y, mean, (1 - momentum) * running_var + momentum * x.std(dim=0) if training else var
+
+
+batch_norm.mistakes(
+    {
+        "You divide by the variance. Divide by its root: √(variance + eps).": {
+            "(var + eps).sqrt()": "(var + eps)"
+        },
+        "The mean is not subtracted: (x − mean) first, then divide.": {"(x - mean)": "x"},
+        "beta is multiplied by gamma as well. Scale first, then add beta: gamma · (…) + beta.": {
+            "gamma * (x - mean) / (var + eps).sqrt() + beta": "gamma * ((x - mean) / (var + eps).sqrt() + beta)"
+        },
+        "gamma and beta are swapped: gamma is the factor, beta is added.": {
+            "gamma * (x": "beta * (x",
+            "sqrt() + beta": "sqrt() + gamma",
+        },
+        "Return three things: the result, the running mean and the running variance.": {
+            "+ beta, running_mean, running_var": "+ beta",
+        },
+        "The new values are added to the old at full weight. Old and new should sum to one: (1 − momentum) · old + "
+        "momentum · new.": {"(1 - momentum) * ": ""},
+    }
+)
+
+
 @batch_norm.mistake("gamma and beta are not used: the result is gamma times the normalised x, plus beta.")
 def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
     return _batch_norm(
@@ -1066,19 +1299,29 @@ def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
 # Section 9: choosing -----------------------------------------------------------------------------------------
 
 
+def _dealt_in_order(N, folds):
+    return _folds_of(torch.arange(N), folds)
+
+
 def _facts_of_folds(kfold_indices, N, folds):
     """What can be seen of a partition, whatever its order."""
     pairs = kfold_indices(N, folds)
     if not isinstance(pairs, list | tuple) or not all(
         isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
     ):
-        return {"what comes back is a list of pairs": False}
-    sides = [[torch.as_tensor(part).flatten().tolist() for part in pair] for pair in pairs]
+        tensors = isinstance(pairs, list | tuple) and all(isinstance(one, torch.Tensor) for one in pairs)
+        kind = "a list of tensors" if tensors else type(pairs).__name__
+        return _facts_of_folds(_dealt_in_order, N, folds) | {"what comes back": kind}
+    parts = [[torch.as_tensor(part) for part in pair] for pair in pairs]
+    if any(part.dtype == torch.bool for pair in parts for part in pair):
+        return _facts_of_folds(_dealt_in_order, N, folds) | {"the parts hold": "True and False"}
+    sides = [[part.flatten().tolist() for part in pair] for pair in parts]
     in_order = [index for _, valid in sides for index in valid]
-    in_valid = sorted(in_order)
+    in_valid, many = sorted(in_order), N > 12  # few examples may be dealt alike by accident
     again = [sorted(torch.as_tensor(valid).flatten().tolist()) for _, valid in kfold_indices(N, folds)]
     return {
-        "what comes back is a list of pairs": True,
+        "what comes back": "a list of pairs",
+        "the parts hold": "indices",
         "the number of pairs": len(sides),
         "some examples are in both parts of a pair": any(set(one) & set(other) for one, other in sides),
         "the sizes of the validation parts": tuple(sorted(len(valid) for _, valid in sides)),
@@ -1087,14 +1330,21 @@ def _facts_of_folds(kfold_indices, N, folds):
             sorted({*one, *other}) == list(range(N)) for one, other in sides
         ),
         "an example occurs twice in a training part": any(len(set(one)) < len(one) for one, _ in sides),
-        "the parts are cut from the data in order": in_order == in_valid,
-        "every call deals anew": sorted(sorted(valid) for _, valid in sides) != sorted(again),
+        "the parts are cut from the data in order": many and in_order == in_valid,
+        "every call deals anew": not many or sorted(sorted(valid) for _, valid in sides) != sorted(again),
     }
 
 
 @lesson.exercise(
     observe=_facts_of_folds,
-    cases=[(10, 5), (12, 3), (11, 3), (50, 7)],
+    cases={
+        "six examples": (6, 2),
+        "as many folds as examples": (5, 5),
+        "folds of equal size": (24, 4),
+        "two folds": (17, 2),
+        "a remainder of 2": (23, 3),
+        "a remainder of 5": (53, 8),
+    },
     hints=[
         "`torch.randperm(N)` is a shuffled deck of indices; `.tensor_split(folds)` deals it into nearly equal parts.",
         "Part i is the validation part of pair i, and `torch.cat` joins all the others.",
@@ -1114,6 +1364,13 @@ def kfold_indices(N, folds):
 
 def _folds_of(order, folds):
     parts = order.tensor_split(folds)
+    return [
+        (torch.cat([part for j, part in enumerate(parts) if j != i]), valid) for i, valid in enumerate(parts)
+    ]
+
+
+def _cut_at(places, N):
+    parts = torch.randperm(N).tensor_split(places)
     return [
         (torch.cat([part for j, part in enumerate(parts) if j != i]), valid) for i, valid in enumerate(parts)
     ]
@@ -1144,6 +1401,17 @@ kfold_indices.mistakes(
         ],
         "`chunk` and `split` round the size up, so the last part is short. `tensor_split` makes sizes "
         "that differ by at most one.": {"tensor_split": "chunk"},
+        "These are masks of True and False. Return the indices where they are True: "
+        "`mask.nonzero().squeeze(1)`.": lambda N, folds: [
+            (part != i, part == i) for part in [torch.randperm(N) % folds] for i in range(folds)
+        ],
+        "The last part takes the whole remainder. Sizes may differ by one only: deal the remainder out, one example to "
+        "each part.": lambda N, folds: _cut_at([i * (N // folds) for i in range(1, folds)], N),
+        "The training part is the next fold only. It should hold all the others.": lambda N, folds: [
+            (parts[i - 1], parts[i])
+            for parts in [torch.randperm(N).tensor_split(folds)]
+            for i in range(folds)
+        ],
         "You return only one pair. Each of the parts is the validation part once.": lambda N, folds: (
             _folds_of(torch.randperm(N), folds)[:1]
         ),
@@ -1184,22 +1452,43 @@ def _grey(*shape, seed=0):
 
 
 @lesson.exercise(
-    cases=[
-        (_linear_reader(), torch.tensor([[[[0.5, 0.5], [0.5, 0.5]]]]), torch.tensor([0]), 0.1),
-        (_linear_reader(), torch.tensor([[[[0.0, 1.0], [0.95, 0.02]]]]), torch.tensor([1]), 0.1),
-        (
+    cases={
+        "a grey image": (_linear_reader(), torch.full((1, 1, 2, 2), 0.5), torch.tensor([0]), 0.1),
+        "pixels near 0 and 1": (
+            _linear_reader(),
+            torch.tensor([[[[0.0, 1.0], [0.95, 0.02]]]]),
+            torch.tensor([1]),
+            0.1,
+        ),
+        "an epsilon of 0": (_linear_reader(), _grey(3, 1, 2, 2, seed=2), torch.tensor([1, 0, 1]), 0.0),
+        "a batch of five": (
             _fixed(nn.Flatten(), nn.Linear(9, 6), nn.Tanh(), nn.Linear(6, 3), name="9 → 6 → 3 with tanh"),
             _grey(5, 1, 3, 3),
             torch.tensor([0, 1, 2, 2, 1]),
             0.05,
         ),
-        (
+        "a network in eval mode": (
+            _fixed(
+                *(nn.Flatten(), nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3)),
+                name="with batch norm",
+            ).eval(),
+            _grey(4, 1, 2, 3, seed=3),
+            torch.tensor([2, 0, 1, 1]),
+            0.07,
+        ),
+        "float64 numbers": (
+            _fixed(nn.Flatten(), nn.Linear(6, 3), name="a linear net in float64").double(),
+            _grey(2, 1, 3, 2, seed=4).double(),
+            torch.tensor([2, 1]),
+            0.2,
+        ),
+        "a convolutional network": (
             _fixed(nn.Conv2d(1, 3, 3), nn.Tanh(), nn.Flatten(), nn.Linear(12, 4), name="a convolutional net"),
             _grey(3, 1, 4, 4, seed=1),
             torch.tensor([3, 0, 1]),
             0.3,
         ),
-    ],
+    },
     hints=[
         "You need the gradient with respect to the images, not the weights: "
         "`x = x.clone().requires_grad_()`.",
@@ -1224,6 +1513,11 @@ def _gradient(model, x, y):
     return torch.autograd.grad(F.cross_entropy(model(x), y), x)[0]
 
 
+def _of_logits(model, x):
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(model(x).sum(), x)[0]
+
+
 fgsm.mistakes(
     {
         "The sign is wrong: this makes the loss smaller and helps the network."
@@ -1242,6 +1536,22 @@ fgsm.mistakes(
         "That is only the perturbation. Add it to the images.": lambda model, x, y, epsilon: (
             epsilon * _gradient(model, x, y).sign()
         ),
+        "Some pixels exceed 1. Images range from 0 to 1: `.clamp(0, 1)`.": lambda model, x, y, epsilon: (
+            x + epsilon * _gradient(model, x, y).sign()
+        ).clamp(min=0),
+        "You follow the gradient of the logits. It is the loss that should grow: the cross-entropy of model(x) with "
+        "y.": lambda model, x, y, epsilon: (x + epsilon * _of_logits(model, x).sign()).clamp(0, 1),
+        "All images get the same perturbation. Each has its own gradient: do not average over the "
+        "batch.": lambda model, x, y, epsilon: (
+            x + epsilon * _gradient(model, x, y).sum(dim=0, keepdim=True).sign()
+        ).clamp(0, 1),
+        "Nothing moves: the images come back as they were. Add epsilon times the sign of the "
+        "gradient.": lambda model, x, y, epsilon: x.clone(),
+        "Pixels move by half an epsilon. The step is epsilon itself.": lambda model, x, y, epsilon: (
+            x + epsilon / 2 * _gradient(model, x, y).sign()
+        ).clamp(0, 1),
+        "Every pixel gets brighter, whatever its gradient is. Multiply epsilon by the sign of the "
+        "gradient.": lambda model, x, y, epsilon: (x + epsilon).clamp(0, 1),
         "Some pixels are below 0. Images range from 0 to 1: `.clamp(0, 1)`.": lambda model, x, y, epsilon: (
             x + epsilon * _gradient(model, x, y).sign()
         ).clamp(-1, 1),
@@ -1267,6 +1577,13 @@ def _(model, x, y, epsilon):
 )
 def _(model, x, y, epsilon):
     return (x + epsilon * _gradient(model, x, model(x).argmax(dim=1)).sign()).clamp(0, 1)
+
+
+@fgsm.remark(
+    "A remark: the result still hangs on the graph that made it, which takes memory and stops NumPy. `.detach()` it."
+)
+def _(attempt):
+    return attempt(_linear_reader(), torch.full((1, 1, 2, 2), 0.5), torch.tensor([0]), 0.1).requires_grad
 
 
 @fgsm.remark(

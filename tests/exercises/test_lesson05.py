@@ -18,6 +18,11 @@ def fit_by_numpy(x, y, degree):
     return torch.tensor(found, dtype=x.dtype)
 
 
+def fit_by_qr(x, y, degree):
+    Q, R = torch.linalg.qr(torch.stack([x**k for k in range(degree + 1)], dim=1))
+    return torch.linalg.solve_triangular(R, (Q.T @ y).unsqueeze(1), upper=True).squeeze(1)
+
+
 def l2_in_a_loop(model, strength):
     total = torch.zeros(())
     for part in model.parameters():
@@ -103,6 +108,11 @@ def smooth_in_a_loop(labels, classes, epsilon):
     return torch.tensor(rows)
 
 
+def smooth_by_scattering(labels, classes, epsilon):
+    targets = torch.zeros(len(labels), classes).scatter_(1, labels.unsqueeze(1), 1.0)
+    return torch.lerp(targets, torch.full_like(targets, 1 / classes), epsilon)
+
+
 def he_by_init(outputs, inputs):
     weight = torch.empty(outputs, inputs)
     nn.init.kaiming_normal_(weight, nonlinearity="relu")
@@ -138,6 +148,13 @@ def folds_by_remainder(N, folds):
     return [(dealt[torch.arange(N) % folds != i], dealt[torch.arange(N) % folds == i]) for i in range(folds)]
 
 
+def folds_by_strides(N, folds):
+    dealt = torch.randperm(N).tolist()
+    return [
+        [[index for index in dealt if index not in dealt[i::folds]], dealt[i::folds]] for i in range(folds)
+    ]
+
+
 def fgsm_by_backward(model, x, y, epsilon):
     x = x.detach().clone()
     x.requires_grad = True
@@ -156,6 +173,7 @@ class TestLesson05(Contract):
     right = {  # noqa: RUF012
         "fit_polynomial": [
             fit_by_numpy,
+            fit_by_qr,
             lambda x, y, degree: torch.linalg.pinv(torch.vander(x, degree + 1, increasing=True)) @ y,
         ],
         "l2_penalty": [l2_in_a_loop, l2_by_modules],
@@ -177,13 +195,13 @@ class TestLesson05(Contract):
             dropout_number_by_number,
         ],
         "augment_digit": [shift_by_sampling, shift_by_torchvision, shift_by_slices],
-        "smooth_labels": [smooth_by_filling, smooth_in_a_loop],
+        "smooth_labels": [smooth_by_filling, smooth_in_a_loop, smooth_by_scattering],
         "he_init": [
             he_by_init,
             lambda outputs, inputs: torch.normal(0.0, (2 / inputs) ** 0.5, (outputs, inputs)),
         ],
         "batch_norm": [norm_by_torch, norm_with_lerp],
-        "kfold_indices": [folds_by_scikit_learn, folds_by_remainder],
+        "kfold_indices": [folds_by_scikit_learn, folds_by_remainder, folds_by_strides],
         "fgsm": [fgsm_by_backward, fgsm_by_functional],
     }
     equivalent = {"augment_digit": ["line 10: True -> False"]}  # noqa: RUF012 - the `strict` of a zip
@@ -241,15 +259,39 @@ def test_attack_that_leaves_the_network_in_another_state_is_told_so(change):
     assert "`model` is left in another state" in verdict.message
 
 
-def test_polynomial_by_an_inverse_is_right_but_told_what_happens_to_higher_degrees():
+@pytest.mark.parametrize(
+    "solve",
+    [
+        lambda W, y: torch.linalg.inv(W.T @ W) @ W.T @ y,
+        lambda W, y: torch.linalg.solve(W.T @ W, W.T @ y),
+        lambda W, y: torch.linalg.pinv(W.T @ W) @ (W.T @ y),
+    ],
+)
+def test_polynomial_by_the_normal_equations_is_told_what_happens_to_higher_degrees(solve):
     def fit_polynomial(x, y, degree):
-        W = torch.stack([x**k for k in range(degree + 1)], dim=1)
-        return torch.linalg.inv(W.T @ W) @ W.T @ y
+        return solve(torch.stack([x**k for k in range(degree + 1)], dim=1), y)
 
     verdict = ex.fit_polynomial(fit_polynomial)
+    assert verdict.status == "wrong"
+    assert "WᵀW is formed" in verdict.message
+
+
+def test_start_of_another_slope_is_told_its_formula():
+    def he_init(outputs, inputs):
+        return nn.init.kaiming_normal_(torch.empty(outputs, inputs), a=5**0.5)
+
+    assert "as `a=math.sqrt(5)` makes it" in ex.he_init(he_init).message
+
+
+def test_attack_that_stays_on_the_graph_is_right_but_told_so():
+    def fgsm(model, x, y, epsilon):
+        x = x.clone().requires_grad_()
+        gradient = torch.autograd.grad(F.cross_entropy(model(x), y), x)[0]
+        return (x + epsilon * gradient.sign()).clamp(0, 1)
+
+    verdict = ex.fgsm(fgsm)
     assert verdict.status == "correct"
-    assert any("falls apart" in remark for remark in verdict.remarks)
-    assert not ex.fit_polynomial(fit_by_numpy).remarks
+    assert any("hangs on the graph" in remark for remark in verdict.remarks)
 
 
 def test_folds_with_a_seed_inside_are_told_so_and_not_that_they_are_unshuffled():

@@ -1386,7 +1386,7 @@ quiz = lesson.quiz(
         "a",
         "The network was trained to pull these classes apart. Its map shows what it learned, labels included.",
         {
-            "b": "In the pixels the classes overlap as they did before. Only the last layer was mapped.",
+            "b": "In the raw data the kinds overlap as they did before. Only the last layer was mapped.",
             "c": "t-SNE added no information. The labels entered when the network was trained.",
             "d": "It is a result, on what the network learned, provided that the points were not in its training set.",
         },

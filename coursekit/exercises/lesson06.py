@@ -1,5 +1,7 @@
 """The exercises of lesson 6, Autoencoders and variational autoencoders: solutions, classic mistakes, hints."""
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,14 +16,21 @@ report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 
 
 @lesson.exercise(
-    cases=[
-        (torch.tensor([[4.0, 3.0], [-4.0, -3.0], [0.6, -0.8], [-0.6, 0.8]]), 1),
-        (torch.tensor([[5.0, 1.0], [5.0, 3.0], [6.0, 2.0]]), 1),
-        (normal(7, 4) + 3, 2),
-        (normal(20, 5, seed=1, dtype=torch.float64) * torch.tensor([1.0, 5.0, 2.0, 1.0, 3.0]) - 1, 2),
-        (normal(6, 9, seed=2, dtype=torch.float64), 1),
-        (normal(9, 3, seed=4, dtype=torch.float64) + 1, 3),
-    ],
+    cases={
+        "the four points of the lesson": (
+            torch.tensor([[4.0, 3.0], [-4.0, -3.0], [0.6, -0.8], [-0.6, 0.8]]),
+            1,
+        ),
+        "points far from the origin": (torch.tensor([[5.0, 1.0], [5.0, 3.0], [6.0, 2.0]]), 1),
+        "an ordinary table": (normal(7, 4) + 3, 2),
+        "float64 numbers": (
+            normal(20, 5, seed=1, dtype=torch.float64) * torch.tensor([1.0, 5.0, 2.0, 1.0, 3.0]) - 1,
+            2,
+        ),
+        "fewer examples than dimensions": (normal(6, 9, seed=2, dtype=torch.float64), 1),
+        "k equal to D": (normal(9, 3, seed=4, dtype=torch.float64) + 1, 3),
+        "a batch of one": (torch.tensor([[2.0, -1.0, 4.0, 0.0, 3.0, 1.0, -2.0, 5.0]]), 1),
+    },
     hints=[
         "The best code holds the first k principal components of the centred data. All the others are lost.",
         "The sum of the squared singular values of the centred data is its total squared length. Which of "
@@ -94,6 +103,15 @@ linear_autoencoder_error.mistakes(
         " the N examples: `.sum() / len(x)`.": lambda x, k: (
             torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().mean()
         ),
+        "You drop the last D − k numbers as they stand. The best code keeps the first k principal components "
+        "instead: use the singular values.": lambda x, k: (x - x.mean(dim=0))[:, k:].square().sum() / len(x),
+        "You divide by D, the numbers of an example. The mean is over the N examples: divide by `len(x)`.": {
+            "len(x)": "x.shape[1]"
+        },
+        "You square once too often: the eigenvalues of the scatter matrix are squared lengths already.": {
+            "square()": "square().square()"
+        },
+        "This is half the error. There is no factor ½ here.": {" / len(x)": " / (2 * len(x))"},
     }
 )
 
@@ -136,13 +154,21 @@ def _small_autoencoder(count, height, width, code, seed, dtype=torch.float32):
     )
 
 
+def _large_logits():
+    """Images and weights that bring the decoder to logits beyond what exp of a float32 can hold, of both signs."""
+    return *_small_autoencoder(2, 1, 3, 2, seed=60)[:-1], torch.tensor([120.0, -120.0, 0.5])
+
+
 @lesson.exercise(
-    cases=[
-        _small_autoencoder(1, 1, 2, 1, seed=0),
-        _small_autoencoder(2, 2, 2, 2, seed=10),
-        _small_autoencoder(4, 2, 2, 4, seed=20),
-        _small_autoencoder(3, 4, 3, 5, seed=30, dtype=torch.float64),
-    ],
+    cases={
+        "one image of two pixels": _small_autoencoder(1, 1, 2, 1, seed=0),
+        "an ordinary batch": _small_autoencoder(3, 2, 2, 2, seed=10),
+        "as many latent variables as pixels": _small_autoencoder(5, 2, 2, 4, seed=20),
+        "tall images": _small_autoencoder(2, 5, 3, 4, seed=40),
+        "float64 numbers": _small_autoencoder(3, 4, 3, 5, seed=30, dtype=torch.float64),
+        "a batch of one": _small_autoencoder(1, 3, 2, 4, seed=50),
+        "logits above 88": _large_logits(),
+    },
     returns=("the codes", "the reconstructions"),
     hints=[
         "Two affine maps, as in lesson 3: `x.flatten(1) @ W1.T + b1` gives the codes.",
@@ -209,6 +235,36 @@ encode_decode.mistakes(
             "  # (N, H·W) -> (N, K)": "",
             ".view_as(x)": "",
         },
+        "Images need not be square. Take height and width from the argument: `.view_as(x)`.": {
+            ".view_as(x)": ".view(-1, 1, x.shape[3], x.shape[3])"
+        },
+        "Height and width are swapped. `.view_as(x)` takes them from the images, in their order.": {
+            ".view_as(x)": ".view(-1, 1, x.shape[3], x.shape[2])"
+        },
+        "The channel axis is missing: the images are (N, 1, H, W), and so are the reconstructions: `.view_as(x)`.": {
+            ".view_as(x)": ".view(len(x), *x.shape[2:])"
+        },
+        "`squeeze` removes every axis of size 1, so that a batch of one loses its first axis. `.view_as(x)` keeps "
+        "the shape.": {".view_as(x)": ".view_as(x).squeeze()"},
+        "The weights are not transposed. W1 is (K, H·W) and the images are rows, (N, H·W): `@ W1.T`, and later "
+        "`@ W2.T`.": {"W1.T": "W1", "W2.T": "W2"},
+        "The encoder's weights are not transposed. W1 is (K, H·W) and the images are rows, (N, H·W): `@ W1.T`.": {
+            "W1.T": "W1"
+        },
+        "The decoder's weights are not transposed. W2 is (H·W, K) and the codes are rows, (N, K): `@ W2.T`.": {
+            "W2.T": "W2"
+        },
+        "The decoder uses the encoder's weights again. It has weights of its own: `z @ W2.T + b2`.": {
+            "W2.T": "W1"
+        },
+        "You return 1 minus the reconstruction: the sign in the exponent is wrong. The sigmoid is "
+        "1 / (1 + exp(−a)).": {"z @ W2.T + b2": "-(z @ W2.T + b2)"},
+        "exp(a) overflows for a large a, and inf / inf is nan. Use `torch.sigmoid`, or 1 / (1 + exp(−a)).": (
+            lambda x, W1, b1, W2, b2: (
+                x.flatten(1) @ W1.T + b1,
+                ((a := ((x.flatten(1) @ W1.T + b1) @ W2.T + b2)).exp() / (1 + a.exp())).view_as(x),
+            )
+        ),
     }
 )
 
@@ -257,35 +313,56 @@ def _facts_about_noise(add_noise, x, sigma):
     again = add_noise(before.clone(), sigma)
     facts |= {
         "the images are still there": bool(change.mean().abs() < 3 * sigma),
-        "each image has its own noise": bool((change - change[:1]).abs().max() > 1e-6),
+        "each image has its own noise": len(x) == 1 or bool((change - change[:1]).abs().max() > 1e-6),
         "each pixel of a column has its own noise": bool((change - change[..., :1, :]).abs().max() > 1e-6),
         "each pixel of a row has its own noise": bool((change - change[..., :1]).abs().max() > 1e-6),
         "a second call draws different noise": bool((again - noisy).abs().max() > 1e-6),
-        "what falls below 0 becomes 0": bool(((noisy == 0).double().mean() - below).abs() < 0.02),
-        "what rises above 1 becomes 1": bool(((noisy == 1).double().mean() - above).abs() < 0.02),
+        "what falls below 0 becomes 0": bool(((noisy == 0).double().mean() - below).abs() < 0.025),
+        "what rises above 1 becomes 1": bool(((noisy == 1).double().mean() - above).abs() < 0.025),
     }
     if not (before == 0.5).all():
         return facts | {"most pixels are changed": bool((change != 0).double().mean() > 0.3)}
-    spread = float(change.std(correction=0) / sigma)
     within = float(((change - change.mean()).abs() < change.std(correction=0)).double().mean())
+    if sigma < 0.1:
+        facts["no pixel reaches 0 or 1 with so little noise"] = not bool(((noisy == 0) | (noisy == 1)).any())
     return facts | {
-        "the standard deviation of the noise": "sigma"
-        if 0.95 < spread < 1.05
-        else f"about {spread:.1g} sigma",
+        "every pixel is changed": bool((change != 0).double().mean() > 0.9),
+        "the standard deviation of the noise": _in_sigmas(float(change.std(correction=0) / sigma)),
         "the mean of the noise is 0": bool(change.mean().abs() < 0.05 * sigma),
-        "the noise is Gaussian: 68 % of it within one standard deviation": bool(0.66 < within < 0.70),
+        "the noise is Gaussian: 68 % of it within one standard deviation": bool(0.655 < within < 0.715),
     }
+
+
+def _in_sigmas(spread):
+    """What a standard deviation is, in words, given in units of sigma."""
+    if 0.95 < spread < 1.05:
+        return "sigma"
+    if 0.5 < spread < 1.5:
+        return "a little less than sigma" if spread < 1 else "a little more than sigma"
+    return f"about {spread:.1g} sigma"
+
+
+def _stays_on_the_cpu(draw, *arguments):
+    """Whether a function fails, for arguments on another device, because it draws on the CPU."""
+    try:
+        draw(*(one.to("meta") if isinstance(one, Tensor) else one for one in arguments))
+    except RuntimeError as error:
+        return "device" in str(error) and "meta" in str(error) and "cpu" in str(error)
+    except Exception:
+        pass
+    return False
 
 
 @lesson.exercise(
     observe=_facts_about_noise,
-    cases=[
-        (torch.full((60, 1, 28, 28), 0.5), 0.1),
-        (torch.full((60, 1, 20, 20), 0.5, dtype=torch.float64), 0.05),
-        ((_pictures(20, 28, 28, seed=5) > 0.8).float(), 0.3),
-        (torch.full((60, 1, 20, 20), 0.25), 0.5),  # a third falls below 0, some rise above 1
-        (_pictures(3, 4, 4, seed=6), 0.0),
-    ],
+    cases={
+        "grey images": (torch.full((26, 1, 20, 20), 0.5), 0.1),
+        "float64 images": (torch.full((15, 1, 28, 28), 0.5, dtype=torch.float64), 0.05),
+        "black and white images": ((_pictures(12, 28, 28, seed=5) > 0.8).float(), 0.3),
+        "strong noise on dark images": (torch.full((30, 1, 20, 18), 0.25), 0.5),
+        "sigma = 0": (_pictures(3, 4, 4, seed=6), 0.0),
+        "one wide image": (torch.full((1, 1, 90, 120), 0.5), 0.1),
+    },
     hints=[
         "`torch.randn_like(x)` gives standard normal numbers with the shape, dtype and device of x. How do "
         "they get the standard deviation sigma?",
@@ -345,13 +422,36 @@ add_noise.mistakes(
         ],
         "A value outside the range becomes the nearest end of it: 0 if it is below 0, 1 if it is above "
         "1. `.clamp(0, 1)` does both.": [{".clamp(0, 1)": " % 1"}, {".clamp": ".abs().clamp"}],
+        "Rescaled from the smallest to the largest value, all pixels change, and so does the noise. Leave the "
+        "values inside the range as they are, and clip the others: `.clamp(0, 1)`.": [
+            lambda x, sigma: _rescaled(x + sigma * torch.randn_like(x)),
+            lambda x, sigma: torch.stack([_rescaled(one + sigma * torch.randn_like(one)) for one in x]),
+        ],
+        "A sigmoid moves all pixels, even without noise. Leave the values inside the range as they are, and clip "
+        "the others: `.clamp(0, 1)`.": lambda x, sigma: (x + sigma * torch.randn_like(x)).sigmoid(),
+        "A weighted mean of image and noise makes the image fainter. Add the noise to the image as it is.": {
+            "(x +": "((1 - sigma) * x +"
+        },
+        "The absolute value of the noise only adds ink. Gaussian noise has both signs.": {
+            "randn_like(x)": "randn_like(x).abs()"
+        },
+        "Noise on inked pixels only leaves the paper clean. Add it to every pixel.": {
+            "torch.randn_like(x)": "torch.randn_like(x) * (x > 0)"
+        },
     }
 )
 
 
-_CUT_TOO_EARLY = (
-    "You clamp the noise before adding it, so it only adds ink. Add it first, then clamp the sum."
+def _rescaled(noisy):
+    return (noisy - noisy.min()) / (noisy.max() - noisy.min())
+
+
+@add_noise.remark(
+    "A remark: the noise is always drawn on the CPU, so this fails for images on a GPU. `torch.randn_like(x)` "
+    "draws where x is."
 )
+def _(add_noise):
+    return _stays_on_the_cpu(add_noise, torch.full((2, 1, 3, 3), 0.5), 0.1)
 
 
 _ENDS = (
@@ -412,25 +512,60 @@ class _Half(nn.Module):
 
 
 class _Shift(_Half):
-    """A model that adds 1 to every second number, and takes 1 from the others; in train mode, nothing."""
+    """A model that adds 1.5 to every second number, and takes 1.5 from the others; in train mode, nothing."""
 
     def forward(self, x):
-        signs = 1 - 2 * (torch.arange(x[0].numel()) % 2).view_as(x[0])
+        signs = 1.5 - 3 * (torch.arange(x[0].numel()) % 2).view_as(x[0])
         return x if self.training else x + signs.to(x.dtype)
 
     def __repr__(self):
-        return "a model that gives back x + 1, x − 1, x + 1, … in eval mode, and x in train mode"
+        return "a model that gives back x + 1.5, x − 1.5, x + 1.5, … in eval mode, and x in train mode"
+
+
+class _Normalized(nn.Module):
+    """A model with batch normalization: parameters, and statistics that train mode changes."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(size)
+        self.norm.running_mean += 0.5
+
+    def forward(self, x):
+        return self.norm(x)
+
+    def __repr__(self):
+        return "a model with batch normalization"
+
+
+def _scores_and_model(anomaly_scores, model, x):
+    """The scores; of a model that can be trained also whether it can go on learning as it could before."""
+    before = copy.deepcopy(model.state_dict())
+    scores = anomaly_scores(model, x)
+    if not before:
+        return scores
+    return {
+        "the scores": scores,
+        "the weights and running statistics of the model stay": all(
+            torch.equal(before[name], now) for name, now in model.state_dict().items()
+        ),
+        "the parameters of the model can still be trained": all(
+            one.requires_grad for one in model.parameters()
+        ),
+    }
 
 
 @lesson.exercise(
-    cases=[
-        (_Half(), torch.tensor([[2.0, 4.0], [0.0, 2.0]])),
-        (_Half(), normal(5, 15)),
-        (_Shift(), normal(3, 4, seed=1)),
-        (_Half(), normal(4, 1, 3, 3, seed=2)),
-        (_Half(), normal(2, 1, 4, 2, seed=3, dtype=torch.float64)),
-        (_Half(), normal(1, 1, 3, 3, seed=4)),
-    ],
+    observe=_scores_and_model,
+    cases={
+        "two jets of three numbers": (_Half(), torch.tensor([[2.0, 4.0, 6.0], [0.0, 2.0, -2.0]])),
+        "jets of 15 numbers": (_Half(), normal(5, 15)),
+        "errors of both signs": (_Shift(), normal(3, 5, seed=1)),
+        "images": (_Half(), normal(4, 1, 3, 5, seed=2)),
+        "float64 images": (_Half(), normal(3, 1, 4, 2, seed=3, dtype=torch.float64)),
+        "a batch of one": (_Half(), normal(1, 1, 3, 5, seed=4)),
+        "a model already in eval mode": (_Half().eval(), normal(5, 3, seed=5)),
+        "a model with batch normalization": (_Normalized(4), normal(6, 4, seed=6)),
+    },
     hints=[
         "`(model(x) - x).square()` has the shape of x. Which axes have to disappear, and which has to stay?",
         "`.flatten(1)` turns any shape into (N, numbers), and `.sum(dim=1)` adds up within each example.",
@@ -478,8 +613,31 @@ anomaly_scores.mistakes(
         "You squared the sum. Square each error first, then add them up.": lambda model, x: (
             (model.eval()(x) - x).flatten(1).sum(dim=1).square()
         ),
-        "The model was left in train mode, where dropout and the like disturb it: call "
-        "`model.eval()` first.": lambda model, x: (model.train()(x) - x).square().flatten(1).sum(dim=1),
+        "The model was in train mode, where dropout and the like disturb it: call `model.eval()` first.": [
+            lambda model, x: (model.train()(x) - x).square().flatten(1).sum(dim=1),
+            {"model.eval()": "pass"},
+        ],
+        "The model runs in train mode before `model.eval()`, and batch normalization takes new statistics from your "
+        "examples. Call `model.eval()` first.": lambda model, x: (
+            model(x),
+            (model.eval()(x) - x).square().flatten(1).sum(dim=1),
+        )[1],
+        "You freeze the parameters, and whoever trains this model later will wonder why it no longer learns. "
+        "`torch.no_grad()` around the computation is enough.": {
+            "model.eval()": "model.eval().requires_grad_(False)"
+        },
+        "The factor ½ does not belong here: the score is the sum of the squared errors.": {
+            ".sum(dim=1)": ".sum(dim=1) / 2"
+        },
+        "This is the root of the mean. Leave out both: the score is the sum of the squared errors.": {
+            ".sum(dim=1)": ".mean(dim=1).sqrt()"
+        },
+        "You take the largest squared error of an example. Its score is the sum of all of them.": {
+            ".sum(": ".amax("
+        },
+        "You square the reconstruction itself. The error is its difference from x: `(model(x) - x).square()`.": {
+            " - x": ""
+        },
         "You sum over only one axis, but images have three besides the first: "
         "`.flatten(1)` before the sum.": lambda model, x: (model.eval()(x) - x).square().sum(dim=1),
         "The last axis is only a part of an image: `.flatten(1)` before the sum.": lambda model, x: (
@@ -490,16 +648,21 @@ anomaly_scores.mistakes(
 
 
 @lesson.exercise(
-    cases=[
-        (torch.tensor([1.0, 3.0, 2.0, 4.0]), torch.tensor([0, 0, 1, 1])),
-        (torch.tensor([1.0, 2.0, 2.0, 3.0, 2.0]), torch.tensor([0, 1, 0, 1, 0])),
-        (torch.tensor([0.5, 0.5, 0.5]), torch.tensor([1, 0, 0])),
-        (torch.tensor([1.0, 2.0, 2.0, 0.0]), torch.tensor([0, 1, 0, 1])),  # one tie: an odd number of halves
-        (torch.tensor([3.0, 1.0, 2.0, 0.0, 2.5]), torch.tensor([0, 1, 0, 0, 1])),
-        (normal(40).round(decimals=1), (torch.arange(40) % 5 == 0).long()),
-        (normal(60, seed=1, dtype=torch.float64), (torch.arange(60) % 3 == 0).long()),
-        (torch.cat([normal(30, seed=2), normal(10, seed=3) + 4]), (torch.arange(40) >= 30).long()),
-    ],
+    cases={
+        "five different scores": (torch.tensor([0.0, 1.0, 3.0, 2.0, 4.0]), torch.tensor([0, 0, 0, 1, 1])),
+        "all scores equal": (torch.tensor([0.5, 0.5, 0.5]), torch.tensor([1, 0, 0])),
+        "one tie": (torch.tensor([1.0, 2.0, 2.0, 0.0, 5.0]), torch.tensor([0, 1, 0, 1, 0])),
+        "two ties": (torch.tensor([1.0, 2.0, 2.0, 3.0, 2.0]), torch.tensor([0, 1, 0, 1, 0])),
+        "unsorted scores": (torch.tensor([3.0, 1.0, 2.0, 0.0, 2.5]), torch.tensor([0, 1, 0, 0, 1])),
+        "a single anomaly": (torch.tensor([0.3, -0.2, 0.7, 0.1, 0.9]), torch.tensor([0, 0, 1, 0, 0])),
+        "a single ordinary example": (torch.tensor([0.4, 0.1, 0.8, 0.6]), torch.tensor([0, 1, 1, 1])),
+        "many ties": (normal(40).round(decimals=1), (torch.arange(40) % 5 == 0).long()),
+        "float64 scores": (normal(61, seed=1, dtype=torch.float64), (torch.arange(61) % 3 == 0).long()),
+        "anomalies far above the others": (
+            torch.cat([normal(30, seed=2), normal(11, seed=3) + 4]),
+            (torch.arange(41) >= 30).long(),
+        ),
+    },
     hints=[
         "Compare every anomaly with every ordinary example. How often does the anomaly score higher?",
         "A tie counts half: add the fraction of pairs with > to half the fraction of pairs with ==.",
@@ -547,8 +710,28 @@ roc_auc.mistakes(
         " ordinary example: `unsqueeze(1)`.": lambda scores, labels: (
             (scores[labels == 1] > scores[labels == 0]).double().mean()
         ),
+        "This is 2 · AUC − 1, which runs from −1 to 1 (the Gini coefficient). Return the AUC itself, from 0 to "
+        "1.": lambda scores, labels: _pairs(scores, labels).sign().double().mean(),
+        "You turn every AUC below 0.5 round. A score that ranks anomalies below ordinary examples has an AUC "
+        "below 0.5, and should show it.": lambda scores, labels: max(
+            roc_auc.reference(scores, labels), 1 - roc_auc.reference(scores, labels)
+        ),
+        "You compare each anomaly with the mean of the ordinary scores. Compare it with every single one of "
+        "them.": lambda scores, labels: (scores[labels == 1] > scores[labels == 0].mean()).double().mean(),
+        "You compare each anomaly with the largest ordinary score. Compare it with every single one of "
+        "them.": lambda scores, labels: (scores[labels == 1] > scores[labels == 0].max()).double().mean(),
     }
 )
+
+
+@roc_auc.mistake(
+    "Your curve takes equal scores one after the other, so their order in the list decides. Equal scores make one "
+    "step, up and to the right at once."
+)
+def _(scores, labels):
+    in_order = labels[scores.argsort(descending=True, stable=True)].double()
+    rates = [one.cumsum(dim=0) / one.sum() for one in (in_order, 1 - in_order)]
+    return torch.trapezoid(*rates)
 
 
 @roc_auc.mistake(
@@ -654,15 +837,42 @@ price_of_a_shift = lesson.prediction(
 )
 
 
+def _learned(tensor):
+    """The tensor as an encoder gives it, recording gradients."""
+    return tensor.requires_grad_()
+
+
+def _with_gradients(function, *inputs):
+    """What a function gives, and for inputs that record gradients what reaches them."""
+    learned = [one for one in inputs[-2:] if one.requires_grad]  # mu and log_variance
+    value = function(*inputs)
+    if not learned or not isinstance(value, Tensor):
+        return value
+    slopes = (None, None)
+    if value.requires_grad:
+        slopes = torch.autograd.grad(value.sum(), learned, allow_unused=True)
+    names = ("its gradient with respect to mu", "its gradient with respect to log_variance")
+    return {"the value": value.detach()} | {
+        name: torch.zeros_like(one) if slope is None else slope
+        for name, slope, one in zip(names, slopes, learned, strict=True)
+    }
+
+
 @lesson.exercise(
-    cases=[
-        (torch.tensor([[2.0]]), torch.tensor([[0.0]])),
-        (torch.zeros(2, 3), torch.zeros(2, 3)),
-        (torch.tensor([[0.0, 1.0]]), torch.tensor([[-2.0, 1.0]])),
-        (normal(4, 3), normal(4, 3, seed=1)),
-        (normal(3, 3, seed=2), normal(3, 3, seed=3)),
-        (normal(5, 8, seed=4, dtype=torch.float64), 2 * normal(5, 8, seed=5, dtype=torch.float64)),
-    ],
+    observe=lambda kl, mu, log_variance: _with_gradients(kl, mu, log_variance),
+    cases={
+        "μ = 2 and σ = 1": (torch.tensor([[2.0]]), torch.tensor([[0.0]])),
+        "the prior itself": (torch.zeros(2, 3), torch.zeros(2, 3)),
+        "a batch of one": (torch.tensor([[0.0, 1.0]]), torch.tensor([[-2.0, 1.0]])),
+        "an ordinary batch": (normal(4, 3), normal(4, 3, seed=1)),
+        "as many examples as latent variables": (normal(3, 3, seed=2), normal(3, 3, seed=3)),
+        "float64 numbers": (
+            normal(5, 8, seed=4, dtype=torch.float64),
+            2 * normal(5, 8, seed=5, dtype=torch.float64),
+        ),
+        "very narrow posteriors": (normal(3, 2, seed=6), torch.full((3, 2), -30.0)),
+        "gradients": (_learned(normal(5, 2, seed=7)), _learned(normal(5, 2, seed=8))),
+    },
     hints=[
         "Write the formula down with σ² = exp(log_variance). The last term, ln σ², is the argument itself.",
         "The latent dimensions of an example lie along `dim=1`: sum over them, and keep the examples "
@@ -731,6 +941,22 @@ kl_to_standard_normal.mistakes(
         "The logarithm enters with a minus sign: − ln σ². A narrow bell has to cost something.": {
             "1 -": "1 +"
         },
+        "This is a column, (N, 1). Sum without `keepdim`, so that the result has the shape (N,).": {
+            "dim=1": "dim=1, keepdim=True"
+        },
+        "These are bits. Nats come from natural logarithms: do not divide by ln 2.": {
+            "0.5": "0.5 / 0.6931472"
+        },
+        "A small number inside the logarithm hides how narrow a posterior is. ln σ² is the argument itself, so no "
+        "logarithm is needed.": [
+            {"- log_variance": f"- (log_variance.exp() + {small}).log()"}
+            for small in ("1e-6", "1e-8", "1e-10")
+        ],
+        "The value is right, but no gradient reaches mu and log_variance, so no encoder could learn from it. "
+        "Compute with tensors: no `.detach()`, `.item()`, NumPy or `no_grad()`.": [
+            {".sum(dim=1)": ".sum(dim=1).detach()"},
+            lambda mu, log_variance: torch.tensor(_kl(mu, log_variance).sum(dim=1).tolist(), dtype=mu.dtype),
+        ],
     }
 )
 
@@ -740,6 +966,7 @@ def _deviation(spread, log_variance):
     known = {
         "σ": (log_variance / 2).exp(),
         "σ²": log_variance.exp(),
+        "½ σ²": log_variance.exp() / 2,
         "1": torch.ones_like(log_variance),
         "1/σ": (-log_variance / 2).exp(),
         "ln σ²": log_variance.abs(),
@@ -763,7 +990,9 @@ def _facts_about_draws(reparametrise, mu, log_variance):
             slopes = torch.autograd.grad(z.sum(), (mu, log_variance), allow_unused=True)
         again = reparametrise(mu, log_variance)
     z, again, mu, log_variance = z.detach(), again.detach(), mu.detach(), log_variance.detach()
-    noise = z - mu  # (N, K)
+    noise, scaled = z - mu, (z - mu) / (log_variance / 2).exp()  # (N, K)
+    if len(mu) == 1:
+        noise, scaled, log_variance = noise.T, scaled.T, log_variance.T
     spread = noise.std(dim=0)
     within = ((noise - noise.mean(dim=0)).abs() < spread).double().mean()
     wanted = (torch.ones_like(z), (z - mu) / 2)  # of z = μ + exp(½ ln σ²) ε
@@ -771,16 +1000,25 @@ def _facts_about_draws(reparametrise, mu, log_variance):
         slope is not None and torch.allclose(slope, target, rtol=1e-3, atol=1e-5)
         for slope, target in zip(slopes, wanted, strict=True)
     ]
-    return {
-        "the mean of the draws is μ": bool((noise.mean(dim=0).abs() < 0.1 * spread + 1e-6).all()),
-        "their standard deviation is": _deviation(spread, log_variance[0]),
-        "they are Gaussian: 68 % within one standard deviation": bool((within - 0.683).abs() < 0.025),
-        "each example is drawn independently": bool((noise - noise[:1]).abs().max() > 1e-3),
-        "each latent variable is drawn independently": bool((noise - noise[:, :1]).abs().max() > 1e-3),
+    facts = {
+        "the mean of the draws is μ": bool((noise.mean(dim=0).abs() < 0.13 * spread + 1e-6).all()),
+        "each example is drawn independently": bool((scaled - scaled[:1]).abs().max() > 1e-3),
+        "each latent variable is drawn independently": scaled.shape[1] == 1
+        or bool((scaled.T.corrcoef().fill_diagonal_(0).abs() < 0.2).all()),
         "a second call draws different numbers": bool((again - z).abs().max() > 1e-6),
         "the gradient of z with respect to μ is 1": right[0],
         "the gradient of z with respect to ln σ² is (z − μ)/2": right[1],
     }
+    if not torch.equal(log_variance[0], log_variance[-1]):
+        first, second = (one.std(dim=0) for one in noise.chunk(2))
+        return {
+            "the standard deviation of the first half is": _deviation(first, log_variance[0]),
+            "the standard deviation of the second half is": _deviation(second, log_variance[-1]),
+        } | facts
+    return {
+        "their standard deviation is": _deviation(spread, log_variance[0]),
+        "they are Gaussian: 68 % within one standard deviation": bool((within - 0.683).abs() < 0.05),
+    } | facts
 
 
 _WIDTHS = torch.tensor([-3.0, -1.0, 0.0, 2.0])  # ln σ² of four latent variables
@@ -788,10 +1026,18 @@ _WIDTHS = torch.tensor([-3.0, -1.0, 0.0, 2.0])  # ln σ² of four latent variabl
 
 @lesson.exercise(
     observe=_facts_about_draws,
-    cases=[
-        (normal(2000, 4), _WIDTHS.expand(2000, 4).clone()),
-        (normal(2000, 3, seed=1, dtype=torch.float64) + 5, torch.full((2000, 3), 1.4, dtype=torch.float64)),
-    ],
+    cases={
+        "four widths": (normal(1500, 4), _WIDTHS.expand(1500, 4).clone()),
+        "float64 numbers": (
+            normal(1400, 3, seed=1, dtype=torch.float64) + 5,
+            torch.full((1400, 3), -0.4, dtype=torch.float64),
+        ),
+        "examples of different widths": (
+            normal(1400, 2, seed=2),
+            torch.cat([torch.full((700, 2), -1.4), torch.full((700, 2), 1.0)]),
+        ),
+        "a batch of one": (normal(1, 1300, seed=3), torch.full((1, 1300), 1.6)),
+    },
     hints=[
         "Draw standard normal numbers ε in the shape of mu. How do they become draws with mean μ and "
         "standard deviation σ?",
@@ -845,8 +1091,36 @@ reparametrise.mistakes(
         "The noise was divided by σ. Multiply: a larger σ scatters more.": lambda mu, log_variance: (
             mu + torch.randn_like(mu) / (log_variance / 2).exp()
         ),
+        "The ½ stands outside: ½ exp(ln σ²) is half the variance. The standard deviation is exp(½ ln σ²), the half "
+        "inside.": {"(log_variance / 2).exp()": "log_variance.exp() / 2"},
+        "softplus is another way to a positive σ, but here ln σ² arrives: σ is exp(½ ln σ²).": {
+            "(log_variance / 2).exp()": "F.softplus(log_variance)"
+        },
+        "One and the same random number is used for the whole batch. Draw ε in the shape of mu, (N, K).": {
+            ".randn_like(mu)": ".randn((), dtype=mu.dtype)"
+        },
+        "σ is added to the noise, but it has to multiply it: z = μ + σ ε.": {
+            ".exp() * torch": ".exp() + torch"
+        },
+        "The mean is scaled as well: σ multiplies only the noise. z = μ + σ ε, without brackets around μ + ε.": {
+            "mu + (log_variance / 2).exp() * torch.randn_like(mu)": (
+                "(mu + torch.randn_like(mu)) * (log_variance / 2).exp()"
+            )
+        },
+        "All examples got the same σ. Each has its own, in its row of log_variance.": [
+            {"(log_variance / 2)": "(log_variance[:1] / 2)"},
+            {"(log_variance / 2)": "(log_variance.mean(dim=0) / 2)"},
+        ],
     }
 )
+
+
+@reparametrise.remark(
+    "A remark: ε is always drawn on the CPU, so this fails for a network on a GPU. `torch.randn_like(mu)` draws "
+    "where mu is."
+)
+def _(reparametrise):
+    return _stays_on_the_cpu(reparametrise, torch.zeros(3, 2), torch.zeros(3, 2))
 
 
 @reparametrise.mistake(
@@ -858,24 +1132,47 @@ def _(mu, log_variance):
     return mu + (log_variance / 2).exp() * torch.randn_like(mu)
 
 
-def _vae_outputs(count, side, code, seed, dtype=torch.float32):
+def _vae_outputs(count, height, width, code, seed, dtype=torch.float32):
     """Images, logits, mu and log_variance of a batch."""
     return (
-        _pictures(count, side, side, seed, dtype),
-        normal(count, 1, side, side, seed=seed + 1, dtype=dtype),
+        _pictures(count, height, width, seed, dtype),
+        normal(count, 1, height, width, seed=seed + 1, dtype=dtype),
         normal(count, code, seed=seed + 2, dtype=dtype),
         normal(count, code, seed=seed + 3, dtype=dtype),
     )
 
 
+def _flat(grey, logit):
+    """Three images of one grey value and one logit, with codes that say nothing."""
+    return (
+        torch.full((3, 1, 2, 1), grey),
+        torch.full((3, 1, 2, 1), logit),
+        torch.zeros(3, 4),
+        torch.zeros(3, 4),
+    )
+
+
 @lesson.exercise(
-    cases=[
-        (torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), torch.tensor([[2.0]]), torch.tensor([[0.0]])),
-        (torch.ones(2, 1, 2, 2), torch.full((2, 1, 2, 2), 40.0), torch.zeros(2, 3), torch.zeros(2, 3)),
-        _vae_outputs(3, 2, 2, seed=0),
-        _vae_outputs(4, 5, 3, seed=10),
-        _vae_outputs(5, 4, 6, seed=20, dtype=torch.float64),
-    ],
+    observe=lambda elbo, x, logits, mu, log_variance: _with_gradients(elbo, x, logits, mu, log_variance),
+    cases={
+        "one white pixel": (
+            torch.ones(1, 1, 1, 1),
+            torch.zeros(1, 1, 1, 1),
+            torch.tensor([[2.0]]),
+            torch.tensor([[0.0]]),
+        ),
+        "white pixels, logits of 40": _flat(1.0, 40.0),
+        "black pixels, logits of 40": _flat(0.0, 40.0),
+        "white pixels, logits of −40": _flat(1.0, -40.0),
+        "an ordinary batch": _vae_outputs(3, 2, 2, 2, seed=0),
+        "wide images": _vae_outputs(4, 3, 5, 3, seed=10),
+        "float64 numbers": _vae_outputs(5, 4, 3, 6, seed=20, dtype=torch.float64),
+        "a batch of one": _vae_outputs(1, 3, 2, 4, seed=30),
+        "gradients": tuple(
+            one if number == 0 else _learned(one)
+            for number, one in enumerate(_vae_outputs(4, 2, 3, 2, seed=40))
+        ),
+    },
     hints=[
         "Two terms: minus the binary cross-entropy, summed over the pixels, and minus the KL, summed over the code.",
         '`F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)` is the first, a mean over examples.',
@@ -899,6 +1196,21 @@ def _terms(x, logits, mu, log_variance):
     return F.binary_cross_entropy_with_logits(logits, x, reduction="sum"), _kl(mu, log_variance).sum()
 
 
+def _by_hand(p, x, mu, log_variance, small=0.0):
+    log_likelihood = x * (p + small).log() + (1 - x) * (1 - p + small).log()
+    return (log_likelihood.sum() - _kl(mu, log_variance).sum()) / len(x)
+
+
+def _with_small_number(small):
+    return lambda x, logits, mu, log_variance: _by_hand(logits.sigmoid(), x, mu, log_variance, small)
+
+
+def _clamped_to(small):
+    return lambda x, logits, mu, log_variance: _by_hand(
+        logits.sigmoid().clamp(small, 1 - small), x, mu, log_variance
+    )
+
+
 elbo.mistakes(
     {
         "The sign is wrong: this is the loss. The ELBO is its negative,"
@@ -920,6 +1232,26 @@ elbo.mistakes(
         "The argument `log_variance` is ln σ², but you took it for ln σ.": lambda x, logits, mu, log_variance: (
             -sum(_terms(x, logits, mu, 2 * log_variance)) / len(x)
         ),
+        "A small number inside the logarithm caps the loss of a pixel that is clearly wrong, and its gradient "
+        "vanishes. Use `binary_cross_entropy_with_logits` on the logits.": [
+            *(_with_small_number(small) for small in (1e-6, 1e-7, 1e-8, 1e-10, 1e-12)),
+            *(_clamped_to(small) for small in (1e-6, 1e-7)),
+        ],
+        "For large logits the sigmoid rounds to 1, and `binary_cross_entropy` can only guess the loss, 100. Pass the "
+        "logits to `binary_cross_entropy_with_logits`.": lambda x, logits, mu, log_variance: (
+            -(F.binary_cross_entropy(logits.sigmoid(), x, reduction="sum") + _kl(mu, log_variance).sum())
+            / len(x)
+        ),
+        "You divide by the number of all pixels in the batch. The ELBO is a mean over examples: divide by "
+        "`len(x)`.": lambda x, logits, mu, log_variance: (
+            -sum(_terms(x, logits, mu, log_variance)) / x.numel()
+        ),
+        "The value is right, but no gradient reaches mu and log_variance: the divergence needs it, too. No "
+        "`.detach()`, `.item()` or `no_grad()`.": lambda x, logits, mu, log_variance: elbo.reference(
+            x, logits, mu.detach(), log_variance.detach()
+        ),
+        "The −1 is missing in the divergence: for μ = 0 and σ = 1 it has to be 0.": {"- 1 - ": "- "},
+        "The term μ² is missing in the divergence: a shift has to cost something.": {"mu.square() + ": ""},
     }
 )
 
@@ -936,9 +1268,7 @@ def _(x, logits, mu, log_variance):
     "log(1 − sigmoid) is −∞ for large logits, and 0 · ∞ is nan. `binary_cross_entropy_with_logits` avoids it."
 )
 def _(x, logits, mu, log_variance):
-    p = torch.sigmoid(logits)
-    log_likelihood = x * p.log() + (1 - x) * (1 - p).log()
-    return (log_likelihood.sum() - _kl(mu, log_variance).sum()) / len(x)
+    return _by_hand(logits.sigmoid(), x, mu, log_variance)
 
 
 @elbo.mistake(
@@ -1028,16 +1358,17 @@ def _(x, logits, mu, log_variance):
 
 
 class _Watched(nn.Module):
-    """A decoder that remembers the codes it was given."""
+    """A decoder that remembers the codes it was given; on "meta", which stands for a GPU, only where they were."""
 
-    def __init__(self, code_size):
+    def __init__(self, code_size, device):
         super().__init__()
-        self.weight = nn.Parameter(normal(784, code_size, seed=7) / code_size**0.5)
+        self.weight = nn.Parameter((normal(784, code_size, seed=7) / code_size**0.5).to(device))
         self.codes = []
 
     def forward(self, z):
-        self.codes.append(z.detach().cpu())
-        return (z @ self.weight.to(z.device).T).unflatten(1, (1, 28, 28))
+        self.codes.append(z.detach())
+        flat = z.new_empty(len(z), 784) if z.is_meta or self.weight.is_meta else z @ self.weight.T
+        return flat.to(self.weight.device).unflatten(1, (1, 28, 28))
 
 
 def _origin(digits, logits):
@@ -1048,6 +1379,9 @@ def _origin(digits, logits):
         "the logits themselves": logits,
         "the sigmoid of the sigmoid": probabilities.sigmoid(),
         "the logits, clamped to 0 and 1": logits.clamp(0, 1),
+        "1 minus the sigmoid of the logits": 1 - probabilities,
+        "the tanh of the logits": logits.tanh(),
+        "a softmax of the logits": logits.flatten(1).softmax(dim=1).view_as(logits),
     }
     for name, pictures in known.items():
         if digits.shape == pictures.shape and torch.allclose(digits.float(), pictures, atol=1e-5):
@@ -1057,18 +1391,30 @@ def _origin(digits, logits):
     return "neither the sigmoid of the logits nor the logits"
 
 
-def _facts_about_samples(sample_digits, count, code_size):
+def _facts_about_samples(sample_digits, count, code_size, device):
     """What can be said about the sampled digits, whatever the random numbers were."""
-    decoder = _Watched(code_size)
-    digits = sample_digits(decoder, count, code_size)
-    if not isinstance(digits, Tensor) or not decoder.codes:
+    decoder = _Watched(code_size, device)
+    try:
+        digits = sample_digits(decoder, count, code_size)
+    except NotImplementedError:  # a meta tensor is brought back to the CPU
+        if device == "cpu":
+            raise
+    if device != "cpu":
+        return {"the device of the codes": decoder.codes[0].device.type if decoder.codes else "none"}
+    if not isinstance(digits, Tensor):
         return digits
-    z, digits = torch.cat(decoder.codes), digits.detach().cpu()
-    facts = {"the shape of the codes": tuple(z.shape), "the shape of the digits": tuple(digits.shape)}
+    if not decoder.codes:
+        return {"the decoder": "was never called"}
+    z, digits = torch.cat(decoder.codes), digits.detach()
+    facts = {
+        "the shape of the codes": tuple(z.shape),
+        "the shape of the digits": tuple(digits.shape),
+        "the decoder can still be trained": decoder.weight.requires_grad,
+    }
     if facts["the shape of the codes"] != (count, code_size):
         return facts
     with torch.no_grad():
-        facts["the digits are"] = _origin(digits, decoder(z))
+        facts["the digits are"] = _origin(digits[:40], decoder(z[:40]))
     if count < 1000:
         decoder.codes.clear()
         sample_digits(decoder, count, code_size)
@@ -1085,7 +1431,12 @@ def _facts_about_samples(sample_digits, count, code_size):
 
 @lesson.exercise(
     observe=_facts_about_samples,
-    cases=[(2000, 3), (5, 10), (1, 2)],
+    cases={
+        "a single digit": (1, 2, "cpu"),
+        "five digits": (5, 10, "cpu"),
+        "many digits": (1500, 3, "cpu"),
+        "a decoder on another device": (4, 6, "meta"),
+    },
     hints=[
         "The prior says where codes come from: independent standard normal numbers, `torch.randn`.",
         "The decoder gives logits. Which function turns them into grey values?",
@@ -1122,6 +1473,30 @@ sample_digits.mistakes(
         "sigmoid turns them into probabilities.": lambda decoder, count, code_size: decoder(
             torch.randn(count, code_size)
         ).clamp(0, 1),
+        "The codes are drawn on the CPU, wherever the decoder is, and on a GPU that fails. Draw them with "
+        "`device=next(decoder.parameters()).device`.": {", device=device": ""},
+        "You freeze the decoder, and whoever trains it later will wonder why it no longer learns. "
+        "`torch.no_grad()` is enough.": {
+            "torch.no_grad()": "torch.no_grad() if decoder.requires_grad_(False) else None"
+        },
+        "The decoder is never called, so these images are only noise. Draw codes, and decode them.": {
+            "decoder(torch.randn(count, code_size, device=device))": "torch.randn(count, 1, 28, 28)"
+        },
+        "The digits are inverted: 1 minus the sigmoid turns ink into paper. Return the sigmoid itself.": {
+            "torch.sigmoid(": "1 - torch.sigmoid("
+        },
+        "tanh ranges from −1 to 1, grey values from 0 to 1. The sigmoid has their range.": {
+            "torch.sigmoid": "torch.tanh"
+        },
+        "A softmax makes the pixels of a digit sum to one, as if only one could be inked. Give each pixel a "
+        "sigmoid of its own.": {
+            "torch.sigmoid(decoder(torch.randn(count, code_size, device=device)))": (
+                "decoder(torch.randn(count, code_size, device=device)).flatten(1).softmax(dim=1)"
+                ".unflatten(1, (1, 28, 28))"
+            )
+        },
+        "The codes are (code_size, count), with the axes the wrong way round. Each row is the code of one digit: "
+        "(count, code_size).": {"count, code_size, device": "code_size, count, device"},
         "The channel axis is missing: keep the shape (count, 1, 28, 28), "
         "without `squeeze`.": lambda decoder, count, code_size: torch.sigmoid(
             decoder(torch.randn(count, code_size))

@@ -134,10 +134,13 @@ def draw_number_by_number(mu, log_variance):
 
 
 def elbo_of_each_example(x, logits, mu, log_variance):
-    p = torch.sigmoid(logits.double())
-    x = x.double()
-    log_likelihood = (x * p.log() + (1 - x) * torch.log1p(-p)).nan_to_num().sum((1, 2, 3))
-    return (log_likelihood.to(mu) - kl_by_distributions(mu, log_variance)).mean()
+    log_likelihood = x * F.logsigmoid(logits) + (1 - x) * F.logsigmoid(-logits)
+    return (log_likelihood.sum((1, 2, 3)) - kl_by_distributions(mu, log_variance)).mean()
+
+
+def elbo_by_a_bernoulli(x, logits, mu, log_variance):
+    likelihood = torch.distributions.Bernoulli(logits=logits, validate_args=False)
+    return (likelihood.log_prob(x).sum() - kl_in_a_loop(mu, log_variance).sum()) / x.shape[0]
 
 
 def elbo_by_negative_loss(x, logits, mu, log_variance):
@@ -147,12 +150,21 @@ def elbo_by_negative_loss(x, logits, mu, log_variance):
 
 @torch.no_grad()
 def digits_by_distribution(decoder, count, code_size):
-    z = torch.distributions.Normal(0.0, 1.0).sample((count, code_size))
+    z = torch.distributions.Normal(0.0, 1.0).sample((count, code_size)).to(next(decoder.parameters()).device)
     return 1 / (1 + torch.exp(-decoder(z)))
 
 
 def digits_one_by_one(decoder, count, code_size):
-    return torch.cat([decoder(torch.randn(1, code_size)).sigmoid() for _ in range(count)]).detach()
+    weight = next(decoder.parameters())
+    return torch.cat(
+        [decoder(weight.new_empty(1, code_size).normal_()).sigmoid() for _ in range(count)]
+    ).detach()
+
+
+def digits_brought_to_the_cpu(decoder, count, code_size):
+    decoder.eval()
+    z = torch.randn(count, code_size)
+    return decoder(z.to(next(decoder.parameters()).device)).sigmoid().detach().cpu()
 
 
 class TestLesson06(Contract):
@@ -171,8 +183,8 @@ class TestLesson06(Contract):
         ],
         "kl_to_standard_normal": [kl_by_distributions, kl_in_a_loop],
         "reparametrise": [draw_with_rsample, draw_in_steps, draw_number_by_number],
-        "elbo": [elbo_of_each_example, elbo_by_negative_loss],
-        "sample_digits": [digits_by_distribution, digits_one_by_one],
+        "elbo": [elbo_of_each_example, elbo_by_negative_loss, elbo_by_a_bernoulli],
+        "sample_digits": [digits_by_distribution, digits_one_by_one, digits_brought_to_the_cpu],
     }
     equivalent = {  # noqa: RUF012
         "add_noise": ["line 7: Add -> Sub"],  # minus Gaussian noise is Gaussian noise

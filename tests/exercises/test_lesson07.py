@@ -107,6 +107,24 @@ def sigma_by_doubling(squared_distances, perplexity):
     return torch.tensor(1 / math.sqrt(2 * beta))
 
 
+def halved(row, high=1e6, steps=100):
+    """A search in a bracket from 0, with a row of its own."""
+
+    def attempt(squared_distances, perplexity):
+        low, top = 0.0, high
+        for _ in range(steps):
+            sigma = (low + top) / 2
+            p = row(squared_distances, sigma)
+            low, top = (low, sigma) if 2 ** float(entropy_in_a_loop(p[None])) > perplexity else (sigma, top)
+        return sigma
+
+    return attempt
+
+
+def sigma_from_zero(squared_distances, perplexity):
+    return halved(lambda d, sigma: torch.softmax(-d / (2 * sigma**2), dim=0))(squared_distances, perplexity)
+
+
 def symmetric_in_a_loop(conditional):
     count = len(conditional)
     result = torch.empty_like(conditional)
@@ -169,8 +187,9 @@ class TestLesson07(Contract):
             lambda p: Categorical(probs=p).entropy() / math.log(2),
             lambda p: -(p * (p + 1e-12).log2()).sum(-1),
             lambda p: torch.special.entr(p).sum(dim=1) / math.log(2),
+            lambda p: -(p * p.log2()).nan_to_num().sum(dim=1),
         ],
-        "perplexity_sigma": [sigma_by_root_finding, sigma_by_doubling],
+        "perplexity_sigma": [sigma_by_root_finding, sigma_by_doubling, sigma_from_zero],
         "symmetric_p": [symmetric_in_a_loop, lambda c: (c + c.T) / (c + c.T).sum()],
         "student_q": [q_by_cdist, q_in_a_loop],
         "tsne_gradient": [gradient_by_autograd, gradient_in_two_products],
@@ -181,3 +200,36 @@ class TestLesson07(Contract):
             "line 8: 60 -> 61",  # another halving
         ],
     }
+
+
+def test_mistakes_in_the_width_are_recognized_in_any_bracket():
+    for row, words in {
+        lambda d, sigma: torch.softmax(-d / sigma**2, dim=0): "The 2 in the exponent is missing",
+        lambda d, sigma: torch.softmax(-d / (2 * sigma), dim=0): "That is σ²",
+        lambda d, sigma: torch.ones_like(d) / len(d): "an end of its bracket",  # always too wide
+    }.items():
+        verdict = ex.perplexity_sigma(halved(row))
+        assert verdict.status == "wrong"
+        assert words in verdict.message
+    assert "stops too early" in ex.perplexity_sigma(_until_the_perplexity_is_near).message
+
+
+def _until_the_perplexity_is_near(squared_distances, perplexity):
+    low, high = 1e-9, 1e9
+    while True:
+        sigma = math.sqrt(low * high)
+        p = torch.softmax(-squared_distances / (2 * sigma**2), dim=0)
+        reached = math.exp(float(Categorical(probs=p).entropy()))
+        if abs(reached - perplexity) < 1e-2:
+            return sigma
+        low, high = (low, sigma) if reached > perplexity else (sigma, high)
+
+
+def test_dropping_the_first_neighbour_is_wrong_where_two_points_coincide():
+    def attempt(positions, labels, k):
+        nearest = torch.cdist(positions, positions).argsort(dim=1)[:, 1 : k + 1]
+        return (labels[nearest].mode(dim=1).values == labels).float().mean()
+
+    verdict = ex.knn_accuracy(attempt)
+    assert verdict.status == "wrong"
+    assert "*twins with different labels*" in str(verdict.message)

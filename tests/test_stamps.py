@@ -143,7 +143,11 @@ def test_reasons_name_what_changed_what_is_new_and_what_is_gone(root, monkeypatc
     assert stamps.reasons(notebook) == ["cells changed", "coursekit/old.py is no longer used"]
     notebook.metadata.coursekit = {"stamp": stamps.stamp(notebook)}
     notebook.cells[0].source = "from coursekit import runtime\nruntime.best_device()"
-    assert stamps.reasons(notebook) == ["cells changed", "coursekit/runtime.py is used now"]
+    assert stamps.reasons(notebook) == [
+        "cells changed",
+        "coursekit/__init__.py is used now",
+        "coursekit/runtime.py is used now",
+    ]
 
 
 def test_lessons_of_the_course_use_what_they_are_known_to_use():

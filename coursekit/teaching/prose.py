@@ -29,7 +29,7 @@ NEVER = {
     r"\bshall (?:mean|tell)\b": "should, will",
     r"\b[Ss]o far as expected\b": "so far, as expected",
     r"\b(?:obviously|trivially|of course)\b": "nothing: say it without",
-    r"\b(?:simply|just)\b": "nothing: say it without",
+    r"\b(?:simply|just)\b(?! in time)": "nothing: say it without",
 }
 
 

@@ -45,24 +45,23 @@ def lesson(request, lab, browser):
 def first_with_a_mistake(lesson):
     """Return number, exercise and a wrong solution of the first cell that asks for a function.
 
-    The wrong solution is one that can be typed as it is: beyond modules, it uses nothing from its surroundings.
+    The wrong solution is an edit of the right one that can be typed as it is: beyond modules, it uses nothing from its
+    surroundings.
     """
     for number, cell in enumerate(lesson.cells):
         exercise = lesson.exercises.get(cell.metadata.get("exercise"))
-        for mistake in getattr(exercise, "mistakes", []):
-            used = inspect.getclosurevars(mistake.attempt) if inspect.isfunction(mistake.attempt) else None
-            if used and not used.nonlocals and all(map(inspect.ismodule, used.globals.values())):
-                return number, exercise, mistake
+        for mistake in getattr(exercise, "known", []):
+            if hasattr(mistake.attempt, "source") and inspect.isfunction(mistake.attempt):
+                used = inspect.getclosurevars(mistake.attempt)
+                if not used.nonlocals and all(map(inspect.ismodule, used.globals.values())):
+                    return number, exercise, mistake
     raise AssertionError(f"{lesson.name} asks for no function")
 
 
 def with_mistake(cell: str, exercise: CodeExercise, mistake) -> str:
     """Return the code of an exercise's cell, its empty definition replaced by a wrong one."""
-    lines = inspect.getsource(mistake.attempt).splitlines()
-    definition = next(number for number, line in enumerate(lines) if line.startswith("def _("))
-    code = "\n".join(lines[definition:]).replace("def _(", f"def {exercise.name}(", 1)
     (stub,) = [node for node in ast.parse(cell).body if getattr(node, "name", None) == exercise.name]
-    return replace_lines(cell, stub, code)
+    return replace_lines(cell, stub, mistake.attempt.source)
 
 
 def has_sliders(cell) -> bool:

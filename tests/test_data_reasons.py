@@ -151,10 +151,12 @@ def test_user_without_an_entry_in_passwd_gets_the_sample_with_the_reason(monkeyp
 
 def test_published_jets_in_a_cache_that_may_not_be_entered_do_not_blame_the_network(monkeypatch):
     def refuse(*_, **__):
-        raise PermissionError(13, "Permission denied", "/root/.cache/coursekit")
+        raise PermissionError(13, "Permission denied", "/home/other/.cache/coursekit")
 
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", refuse)
-    with pytest.raises(FileNotFoundError, match=r"the cache cannot be used .*/root/.cache.*source='sample'"):
+    with pytest.raises(
+        FileNotFoundError, match=r"the cache cannot be used .*/home/other/.cache.*source='sample'"
+    ):
         data.jets("published")
 
 

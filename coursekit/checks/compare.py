@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 # How close counts as equal, (relative, absolute), by the coarser of the two types; other types count as float32
-_TOLERANCE = {
+TOLERANCE = {
     torch.float64: (1e-7, 1e-7),
     torch.float32: (1e-4, 1e-6),
     torch.float16: (1e-2, 1e-3),
@@ -107,21 +107,25 @@ def _difference_of_numbers(yours, expected) -> Difference | None:
     if given.shape != wanted.shape:
         return differ(f"The shape is {tuple(given.shape)}, expected is {tuple(wanted.shape)}.")
     relative, absolute = max(
-        _TOLERANCE.get(dtype, _TOLERANCE[torch.float32]) for dtype in (given.dtype, wanted.dtype)
+        TOLERANCE.get(dtype, TOLERANCE[torch.float32]) for dtype in (given.dtype, wanted.dtype)
     )
     given, wanted = given.to_dense().double(), wanted.double()
     off = ~torch.isclose(given, wanted, rtol=relative, atol=absolute, equal_nan=True)
     if not off.any():
         return None
     if given.ndim == 0:
-        return differ(f"{_plain(yours)} instead of {_plain(expected)}.")
+        return differ("{} instead of {}.".format(*digits(yours, expected)))
     return differ(_where(given, wanted, off))
 
 
-def _plain(number: object) -> object:
-    """Return a number without the word tensor around it."""
-    number = number.item() if isinstance(number, Tensor) else number
-    return f"{number:.6g}" if isinstance(number, float) else number
+def digits(yours: object, expected: object) -> tuple[str, str]:
+    """Return two numbers as text, floats with as many digits as it takes to tell them apart, at least six."""
+    sides = [one.item() if isinstance(one, Tensor) else one for one in (yours, expected)]
+    texts = [
+        tuple(f"{one:.{count}g}" if isinstance(one, float) else str(one) for one in sides)
+        for count in range(6, 18)
+    ]
+    return next((pair for pair in texts if pair[0] != pair[1]), texts[0])
 
 
 def _kind(yours: object, asked: str) -> str:
@@ -135,13 +139,13 @@ def _kind(yours: object, asked: str) -> str:
 def _where(given: Tensor, wanted: Tensor, off: Tensor) -> str:
     distance = (given - wanted).abs().where(off, torch.zeros(())).nan_to_num(nan=math.inf)
     index = [int(i) for i in np.unravel_index(int(distance.argmax()), given.shape)]
-    value, target = given[tuple(index)].item(), wanted[tuple(index)].item()
+    value, target = digits(given[tuple(index)].item(), wanted[tuple(index)].item())
     count = (
         "The number differs"
         if off.numel() == 1
         else f"{int(off.sum())} of {off.numel()} numbers differ, most"
     )
-    return f"{count} at {index}: {value:.6g} instead of {target:.6g}."
+    return f"{count} at {index}: {value} instead of {target}."
 
 
 def remarks(yours: list[object], expected: list[object]) -> list[str]:

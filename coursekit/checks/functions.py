@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -11,6 +11,7 @@ from coursekit.checks import attempts, time_limit
 from coursekit.checks.base import SolvedByCode
 from coursekit.checks.compare import difference, labelled, remarks, same, show, size
 from coursekit.checks.isolation import captured_output, pinned
+from coursekit.checks.relations import relation
 from coursekit.checks.verdicts import Verdict, printable
 
 Wrong = Callable | dict[str, str]  # a wrong solution, or edits that make the solution wrong
@@ -264,10 +265,20 @@ class CodeExercise(SolvedByCode):
         """Return what to say of the failing inputs, "" where nothing is known, and those it is true of.
 
         First a known mistake that does the same on all inputs; then how the result relates to the expected one; then a
-        known mistake that does the same on half of them, since an attempt with two mistakes should be told one. That
-        has to rest on more than a single number, which may agree by accident.
+        known mistake that does the same on half of them, since an attempt with two mistakes should be told one.
         """
-        most, explanation = 0, ("", failing)
+        agreeing, sentence, alike = max(
+            self._known_alike(failing, yours), key=lambda known: known[0], default=(0, "", failing)
+        )
+        if agreeing < len(yours) and (related := self._related(yours, expected)):
+            return related, failing
+        return sentence, alike
+
+    def _known_alike(self, failing: list[int], yours: list[Outcome]) -> Iterator[tuple[int, str, list[int]]]:
+        """Yield known mistakes that do the same: on how many inputs, their sentence, and on which failing ones.
+
+        Half of the inputs is enough, unless that rests on single numbers, which may agree by accident.
+        """
         for mistake in self.known:
             mistake.outcomes = mistake.outcomes or self._outcomes_of(mistake.attempt)
             agree = [mine.agrees_with(wrong) for mine, wrong in zip(yours, mistake.outcomes, strict=False)]
@@ -275,9 +286,17 @@ class CodeExercise(SolvedByCode):
             by_accident = all(
                 yours[number].error is None and size(yours[number].value) < 3 for number in alike
             )
-            if alike and sum(agree) > most and sum(agree) >= len(yours) * (1 if by_accident else 0.5):
-                most, explanation = sum(agree), (mistake.sentence, alike)
-        return explanation
+            if alike and sum(agree) >= len(yours) * (1 if by_accident else 0.5):
+                yield sum(agree), mistake.sentence, alike
+
+    def _related(self, yours: list[Outcome], expected: list[Outcome]) -> str | None:
+        """Return how the results relate to the expected ones; None where nothing simple does, or where one raised."""
+        if any(mine.error for mine in yours):
+            return None
+        inputs = [dict(zip(self._inputs, case, strict=True)) for case in self._cases]
+        return relation(
+            [mine.value for mine in yours], [right.value for right in expected], inputs, self._returns
+        )
 
     def _how_it_is_called(self, given: tuple, error: BaseException) -> str:
         if isinstance(given[-1], nn.Module):

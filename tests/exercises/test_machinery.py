@@ -121,13 +121,13 @@ def test_forgotten_return_is_wrong_not_blank(double):
         (lambda x: (2 * x).numpy(), "wrong", "A NumPy array came back"),
         (lambda x: (2 * x).tolist(), "wrong", "A value of type list came back"),
         (lambda x: (2 * x).to("meta"), "wrong", "on the device meta, the input on cpu"),
-        (lambda x: (2 * x).unsqueeze(0), "wrong", "The shape is (1, 2), expected is (2,)"),
+        (lambda x: (2 * x).unsqueeze(0), "wrong", "an axis of size 1 is too many"),
         (lambda x: 2j * x, "wrong", "complex"),
         (lambda x: 1 / 0, "raised", "ZeroDivisionError: division by zero"),
         (lambda x: exit(), "raised", "SystemExit"),
         (lambda x: x**2, "wrong", "Twice, not squared."),
         (lambda x: 2 * x.reshape(7), "raised", "One number for all: keep the shape."),
-        (lambda x: 2 * x + 0.5, "wrong", "2 of 2 numbers differ, most at [0]: "),
+        (lambda x: 2 * x + 0.5, "wrong", "0.5 too large everywhere"),
         (lambda x: 2 * x if x > 0 else x, "raised", "needs an answer. Use `torch.where`"),
         (nn.Linear(9, 9), "raised", "A network arrived. Pass `double` itself"),
     ],
@@ -210,7 +210,7 @@ def test_sides_that_read_the_same_are_left_out(lesson):
 
     verdict = negative(lambda x: x)
     assert "yours" not in dict(verdict.shown)
-    assert "100 of 100 numbers differ, most at" in verdict.message
+    assert "the expected one with the opposite sign" in verdict.message
 
 
 def test_warnings_are_not_shown(double):
@@ -354,7 +354,7 @@ def test_an_accidental_agreement_is_no_explanation(lesson):
     def _(x):
         return 3 * x
 
-    assert add_three(lambda x: 0).message == "0 instead of 3."  # agrees at x = 0 alone
+    assert add_three(lambda x: 0).message == "Your result is 0 everywhere."  # agrees at x = 0 alone
 
 
 def test_a_mistake_that_shows_elsewhere_is_no_explanation(lesson):
@@ -367,7 +367,7 @@ def test_a_mistake_that_shows_elsewhere_is_no_explanation(lesson):
         return 2 * x if x < 5 else 0
 
     assert double(lambda x: 2 * x or 7).message.startswith(
-        "7 instead of 0.\nRight on 5 of 6"
+        "Wrong only where `x` is 0; all else is right. There 7 came out.\nRight on 5 of 6"
     )  # wrong at x = 0, like no mistake
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from coursekit.checks import normal
-from coursekit.checks.relations import digits, relation
+from coursekit.checks.compare import digits
+from coursekit.checks.relations import relation
 
 TABLES = [{"x": normal(3, 4)}, {"x": normal(5, 3, seed=1).double()}, {"x": normal(4, 4, seed=2)}]
 POSITIVE = [{"x": case["x"].abs() + 0.5} for case in TABLES]

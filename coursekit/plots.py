@@ -1,16 +1,18 @@
 """The figures of the course. Each takes `ax` and returns it, or returns a Figure where it is a grid.
 
-Nothing is shown or saved: a notebook shows what its cell ends on (end the line with `;` to keep the
-returned object itself from being printed). Colours are Okabe and Ito's, and never the only carrier of meaning.
+Nothing is shown, except by `explore`, or saved: a notebook shows what its cell ends on (end the line with `;` to keep
+the returned object itself from being printed). Colours are Okabe and Ito's, and never the only carrier of meaning.
 """
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from IPython.display import display
+from ipywidgets import VBox, interactive
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
@@ -307,6 +309,26 @@ def network(sizes: Sequence[int], *, ax: Axes | None = None) -> Axes:
     ax.margins(0.15, 0.2)
     ax.set_axis_off()
     return ax
+
+
+def explore(draw: Callable[..., Figure], **sliders: object) -> None:
+    """Show in a notebook the figure that `draw(**values)` returns, and a slider for each of its arguments.
+
+    `sliders` holds (from, to, step) for every argument, or what else `ipywidgets.interactive` takes; the values to
+    begin with are the defaults of `draw`. The figure is an output by itself, so a saved notebook keeps the last one
+    drawn, where sliders without their kernel are an error.
+    """
+    *controls, _ = interactive(draw, **sliders).children
+
+    def figure() -> Figure:
+        drawn = draw(**{control.description: control.value for control in controls})
+        plt.close(drawn)  # or the cell would show it a second time
+        return drawn
+
+    shown = display(figure(), display_id=True)
+    for control in controls:
+        control.observe(lambda _: shown.update(figure()), names="value")
+    display(VBox(controls))
 
 
 def _axes(figsize: tuple[float, float] | None = None) -> Axes:

@@ -1,4 +1,6 @@
 import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
 
 from coursekit.teaching.execute import cell_seconds, execute
 from tests.small_lessons import outputs, write
@@ -32,17 +34,69 @@ def test_progress_bars_leave_no_trace(tmp_path):
     assert "widgets" not in notebook.metadata
 
 
-def test_sliders_become_the_figure_they_control(tmp_path):
-    code = (
-        "import matplotlib.pyplot as plt\nfrom ipywidgets import interact\n"
-        "def draw(slope):\n    plt.plot([0, slope])\n    plt.show()\n"
-        "interact(draw, slope=(0.0, 2.0))"
-    )
-    run = execute(write(tmp_path / "a.ipynb", code))
+TRAINING = """
+import itertools
+import time
+import torch
+from coursekit.data import Split
+from coursekit import train
+
+def slow(model, x, y):
+    time.sleep(0.05)
+    if next(batch) == LAST:
+        raise KeyError("enough")
+    return {"loss": model(x).square().mean()}
+
+batch = itertools.count()
+split = Split(torch.ones(60, 1), torch.zeros(60, 1))
+train.fit(torch.nn.Linear(1, 1), split.batches(2), epochs=1, objective=slow)
+"""
+
+
+def saved_after(tmp_path, code) -> list[NotebookNode]:
+    """Return the outputs of the last cell as a notebook saves them, widgets and all."""
+    notebook = nbformat.read(write(tmp_path / "a.ipynb", code, tags=["raises-exception"]), 4)
+    NotebookClient(notebook, kernel_name="python3").execute()
+    return notebook.cells[-1].outputs
+
+
+def test_training_leaves_no_widget_in_a_saved_notebook(tmp_path):
+    kept = saved_after(tmp_path, TRAINING.replace("LAST", "None"))
+    assert [output.output_type for output in kept] == ["display_data", "execute_result"]
+    assert kept[0].data == {"text/plain": ""}  # where the bar was
+
+
+def test_training_that_failed_leaves_the_last_the_bar_said(tmp_path):
+    bar, error = saved_after(tmp_path, TRAINING.replace("LAST", "20"))
+    assert error.ename == "KeyError"
+    assert bar.data.keys() == {"text/plain"}
+    assert bar.data["text/plain"].startswith("epoch 1/1")
+
+
+SLIDERS = """
+import matplotlib.pyplot as plt
+from coursekit import plots
+
+def draw(slope=1.0):
+    figure, ax = plt.subplots()
+    ax.plot([0, slope])
+    return figure
+
+plots.explore(draw, slope=(0.0, 2.0))
+"""
+
+
+def test_sliders_leave_the_figure_in_a_saved_notebook(tmp_path):
+    figure, sliders = saved_after(tmp_path, SLIDERS)
+    assert "image/png" in figure.data
+    assert "application/vnd.jupyter.widget-view+json" in sliders.data
+
+
+def test_sliders_are_not_stored_with_a_lesson(tmp_path):
+    run = execute(write(tmp_path / "a.ipynb", SLIDERS))
     assert run.error == ""
-    (figure,) = [output for output in run.notebook.cells[1].outputs if "image/png" in output.get("data", {})]
-    assert figure.output_type == "display_data"
-    assert "widget-view" not in str(run.notebook)
+    (figure,) = run.notebook.cells[1].outputs
+    assert "image/png" in figure.data
     nbformat.validate(run.notebook)
 
 

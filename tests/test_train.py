@@ -232,7 +232,7 @@ def test_early_stopping_leaves_no_bar_in_the_colour_of_failures(monkeypatch):
             super().__init__(*args, **kwargs)
             bars.append(self)
 
-    monkeypatch.setattr(loop, "tqdm", Kept)
+    monkeypatch.setattr(loop, "ProgressBar", Kept)
     history = train.fit(Level(), constant(100.0), constant(-1.0), epochs=50, objective=pull, patience=2)
     (bar,) = bars
     assert bar.n == len(history) < 50

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
@@ -17,7 +16,7 @@ from tqdm.auto import tqdm
 from coursekit.teaching.catalogue import read
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
-_WIDGET_STATES = "application/vnd.jupyter.widget-state+json"
+_CLOSED_BAR = {"text/plain": ""}  # what is left of a progress bar
 _CELL_LIMIT_S = 600
 
 
@@ -82,24 +81,14 @@ def figures(cell: NotebookNode) -> Iterator[str]:
 
 
 def _without_widgets(notebook: NotebookNode) -> NotebookNode:
-    """Replace sliders by the figure they control, and drop progress bars: both are dead without their kernel."""
-    states = notebook.metadata.pop("widgets", {}).get(_WIDGET_STATES, {}).get("state", {})
+    """Drop sliders and what is left of progress bars: without their kernel both are dead."""
+    notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [still for output in cell.outputs for still in _stills(output, states)]
+            cell.outputs = [output for output in cell.outputs if not _is_widget(output)]
     return notebook
 
 
-def _stills(output: NotebookNode, states: dict) -> Iterator[NotebookNode]:
-    """Yield an output as it is, or in place of a widget the figures that it and its children show."""
-    view = output.get("data", {}).get(_WIDGET)
-    if view is None:
-        yield output
-        return
-    waiting = [view["model_id"]]
-    while waiting:
-        state = states.get(waiting.pop(), {}).get("state", {})
-        waiting += [child.removeprefix("IPY_MODEL_") for child in state.get("children", [])]
-        for shown in state.get("outputs", []):
-            if "image/png" in shown.get("data", {}):
-                yield nbformat.from_dict(shown)
+def _is_widget(output: NotebookNode) -> bool:
+    data = output.get("data", {})
+    return _WIDGET in data or data == _CLOSED_BAR

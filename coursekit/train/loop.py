@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from tqdm.auto import tqdm
 
 from coursekit.train import arguments, generators
 from coursekit.train.checkpoints import Checkpoint, NoCheckpoint
@@ -18,6 +17,7 @@ from coursekit.train.descriptions import describe_run
 from coursekit.train.history import History
 from coursekit.train.inputs import Batch, Objective, device_of, length
 from coursekit.train.objectives import classification
+from coursekit.train.progress import ProgressBar
 from coursekit.train.run import Run
 
 
@@ -89,7 +89,7 @@ def _keeper(run: Run, path: str | Path | None) -> Checkpoint | NoCheckpoint:
 def _train(run: Run, epochs: int, checkpoint: Checkpoint | NoCheckpoint) -> None:
     batches, done = length(run.train), len(run.history)
     total, past = (None, 0) if batches is None else (epochs * batches, done * batches)
-    with tqdm(total=total, initial=past, unit="batch", leave=False, delay=0.5) as bar:
+    with ProgressBar(total=total, initial=past, unit="batch", leave=False, delay=0.5) as bar:
         while len(run.history) < epochs and not run.has_stalled():
             bar.set_description(f"epoch {len(run.history) + 1}/{epochs}", refresh=False)
             run.one_epoch(bar)

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
-from tqdm import tqdm
 
 from coursekit.train import generators
 from coursekit.train.averages import Averages, evaluate
 from coursekit.train.history import History
 from coursekit.train.inputs import Batch, Objective, apply, checked, memory_error_explained
+from coursekit.train.progress import ProgressBar
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Run:
 
     # An epoch --------------------------------------------------------------------------------------
 
-    def one_epoch(self, bar: tqdm) -> None:
+    def one_epoch(self, bar: ProgressBar) -> None:
         """Train on every batch, validate, step the scheduler, and record it. Raises FloatingPointError."""
         started = time.perf_counter()
         lr = float(self.optimizer.param_groups[0]["lr"])  # a tensor would change under the history
@@ -61,7 +61,7 @@ class Run:
         if self.patience is not None and self.history.best_epoch == len(self.history):
             self.best_weights = _copied(self.model.state_dict())
 
-    def _train_epoch(self, bar: tqdm) -> dict[str, float]:
+    def _train_epoch(self, bar: ProgressBar) -> dict[str, float]:
         self.model.train()
         values, epoch = Averages("fit: `train`"), len(self.history) + 1
         for x, y in checked(self.train, self.model):

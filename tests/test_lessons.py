@@ -133,6 +133,8 @@ def test_stored_run_used_the_full_data(code_cells):
         for line in printed(cell.outputs).splitlines()
         if line.startswith("MNIST:")
     ]
+    loads = any("data.mnist(" in cell.source for cell in code_cells)
+    assert loads == bool(announced)
     assert all("sample" not in line for line in announced)
 
 
@@ -217,6 +219,12 @@ def test_opening_names_the_exercises_for_home(lesson):
     homework = [len(lesson.prompts)] if "the homework" in lesson.opening else []
     for_home = [prompt.number for prompt in lesson.prompts if prompt.at_home]
     assert [int(number) for number in re.findall(r"\d+", named)] + homework == for_home
+
+
+def test_first_exercise_says_what_helps(lesson):
+    first = next(cell.source for cell in lesson.notebook.cells if "### Exercise 1 ·" in cell.source)
+    for words in (".hint()", ".solution()", "*Run All Above Selected Cell*"):
+        assert words in first
 
 
 def test_report_closes_the_lesson(lesson, code_cells):

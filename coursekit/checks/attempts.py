@@ -40,6 +40,10 @@ _ADVICE = {
     r"return_types\.(max|min)": "`max(dim=…)` gives two things, values and indices: take `.values`, or use `amax`.",
     "return_types": "This function gives several things at once: take the one you need by its place or name.",
     "requires grad": "A tensor that records its gradient does not become NumPy: `.detach()` first.",
+    "name .* is not defined": (
+        "Is the name misspelled, or does a cell above define it that has not run since the kernel started? *Run All "
+        "Above Selected Cell* in the Run menu runs them."
+    ),
     "is not a Module subclass": (
         "`nn.Sequential` takes layers, made by calling their classes as in `nn.ReLU()`, and a list of them with a "
         "star: `nn.Sequential(*layers)`."

@@ -130,7 +130,7 @@ class Contract:
         assert blank.status == "not attempted"
         assert eval(quiz.source()).status == "correct"
 
-    def test_no_sentence_belittles_or_is_long(self, exercise):
+    def test_every_sentence_is_whole_and_short(self, exercise):
         for text in [*exercise.sentences, *exercise.all_hints]:
             assert text[-1] in ".?)`", text
             assert len(text) <= 260, text

@@ -129,6 +129,7 @@ def test_forgotten_return_is_wrong_not_blank(double):
         (lambda x: 2 * x.reshape(7), "raised", "One number for all: keep the shape."),
         (lambda x: 2 * x + 0.5, "wrong", "0.5 too large everywhere"),
         (lambda x: 2 * x if x > 0 else x, "raised", "needs an answer. Use `torch.where`"),
+        (lambda x: factor * x, "raised", "*Run All Above Selected Cell* in the Run menu"),  # noqa: F821
         (nn.Linear(9, 9), "raised", "A network arrived. Pass `double` itself"),
     ],
 )

@@ -26,7 +26,8 @@ _ADVICE = {
     ),
     "shapes cannot be multiplied|inconsistent tensor size|size mismatch": (
         "In a product the inner sizes have to be equal: (N, D) @ (D, M). Is a `.T` missing, are the factors in the "
-        "wrong order, or is one of them a variable of the notebook, not an argument?"
+        "wrong order, or is one of them a variable of the notebook, not an argument? In a network, a linear layer has "
+        "to take as many numbers as the layers before it give."
     ),
     "must match the size of tensor": (
         "Two sizes meet, and neither is 1. After a reduction, `keepdim=True` keeps the axis, with size 1. A size "
@@ -39,6 +40,37 @@ _ADVICE = {
     "must be Tensor, not (float|int)": "Torch's functions want tensors. For Python's own numbers there is `math`.",
     r"return_types\.(max|min)": "`max(dim=…)` gives two things, values and indices: take `.values`, or use `amax`.",
     "return_types": "This function gives several things at once: take the one you need by its place or name.",
+    "in-place operation": (
+        "`+=`, `-=` and functions such as `square_()` change the tensor itself, here one that records its gradient. "
+        "Make a new one: `a = a + b`."
+    ),
+    "element 0 of tensors does not require grad": (
+        "`backward()` finds nothing that was recorded: the loss was computed inside of `torch.no_grad()`, from a "
+        "detached tensor or a number, or no input asks for a gradient: `x.requires_grad_()`."
+    ),
+    "'NoneType' object has no attribute": (
+        "Something is None: a `.grad` before `backward()`, or of a tensor that asks for no gradient "
+        "(`x.requires_grad_()`), or what came from a function without `return`."
+    ),
+    "out of bounds|out of range$": (
+        "An index runs past the end: of K entries the last is K − 1. Is a loop one too long, or does it go by the "
+        "size of another axis or another argument?"
+    ),
+    "Dimension out of range": (
+        "There is no such axis: a tensor with n axes has axes 0 to n − 1. Is the axis wrong, or did a step before it "
+        "drop one?"
+    ),
+    "expanded size of the tensor|^expand": (
+        "What is put in has another shape than its place. Is it to be summed first, or is an axis the wrong one?"
+    ),
+    "not implemented for '(Long|Int)'": (
+        "This function computes with fractions, and integers arrived: are its arguments in the wrong order, or is a "
+        "`.float()` missing?"
+    ),
+    "expected input.* to have .* channels": (
+        "A convolution takes as many channels as the step before it gives: is it applied to the wrong tensor, or "
+        "built for another number?"
+    ),
     "requires grad": "A tensor that records its gradient does not become NumPy: `.detach()` first.",
     "name .* is not defined": (
         "Is the name misspelled, or does a cell above define it that has not run since the kernel started? *Run All "

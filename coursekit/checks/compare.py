@@ -57,7 +57,9 @@ def difference(yours: object, expected: object, names: tuple[str, ...] = ()) -> 
         return None
     if isinstance(expected, Tensor | numbers.Number):
         return _difference_of_numbers(yours, expected)
-    return None if yours == expected else Difference("The value differs.", show(yours), show(expected))
+    if yours == expected:
+        return None
+    return Difference(f"{show(yours)} instead of {show(expected)}.", show(yours), show(expected))
 
 
 def _keys(yours: dict, expected: dict) -> str:

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from torch import nn
+from torch import Tensor, nn
 
 from coursekit.checks import attempts, time_limit
 from coursekit.checks.base import SolvedByCode
@@ -35,9 +35,13 @@ class Outcome:
             return repr(self.error) == repr(other.error)
         return difference(self.value, other.value) is None
 
+    def keeps_arguments(self, expected: "Outcome") -> bool:
+        """Return whether no argument was changed that should stay as it was."""
+        return self.changed in ("", expected.changed)
+
     def is_right(self, expected: "Outcome") -> bool:
         """Return whether the value is the expected one and no argument was changed that should stay as it was."""
-        return self.error is None and self.changed in ("", expected.changed) and self.agrees_with(expected)
+        return self.error is None and self.keeps_arguments(expected) and self.agrees_with(expected)
 
 
 @dataclass
@@ -233,14 +237,14 @@ class CodeExercise(SolvedByCode):
         self, given: tuple, mine: Outcome, right: Outcome, sentence: str, shown: tuple
     ) -> Verdict:
         if mine.error is not None:
-            more = sentence or self._how_it_is_called(given, mine.error) or attempts.advice(mine.error)
+            more = sentence or self._advice(given, mine.error)
             return self._raised(mine.error, more, shown, *_printed(mine))
         changed = self._changed(mine.changed)
         found = difference(mine.value, right.value, self._returns)
         if not found:
             return self._wrong(f"The result is right, but {changed}", shown, *_printed(mine))
         sentence = sentence or found.sentence
-        message = f"{sentence}\nBesides, {changed}" if mine.changed not in ("", right.changed) else sentence
+        message = f"{sentence}\nBesides, {changed}" if not mine.keeps_arguments(right) else sentence
         sides = (
             [("yours", found.yours), ("expected", found.expected)] if found.yours != found.expected else []
         )
@@ -277,32 +281,37 @@ class CodeExercise(SolvedByCode):
     def _known_alike(self, failing: list[int], yours: list[Outcome]) -> Iterator[tuple[int, str, list[int]]]:
         """Yield known mistakes that do the same: on how many inputs, their sentence, and on which failing ones.
 
-        Half of the inputs is enough, unless that rests on single numbers, which may agree by accident.
+        Half of the inputs is enough, unless that rests on single numbers or on integers, which may agree by accident.
         """
         for mistake in self.known:
             mistake.outcomes = mistake.outcomes or self._outcomes_of(mistake.attempt)
             agree = [mine.agrees_with(wrong) for mine, wrong in zip(yours, mistake.outcomes, strict=False)]
             alike = [number for number in failing if number < len(agree) and agree[number]]
             by_accident = all(
-                yours[number].error is None and size(yours[number].value) < 3 for number in alike
+                yours[number].error is None and _says_little(yours[number].value) for number in alike
             )
             if alike and sum(agree) >= len(yours) * (1 if by_accident else 0.5):
                 yield sum(agree), mistake.sentence, alike
 
     def _related(self, yours: list[Outcome], expected: list[Outcome]) -> str | None:
-        """Return how the results relate to the expected ones; None where nothing simple does, or where one raised."""
-        if any(mine.error for mine in yours):
+        """Return how the results relate to the expected ones; None where nothing simple does.
+
+        Nothing is said where an attempt raised, or changed an argument: what is wrong then depends on the order.
+        """
+        pairs = zip(yours, expected, strict=True)
+        if any(mine.error or not mine.keeps_arguments(right) for mine, right in pairs):
             return None
         inputs = [dict(zip(self._inputs, case, strict=True)) for case in self._cases]
         return relation(
             [mine.value for mine in yours], [right.value for right in expected], inputs, self._returns
         )
 
-    def _how_it_is_called(self, given: tuple, error: BaseException) -> str:
+    def _advice(self, given: tuple, error: BaseException) -> str:
         if isinstance(given[-1], nn.Module):
             return f"A network arrived. Pass `{self.name}` itself, without calling it: `{self.usage}`."
-        if attempts.learners_lines(error):
-            return ""
+        meaning = attempts.advice(error)
+        if meaning or attempts.learners_lines(error):
+            return meaning
         return f"The check calls it as `{self.name}{inspect.signature(self.reference)}`."
 
     def _input(self, number: int) -> tuple[str, str]:
@@ -313,6 +322,11 @@ class CodeExercise(SolvedByCode):
 def _named(cases: dict[str, tuple] | list[tuple]) -> tuple[list[str], list[tuple]]:
     """Return the names of test inputs, "" for those without, and the inputs."""
     return (list(cases), list(cases.values())) if isinstance(cases, dict) else ([""] * len(cases), cases)
+
+
+def _says_little(value: object) -> bool:
+    """Return whether a value may be the same by accident: fewer than three numbers, or all of them integers."""
+    return size(value) < 3 or (isinstance(value, Tensor) and not value.is_floating_point())
 
 
 def _printed(outcome: Outcome) -> list[tuple[str, str]]:

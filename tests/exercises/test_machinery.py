@@ -130,6 +130,20 @@ def test_forgotten_return_is_wrong_not_blank(double):
         (lambda x: 2 * x + 0.5, "wrong", "0.5 too large everywhere"),
         (lambda x: 2 * x if x > 0 else x, "raised", "needs an answer. Use `torch.where`"),
         (lambda x: factor * x, "raised", "*Run All Above Selected Cell* in the Run menu"),  # noqa: F821
+        (lambda x: (2 * x).sum().backward(), "raised", "asks for a gradient: `x.requires_grad_()`"),
+        (lambda x: (2 * x).requires_grad_().add_(1), "raised", "Make a new one: `a = a + b`"),
+        (lambda x: x.grad.sign(), "raised", "Something is None: a `.grad` before `backward()`"),
+        (lambda x: x[len(x)], "raised", "of K entries the last is K − 1"),
+        (lambda x: [1, 2][7], "raised", "of K entries the last is K − 1"),
+        (lambda x: x.sum(dim=3), "raised", "There is no such axis"),
+        (lambda x: x.expand(5, 5), "raised", "What is put in has another shape than its place"),
+        (lambda x: x.long().softmax(0), "raised", "are its arguments in the wrong order"),
+        (lambda x: nn.Conv1d(3, 1, 1)(torch.ones(1, 2, 5)), "raised", "takes as many channels"),
+        (
+            lambda x: nn.Linear(3, 1)(torch.ones(1, 2)),
+            "raised",
+            "as many numbers as the layers before it give",
+        ),
         (nn.Linear(9, 9), "raised", "A network arrived. Pass `double` itself"),
     ],
 )

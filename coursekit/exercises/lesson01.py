@@ -270,6 +270,17 @@ project_and_reflect.mistakes(
         "The projection is right. 2P + I stretches u by 3: the identity is subtracted.": {
             "2 * P - torch": "2 * P + torch"
         },
+        "The projection is right. I − P leaves the part of x perpendicular to u. The reflection is "
+        "x + 2 (Px − x).": lambda u: (_onto(u), torch.eye(len(u), dtype=u.dtype) - _onto(u)),
+        "`/ u @ u` divides by u first and multiplies afterwards. Use brackets: `/ (u @ u)`.": [
+            lambda u: (torch.outer(u, u) / u @ u, 2 * torch.outer(u, u) / u @ u),
+            lambda u: (torch.outer(u, u) / u @ u, 2 * (torch.outer(u, u) / u @ u) - torch.eye(len(u))),
+        ],
+        "These are D numbers, uᵢ² / (u · u). The matrix has an entry for every pair, uᵢ uⱼ: "
+        "`torch.outer(u, u)`.": lambda u: (
+            u * u / (u @ u),
+            2 * u * u / (u @ u) - torch.eye(len(u), dtype=u.dtype),
+        ),
         "The projection is right. 2P alone doubles it: subtract the identity.": {
             " - torch.eye(len(u), dtype=u.dtype)": ""
         },

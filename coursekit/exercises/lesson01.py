@@ -13,6 +13,24 @@ lesson = ExerciseSet("Lesson 1")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 
 
+class _Watch(TorchFunctionMode):
+    """Note the torch functions that are called in the block, and the elements of the largest tensor they make."""
+
+    def __init__(self):
+        super().__init__()
+        self.called, self.elements = [], 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        self.called.append(getattr(function, "__name__", ""))
+        if isinstance(result, torch.Tensor):
+            self.elements = max(self.elements, result.numel())
+        if self.called[-1] == "pairwise_distance":  # its difference (N, M, D) is made inside
+            shapes = [one.shape for one in args if isinstance(one, torch.Tensor)]
+            self.elements = max(self.elements, math.prod(torch.broadcast_shapes(*shapes)))
+        return result
+
+
 # Section 1: tensors ------------------------------------------------------------------------------------------
 
 
@@ -109,6 +127,16 @@ cosine_similarity.mistakes(
         ),
     }
 )
+
+
+@cosine_similarity.remark(
+    "A remark: you loop over the rows, and the lesson compares 500 digits with 10,000 others. Tensors need no "
+    "loop: `x @ y`, `x.norm(dim=1)`."
+)
+def _(attempt):
+    with _Watch() as watch:
+        attempt(torch.ones(50, 30), torch.ones(30))
+    return len(watch.called) >= 40
 
 
 # Section 3: maps ---------------------------------------------------------------------------------------------
@@ -686,24 +714,6 @@ pairwise_distances.mistakes(
         ).sqrt(),
     }
 )
-
-
-class _Watch(TorchFunctionMode):
-    """Note the torch functions that are called in the block, and the elements of the largest tensor they make."""
-
-    def __init__(self):
-        super().__init__()
-        self.called, self.elements = [], 0
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        self.called.append(getattr(function, "__name__", ""))
-        if isinstance(result, torch.Tensor):
-            self.elements = max(self.elements, result.numel())
-        if self.called[-1] == "pairwise_distance":  # its difference (N, M, D) is made inside
-            shapes = [one.shape for one in args if isinstance(one, torch.Tensor)]
-            self.elements = max(self.elements, math.prod(torch.broadcast_shapes(*shapes)))
-        return result
 
 
 @pairwise_distances.remark(

@@ -172,6 +172,13 @@ class TestLesson01(Contract):
     equivalent = {}  # noqa: RUF012
 
 
+def test_loop_over_ten_thousand_digits_is_remarked():
+    fast, slow = ex.cosine_similarity(cosine_in_numpy), ex.cosine_similarity(cosine_in_a_loop)
+    assert fast.status == slow.status == "correct"
+    assert "you loop over the rows" not in fast.message
+    assert "you loop over the rows" in slow.message
+
+
 def test_large_detour_of_pairwise_distances_is_remarked():
     small = ex.pairwise_distances(torch.cdist)
     large = ex.pairwise_distances(lambda x, y: (x[:, None] - y).norm(dim=2))

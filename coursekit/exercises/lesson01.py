@@ -595,6 +595,25 @@ pca.mistakes(
             torch.pca_lowrank(x, k)[2].T,
             torch.ones(k),
         ),
+        "You reversed the entries of every eigenvector. The eigenvectors are the columns: reverse their order "
+        "with `.flip(1)`, then transpose.": [
+            lambda x, k: (torch.linalg.eigh(torch.cov(x.T))[1].flip(0).T[:k], _axes(x, k)[1]),
+            lambda x, k: (torch.linalg.eigh(torch.cov(x.T))[1].flip(0, 1).T[:k], _axes(x, k)[1]),
+        ],
+        "The axes are right, but the variances are still in ascending order: reverse them, too, with "
+        "`.flip(0)`.": lambda x, k: (_axes(x, k)[0], torch.linalg.eigh(torch.cov(x.T))[0][:k]),
+        "The variances are right, but these are the axes of smallest variance: reverse the order of the columns "
+        "before you take k of them.": [
+            lambda x, k: (torch.linalg.eigh(torch.cov(x.T))[1].T[:k], _axes(x, k)[1]),
+            lambda x, k: (torch.linalg.eigh(torch.cov(x.T))[1].T[:k].flip(0), _axes(x, k)[1]),
+        ],
+        "`torch.cov` takes variables as rows and examples as columns: pass `x.T`, so that the covariance is "
+        "(D, D).": lambda x, k: (
+            torch.linalg.eigh(torch.cov(x))[1].flip(1).T[:k],
+            torch.linalg.eigh(torch.cov(x))[0].flip(0)[:k],
+        ),
+        "You divided by D, the number of columns. The covariance is a mean over the N examples: divide by "
+        "N − 1.": lambda x, k: (_axes(x, k)[0], _axes(x, k)[1] * (len(x) - 1) / x.shape[1]),
         "`svd` returns Vᵀ, whose rows are the axes already: take `Vt[:k]`, without another "
         "transpose.": lambda x, k: (
             torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)[2].T[:k],

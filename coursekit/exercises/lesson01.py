@@ -13,6 +13,24 @@ lesson = ExerciseSet("Lesson 1")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 
 
+class _Watch(TorchFunctionMode):
+    """Note the torch functions that are called in the block, and the elements of the largest tensor they make."""
+
+    def __init__(self):
+        super().__init__()
+        self.called, self.elements = [], 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        self.called.append(getattr(function, "__name__", ""))
+        if isinstance(result, torch.Tensor):
+            self.elements = max(self.elements, result.numel())
+        if self.called[-1] == "pairwise_distance":  # its difference (N, M, D) is made inside
+            shapes = [one.shape for one in args if isinstance(one, torch.Tensor)]
+            self.elements = max(self.elements, math.prod(torch.broadcast_shapes(*shapes)))
+        return result
+
+
 # Section 1: tensors ------------------------------------------------------------------------------------------
 
 
@@ -111,171 +129,17 @@ cosine_similarity.mistakes(
 )
 
 
-def _distances(pairwise_distances, x, y):
-    """What the function gives, but distances that may be rounding, of a vector to itself, become 0."""
-    found = pairwise_distances(x, y)
-    return torch.where(found < 0.1, 0, found) if isinstance(found, torch.Tensor) else found
-
-
-@lesson.exercise(
-    observe=_distances,
-    cases={
-        "two points and the origin": (torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0.0, 0.0]])),
-        "a single pair": (normal(1, 3, seed=8), normal(1, 3, seed=9)),
-        "an ordinary batch": (normal(2, 3), normal(4, 3, seed=1)),
-        "square matrices": (normal(3, 3, seed=2), normal(3, 3, seed=3)),
-        "float64 numbers": (
-            normal(5, 2, seed=4, dtype=torch.float64),
-            normal(3, 2, seed=5, dtype=torch.float64),
-        ),
-        "rows of 784 numbers": (normal(6, 784, seed=6), normal(7, 784, seed=7)),
-        "rows against themselves": (normal(20, 784, seed=6), normal(20, 784, seed=6)),
-    },
-    hints=[
-        "Give x one more axis: `x[:, None, :]` has the shape (N, 1, D); subtracting y (M, D) broadcasts to "
-        "(N, M, D).",
-        "Or, without the large tensor: |x − y|² = |x|² + |y|² − 2 x·y, where `x @ y.T` gives all x·y at "
-        "once.",
-        "Rounding can make that square slightly negative, and its root nan: `.clamp(min=0).sqrt()`.",
-    ],
-)
-def pairwise_distances(x, y):
-    """Return the distance of every row of x (N, D) to every row of y (M, D), without a loop: shape (N, M)."""
-    squares = (x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - 2 * x @ y.T  # (N, 1) + (M,) - (N, M)
-    return squares.clamp(min=0).sqrt()
-
-
-pairwise_distances.mistakes(
-    {
-        "These are squared distances. Take the square root.": lambda x, y: ((x[:, None] - y) ** 2).sum(dim=2),
-        "The matrix is transposed: rows belong to x, columns to y.": lambda x, y: torch.cdist(y, x),
-        "This pairs the rows of x and y one to one. Every row of x has to meet every row of y:"
-        " x, or |x|², needs one more axis, (N, 1, …) against (M, …).": lambda x, y: (x - y).norm(dim=1),
-        "The sum runs over the wrong axis: sum over the D coordinates, the last axis.": lambda x, y: (
-            x[:, None] - y
-        ).norm(dim=1),
-        "This adds up absolute differences, the city-block distance. Square them, add them up,"
-        " and take the root.": lambda x, y: (x[:, None] - y).abs().sum(dim=2),
-        "The factor 2 is missing from |x − y|² = |x|² + |y|² − 2 x·y.": lambda x, y: (
-            ((x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - x @ y.T).clamp(min=0).sqrt()
-        ),
-        "The sign of 2 x·y is wrong: |x − y|² = |x|² + |y|² − 2 x·y. With a plus it is the length of "
-        "x + y.": {"- 2 * x": "+ 2 * x"},
-        "|x|² and |y|² have the shapes (N,) and (M,), which do not make (N, M). Keep the axis of the "
-        "first, (N, 1): `keepdim=True`.": {"sum(dim=1, keepdim=True)": "sum(dim=1)"},
-        "This takes the mean of the squared differences. A distance takes their sum.": lambda x, y: (
-            ((x[:, None] - y) ** 2).mean(dim=2).sqrt()
-        ),
-        "`F.pairwise_distance` adds 0.000001 to every difference before it squares. `eps=0` leaves that "
-        "out; `torch.cdist` does not do it at all.": lambda x, y: F.pairwise_distance(x[:, None], y[None]),
-        "This is the largest difference of a coordinate. Add up the squares of all D, and take the "
-        "root.": lambda x, y: (x[:, None] - y).abs().amax(dim=2),
-        "Rounding made a square slightly negative, and its root is nan: put `.clamp(min=0)` "
-        "before the root.": lambda x, y: (
-            (x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - 2 * x @ y.T
-        ).sqrt(),
-    }
-)
-
-
-class _Watch(TorchFunctionMode):
-    """Note the torch functions that are called in the block, and the elements of the largest tensor they make."""
-
-    def __init__(self):
-        super().__init__()
-        self.called, self.elements = [], 0
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        self.called.append(getattr(function, "__name__", ""))
-        if isinstance(result, torch.Tensor):
-            self.elements = max(self.elements, result.numel())
-        if self.called[-1] == "pairwise_distance":  # its difference (N, M, D) is made inside
-            shapes = [one.shape for one in args if isinstance(one, torch.Tensor)]
-            self.elements = max(self.elements, math.prod(torch.broadcast_shapes(*shapes)))
-        return result
-
-
-@pairwise_distances.remark(
-    "A remark: along the way you create a tensor of shape (N, M, D). For 1,000 digits against 55,000 it "
-    "would take 172 GB. With |x|² + |y|² − 2 x·y nothing is larger than (N, M)."
+@cosine_similarity.remark(
+    "A remark: you loop over the rows, and the lesson compares 500 digits with 10,000 others. Tensors need no "
+    "loop: `x @ y`, `x.norm(dim=1)`."
 )
 def _(attempt):
     with _Watch() as watch:
-        attempt(torch.ones(50, 30), torch.ones(40, 30))
-    return watch.elements >= 50 * 40 * 30
-
-
-@pairwise_distances.remark(
-    "A remark: you loop over the rows, a million iterations for a million digits. Tensors need no loop."
-)
-def _(attempt):
-    with _Watch() as watch:
-        attempt(torch.ones(50, 30), torch.ones(40, 30))
+        attempt(torch.ones(50, 30), torch.ones(30))
     return len(watch.called) >= 40
 
 
 # Section 3: maps ---------------------------------------------------------------------------------------------
-
-
-@lesson.exercise(
-    cases={
-        "two rows and two columns": (torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([10.0, 1.0])),
-        "a single column": (torch.tensor([[2.0], [-1.0], [4.0]]), torch.tensor([3.0])),
-        "a single row": (torch.tensor([[2.0, -1.0, 4.0]]), torch.tensor([3.0, 5.0, -2.0])),
-        "more columns than rows": (normal(2, 5), normal(5, seed=1)),
-        "more rows than columns": (normal(6, 3, seed=2), normal(3, seed=3)),
-        "a square matrix in float64": (
-            normal(4, 4, seed=4, dtype=torch.float64),
-            normal(4, seed=5, dtype=torch.float64),
-        ),
-    },
-    hints=[
-        "Column j of A is `A[:, j]`. Multiply each column by its number x[j], then add them up.",
-        "Begin with `torch.zeros(len(A), dtype=A.dtype)`, and let j run over `range(A.shape[1])`.",
-    ],
-)
-def matvec_by_columns(A, x):
-    """Return the product of A (M, D) and x (D,), shape (M,), as the sum of A's columns weighted by x."""
-    total = torch.zeros(len(A), dtype=A.dtype)
-    for j in range(A.shape[1]):
-        total = total + x[j] * A[:, j]
-    return total
-
-
-matvec_by_columns.mistakes(
-    {
-        "You added up weighted rows of A: `A[j]` is a row; a column is `A[:, j]`.": lambda A, x: sum(
-            x[j] * A[j] for j in range(len(x))
-        ),
-        "These are the separate products, one column for each j. Add them up.": lambda A, x: A * x,
-        "The columns are added without their weights: multiply column j by x[j].": lambda A, x: A.sum(dim=1),
-        "The sum runs over the wrong axis: add the columns to each other, along `dim=1`.": lambda A, x: (
-            A * x
-        ).sum(dim=0),
-        "The last column is missing: does the loop end too early?": {"A.shape[1]": "A.shape[1] - 1"},
-        "Only the last column is left: each round of the loop should add to `total`, not replace it.": {
-            "total + x": "x"
-        },
-        "The loop runs over the number of rows. Column j needs j up to the number of columns, "
-        "`A.shape[1]`.": {"range(A.shape[1])": "range(len(A))"},
-        "`total` begins with ones, and they stay in the sum: begin with zeros.": {"zeros": "ones"},
-        "The column is added to its weight. Multiply the two: `x[j] * A[:, j]`.": {"x[j] * A": "x[j] + A"},
-        "Only the first column is there: is the `return` inside the loop?": lambda A, x: x[0] * A[:, 0],
-    }
-)
-
-
-@matvec_by_columns.remark(
-    "A remark: that is PyTorch's own product. It is right, but the exercise is to build it from the columns: "
-    "multiply column j, `A[:, j]`, by x[j] and add them up."
-)
-def _(attempt):
-    with _Watch() as watch:
-        attempt(torch.ones(3, 2), torch.ones(2))
-    return any(
-        name in watch.called for name in ("matmul", "__matmul__", "mv", "mm", "einsum", "addmv", "linear")
-    )
 
 
 @lesson.exercise(
@@ -358,69 +222,162 @@ def _(angle):
     return torch.tensor([[math.cos(angle), math.sin(angle)], [math.sin(angle), -math.cos(angle)]])
 
 
-# Section 4: shapes -------------------------------------------------------------------------------------------
-
-
-quiz = lesson.quiz(
-    "quiz",
+@lesson.exercise(
+    returns=("the projection", "the reflection"),
+    cases={
+        "u = (2, 1)": (torch.tensor([2.0, 1.0]),),
+        "u along the first axis, of length 1": (torch.tensor([1.0, 0.0]),),
+        "u of length 1": (torch.tensor([0.6, 0.8]),),
+        "u along the second axis": (torch.tensor([0.0, 3.0]),),
+        "u with a negative entry": (torch.tensor([1.0, -2.0]),),
+        "u with three entries": (torch.tensor([1.0, 2.0, -1.0]),),
+        "float64 numbers": (normal(5, seed=1, dtype=torch.float64),),
+    },
     hints=[
-        "Write one shape above the other, aligned at the right. Axes that have size 1 or are missing get "
-        "stretched.",
-        "In a product the inner sizes have to match, and they disappear; in a reduction the axis `dim` "
-        "disappears.",
+        "The projection of x is c·u, and x − c·u is perpendicular to u: (x − c·u) · u = 0. Solve for c.",
+        "c = (u · x) / (u · u), so the projection is u (uᵀx) / (u · u). The matrix in front of x is "
+        "`torch.outer(u, u) / (u @ u)`.",
+        "The reflection of x lies as far behind the line as x lies in front of it: x + 2 (Px − x). Which matrix "
+        "does that? `torch.eye(len(u))` is the identity.",
     ],
-    product=Question(
-        (64, 10),
-        "(64, 784) @ (784, 10): the inner 784 disappears.",
+)
+def project_and_reflect(u):
+    """Return two matrices (D, D): one projects onto the line along u (D,), the other reflects across it.
+
+    u may have any length but 0.
+    """
+    P = torch.outer(u, u) / (u @ u)
+    return P, 2 * P - torch.eye(len(u), dtype=u.dtype)
+
+
+def _across(P):
+    """The reflection across the line that P projects onto."""
+    return 2 * P - torch.eye(len(P), dtype=P.dtype)
+
+
+def _onto(u):
+    """The projection onto the line along u."""
+    return torch.outer(u, u) / (u @ u)
+
+
+project_and_reflect.mistakes(
+    {
+        "Without the division a long u stretches: divide the outer product by u · u.": {" / (u @ u)": ""},
+        "You divided by the length of u. The factor is c = (u · x) / (u · u): divide by the length "
+        "squared.": {"(u @ u)": "u.norm()"},
+        "You return the reflection first. Return the projection, then the reflection.": lambda u: (
+            _across(_onto(u)),
+            _onto(u),
+        ),
+        "The reflection has the wrong sign: I − 2P turns u itself around. A point on the line should stay "
+        "where it is: 2P − I.": lambda u: (_onto(u), -_across(_onto(u))),
+        "P − I leads from x to its foot on the line. The reflection goes from x twice as far: "
+        "x + 2 (Px − x).": {"2 * P": "P"},
+        "You subtracted 1 from every entry. The identity matrix has ones only on its diagonal: "
+        "`torch.eye(len(u))`.": {"torch.eye(len(u), dtype=u.dtype)": "1"},
+        "These belong to the directions perpendicular to u: I − P removes the part along u. Here the part "
+        "along u should be kept.": lambda u: (
+            torch.eye(len(u), dtype=u.dtype) - _onto(u),
+            -_across(_onto(u)),
+        ),
+        "The reflection is right. I − P gives the part perpendicular to u; the projection onto the line is "
+        "P itself.": lambda u: (torch.eye(len(u), dtype=u.dtype) - _onto(u), _across(_onto(u))),
+        "−P turns the projection around, and every point still ends on the line. The reflection keeps the "
+        "distance: x + 2 (Px − x).": lambda u: (_onto(u), -_onto(u)),
+        "−I sends every point through the origin. A reflection across the line leaves the points on it where "
+        "they are.": lambda u: (_onto(u), -torch.eye(len(u), dtype=u.dtype)),
+        "`u * u` multiplies entry by entry, so this is a diagonal matrix. Entry i, j of the projection is "
+        "uᵢ uⱼ: `torch.outer(u, u)`.": lambda u: (
+            torch.diag(u * u) / (u @ u),
+            _across(torch.diag(u * u) / (u @ u)),
+        ),
+        "That is a number, u · u divided by itself. The matrix has the entries uᵢ uⱼ: "
+        "`torch.outer(u, u)`.": lambda u: (u @ u / (u @ u), 2 * (u @ u / (u @ u)) - 1),
+        "The projection is right. x + (Px − x) is Px again: the reflection goes twice as far, "
+        "x + 2 (Px − x).": lambda u: (_onto(u), _onto(u)),
+        "The projection is right. 2P + I stretches u by 3: the identity is subtracted.": {
+            "2 * P - torch": "2 * P + torch"
+        },
+        "The projection is right. I − P leaves the part of x perpendicular to u. The reflection is "
+        "x + 2 (Px − x).": lambda u: (_onto(u), torch.eye(len(u), dtype=u.dtype) - _onto(u)),
+        "`/ u @ u` divides by u first and multiplies afterwards. Use brackets: `/ (u @ u)`.": [
+            lambda u: (torch.outer(u, u) / u @ u, 2 * torch.outer(u, u) / u @ u),
+            lambda u: (torch.outer(u, u) / u @ u, 2 * (torch.outer(u, u) / u @ u) - torch.eye(len(u))),
+        ],
+        "These are D numbers, uᵢ² / (u · u). The matrix has an entry for every pair, uᵢ uⱼ: "
+        "`torch.outer(u, u)`.": lambda u: (
+            u * u / (u @ u),
+            2 * u * u / (u @ u) - torch.eye(len(u), dtype=u.dtype),
+        ),
+        "The projection is right. 2P alone doubles it: subtract the identity.": {
+            " - torch.eye(len(u), dtype=u.dtype)": ""
+        },
+    }
+)
+
+
+@project_and_reflect.mistake(
+    "These are matrices of two rows and two columns whatever u is. For u of D entries build (D, D), with "
+    "`torch.outer(u, u)`."
+)
+def _(u):
+    a, b = u[0], u[1]
+    P = torch.stack([torch.stack([a * a, a * b]), torch.stack([a * b, b * b])]) / (a * a + b * b)
+    return P, _across(P)
+
+
+# Section 4: rank ---------------------------------------------------------------------------------------------
+
+
+ranks = lesson.quiz(
+    "ranks",
+    hints=[
+        "The rank is the number of independent columns, and of independent rows: it is never above either number.",
+        "Where does the map send all vectors? To a point, a line, a plane? Rank and dimension of the null space add "
+        "up to the number of columns.",
+    ],
+    multiple=Question(
+        1,
+        "The second column is twice the first: one direction.",
         {
-            (784, 784): "The inner axes are summed over and disappear; the outer ones, 64 and 10, stay.",
-            (10, 64): "The outer axes keep the order of the factors: 64, then 10.",
-            (64, 784, 10): "The inner 784 is summed over.",
+            2: "Compare the columns: the second is a multiple of the first, so it adds no direction.",
+            0: "Only a matrix of zeros has rank 0.",
         },
     ),
-    broadcast=Question(
-        (5, 3),
-        "(5, 1) and (3,): aligned at the right, 1 against 3 is stretched, and the 5 has no partner.",
+    swap=Question(
+        2,
+        "(0, 1) and (1, 0) are independent: swapping the coordinates loses nothing.",
         {
-            (5, 1): "The axis of size 1 is stretched to match the 3 of the other tensor.",
-            (5,): "(5, 1) is not a vector. Align at the right: 1 meets 3, and 5 meets nothing.",
-            (3, 5): "Align the shapes at the right: the 3 is the last axis.",
-            (5, 4): "Broadcasting stretches axes, it does not join them.",
-            (5, 1, 3): "Broadcasting aligns axes, it does not put them side by side: the 1 meets the 3.",
+            1: "Neither column is a multiple of the other.",
+            0: "Only a matrix of zeros has rank 0.",
         },
     ),
-    reduction=Question(
-        (10, 28, 28),
-        "The channel axis, number 1, is gone.",
+    tall=Question(
+        2,
+        "Two independent columns. They span a plane in a space of three axes.",
         {
-            (10, 1, 28, 28): "That would be with `keepdim=True`.",
-            (1, 28, 28): "That is the mean over axis 0, the examples. Axis 1 holds the channels.",
-            (3, 28, 28): "That is the mean over axis 0: axes count from 0, and axis 1 holds the channels.",
-            (
-                10,
-                3,
-                28,
-            ): "That is a mean over an axis of the image. Axes count from 0: axis 1 holds the channels.",
+            3: "There are three rows, but only two columns: the third row is the sum of the first two.",
+            1: "Neither column is a multiple of the other.",
         },
     ),
-    einsum=Question(
-        (8, 5),
-        "b and i appear after the arrow: 8 and 5. j does not, so it is summed over.",
+    projection=Question(
+        1,
+        "Every digit lands on the same line, whatever the number of axes.",
         {
-            (8, 5, 3): "An index that does not appear after the arrow, here j, is summed over.",
-            (8, 8, 5): "b is the same axis in both factors, and appears after the arrow once.",
-            (5,): "b appears after the arrow as well: one result for each of the 8 examples.",
-            (5, 8): "After the arrow comes b first, then i.",
-            (8, 3): "Only b and i appear after the arrow; the 3 belongs to j.",
+            784: "That is the size of the matrix. All vectors are sent to one line.",
+            783: "That is the dimension of the null space: all directions perpendicular to the line.",
+            2: "A projection onto a plane would have rank 2. This one maps to a line.",
+            0: "Only a matrix of zeros has rank 0. This one keeps a line.",
         },
     ),
-    impossible=Question(
-        "c",
-        "Aligned at the right, 4 meets 3, and neither of them is 1.",
+    lost=Question(
+        774,
+        "784 − 10: what is not kept is lost.",
         {
-            "a": "(3,) meets the last 3, and the 4 has no partner: that works.",
-            "b": "(4, 1) has a 1 where the other has 3: that works.",
-            "d": "A single number broadcasts with every shape.",
+            10: "That is the rank, the number of directions that are kept.",
+            784: "That would be a matrix of zeros, which loses everything. This one keeps 10 directions.",
+            0: "784 numbers go in and 10 come out: something is lost.",
+            794: "Rank and dimension of the null space add up to the number of columns: subtract.",
         },
     ),
 )
@@ -638,6 +595,25 @@ pca.mistakes(
             torch.pca_lowrank(x, k)[2].T,
             torch.ones(k),
         ),
+        "You reversed the entries of every eigenvector. The eigenvectors are the columns: reverse their order "
+        "with `.flip(1)`, then transpose.": [
+            lambda x, k: (torch.linalg.eigh(torch.cov(x.T))[1].flip(0).T[:k], _axes(x, k)[1]),
+            lambda x, k: (torch.linalg.eigh(torch.cov(x.T))[1].flip(0, 1).T[:k], _axes(x, k)[1]),
+        ],
+        "The axes are right, but the variances are still in ascending order: reverse them, too, with "
+        "`.flip(0)`.": lambda x, k: (_axes(x, k)[0], torch.linalg.eigh(torch.cov(x.T))[0][:k]),
+        "The variances are right, but these are the axes of smallest variance: reverse the order of the columns "
+        "before you take k of them.": [
+            lambda x, k: (torch.linalg.eigh(torch.cov(x.T))[1].T[:k], _axes(x, k)[1]),
+            lambda x, k: (torch.linalg.eigh(torch.cov(x.T))[1].T[:k].flip(0), _axes(x, k)[1]),
+        ],
+        "`torch.cov` takes variables as rows and examples as columns: pass `x.T`, so that the covariance is "
+        "(D, D).": lambda x, k: (
+            torch.linalg.eigh(torch.cov(x))[1].flip(1).T[:k],
+            torch.linalg.eigh(torch.cov(x))[0].flip(0)[:k],
+        ),
+        "You divided by D, the number of columns. The covariance is a mean over the N examples: divide by "
+        "N − 1.": lambda x, k: (_axes(x, k)[0], _axes(x, k)[1] * (len(x) - 1) / x.shape[1]),
         "`svd` returns Vᵀ, whose rows are the axes already: take `Vt[:k]`, without another "
         "transpose.": lambda x, k: (
             torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)[2].T[:k],
@@ -689,7 +665,224 @@ def _(x, k):
     return axes, variances / x.var(dim=0).sum()
 
 
-# Section 7: probability --------------------------------------------------------------------------------------
+# Part 2: all distances at once -------------------------------------------------------------------------------
+
+
+def _distances(pairwise_distances, x, y):
+    """What the function gives, but distances that may be rounding, of a vector to itself, become 0."""
+    found = pairwise_distances(x, y)
+    return torch.where(found < 0.1, 0, found) if isinstance(found, torch.Tensor) else found
+
+
+@lesson.exercise(
+    observe=_distances,
+    cases={
+        "two points and the origin": (torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0.0, 0.0]])),
+        "a single pair": (normal(1, 3, seed=8), normal(1, 3, seed=9)),
+        "an ordinary batch": (normal(2, 3), normal(4, 3, seed=1)),
+        "square matrices": (normal(3, 3, seed=2), normal(3, 3, seed=3)),
+        "float64 numbers": (
+            normal(5, 2, seed=4, dtype=torch.float64),
+            normal(3, 2, seed=5, dtype=torch.float64),
+        ),
+        "rows of 784 numbers": (normal(6, 784, seed=6), normal(7, 784, seed=7)),
+        "rows against themselves": (normal(20, 784, seed=6), normal(20, 784, seed=6)),
+    },
+    hints=[
+        "Give x one more axis: `x[:, None, :]` has the shape (N, 1, D); subtracting y (M, D) broadcasts to "
+        "(N, M, D).",
+        "Or, without the large tensor: |x − y|² = |x|² + |y|² − 2 x·y, where `x @ y.T` gives all x·y at "
+        "once.",
+        "Rounding can make that square slightly negative, and its root nan: `.clamp(min=0).sqrt()`.",
+    ],
+)
+def pairwise_distances(x, y):
+    """Return the distance of every row of x (N, D) to every row of y (M, D), without a loop: shape (N, M)."""
+    squares = (x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - 2 * x @ y.T  # (N, 1) + (M,) - (N, M)
+    return squares.clamp(min=0).sqrt()
+
+
+pairwise_distances.mistakes(
+    {
+        "These are squared distances. Take the square root.": lambda x, y: ((x[:, None] - y) ** 2).sum(dim=2),
+        "The matrix is transposed: rows belong to x, columns to y.": lambda x, y: torch.cdist(y, x),
+        "This pairs the rows of x and y one to one. Every row of x has to meet every row of y:"
+        " x, or |x|², needs one more axis, (N, 1, …) against (M, …).": lambda x, y: (x - y).norm(dim=1),
+        "The sum runs over the wrong axis: sum over the D coordinates, the last axis.": lambda x, y: (
+            x[:, None] - y
+        ).norm(dim=1),
+        "This adds up absolute differences, the city-block distance. Square them, add them up,"
+        " and take the root.": lambda x, y: (x[:, None] - y).abs().sum(dim=2),
+        "The factor 2 is missing from |x − y|² = |x|² + |y|² − 2 x·y.": lambda x, y: (
+            ((x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - x @ y.T).clamp(min=0).sqrt()
+        ),
+        "The sign of 2 x·y is wrong: |x − y|² = |x|² + |y|² − 2 x·y. With a plus it is the length of "
+        "x + y.": {"- 2 * x": "+ 2 * x"},
+        "|x|² and |y|² have the shapes (N,) and (M,), which do not make (N, M). Keep the axis of the "
+        "first, (N, 1): `keepdim=True`.": {"sum(dim=1, keepdim=True)": "sum(dim=1)"},
+        "This takes the mean of the squared differences. A distance takes their sum.": lambda x, y: (
+            ((x[:, None] - y) ** 2).mean(dim=2).sqrt()
+        ),
+        "`F.pairwise_distance` adds 0.000001 to every difference before it squares. `eps=0` leaves that "
+        "out; `torch.cdist` does not do it at all.": lambda x, y: F.pairwise_distance(x[:, None], y[None]),
+        "This is the largest difference of a coordinate. Add up the squares of all D, and take the "
+        "root.": lambda x, y: (x[:, None] - y).abs().amax(dim=2),
+        "Rounding made a square slightly negative, and its root is nan: put `.clamp(min=0)` "
+        "before the root.": lambda x, y: (
+            (x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - 2 * x @ y.T
+        ).sqrt(),
+    }
+)
+
+
+@pairwise_distances.remark(
+    "A remark: along the way you create a tensor of shape (N, M, D). For 1,000 digits against 55,000 it "
+    "would take 172 GB. With |x|² + |y|² − 2 x·y nothing is larger than (N, M)."
+)
+def _(attempt):
+    with _Watch() as watch:
+        attempt(torch.ones(50, 30), torch.ones(40, 30))
+    return watch.elements >= 50 * 40 * 30
+
+
+@pairwise_distances.remark(
+    "A remark: you loop over the rows, a million iterations for a million digits. Tensors need no loop."
+)
+def _(attempt):
+    with _Watch() as watch:
+        attempt(torch.ones(50, 30), torch.ones(40, 30))
+    return len(watch.called) >= 40
+
+
+# Part 2: shapes ----------------------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases={
+        "two rows and two columns": (torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([10.0, 1.0])),
+        "a single column": (torch.tensor([[2.0], [-1.0], [4.0]]), torch.tensor([3.0])),
+        "a single row": (torch.tensor([[2.0, -1.0, 4.0]]), torch.tensor([3.0, 5.0, -2.0])),
+        "more columns than rows": (normal(2, 5), normal(5, seed=1)),
+        "more rows than columns": (normal(6, 3, seed=2), normal(3, seed=3)),
+        "a square matrix in float64": (
+            normal(4, 4, seed=4, dtype=torch.float64),
+            normal(4, seed=5, dtype=torch.float64),
+        ),
+    },
+    hints=[
+        "Column j of A is `A[:, j]`. Multiply each column by its number x[j], then add them up.",
+        "Begin with `torch.zeros(len(A), dtype=A.dtype)`, and let j run over `range(A.shape[1])`.",
+    ],
+)
+def matvec_by_columns(A, x):
+    """Return the product of A (M, D) and x (D,), shape (M,), as the sum of A's columns weighted by x."""
+    total = torch.zeros(len(A), dtype=A.dtype)
+    for j in range(A.shape[1]):
+        total = total + x[j] * A[:, j]
+    return total
+
+
+matvec_by_columns.mistakes(
+    {
+        "You added up weighted rows of A: `A[j]` is a row; a column is `A[:, j]`.": lambda A, x: sum(
+            x[j] * A[j] for j in range(len(x))
+        ),
+        "These are the separate products, one column for each j. Add them up.": lambda A, x: A * x,
+        "The columns are added without their weights: multiply column j by x[j].": lambda A, x: A.sum(dim=1),
+        "The sum runs over the wrong axis: add the columns to each other, along `dim=1`.": lambda A, x: (
+            A * x
+        ).sum(dim=0),
+        "The last column is missing: does the loop end too early?": {"A.shape[1]": "A.shape[1] - 1"},
+        "Only the last column is left: each round of the loop should add to `total`, not replace it.": {
+            "total + x": "x"
+        },
+        "The loop runs over the number of rows. Column j needs j up to the number of columns, "
+        "`A.shape[1]`.": {"range(A.shape[1])": "range(len(A))"},
+        "`total` begins with ones, and they stay in the sum: begin with zeros.": {"zeros": "ones"},
+        "The column is added to its weight. Multiply the two: `x[j] * A[:, j]`.": {"x[j] * A": "x[j] + A"},
+        "Only the first column is there: is the `return` inside the loop?": lambda A, x: x[0] * A[:, 0],
+    }
+)
+
+
+@matvec_by_columns.remark(
+    "A remark: that is PyTorch's own product. It is right, but the exercise is to build it from the columns: "
+    "multiply column j, `A[:, j]`, by x[j] and add them up."
+)
+def _(attempt):
+    with _Watch() as watch:
+        attempt(torch.ones(3, 2), torch.ones(2))
+    return any(
+        name in watch.called for name in ("matmul", "__matmul__", "mv", "mm", "einsum", "addmv", "linear")
+    )
+
+
+quiz = lesson.quiz(
+    "quiz",
+    hints=[
+        "Write one shape above the other, aligned at the right. Axes that have size 1 or are missing get "
+        "stretched.",
+        "In a product the inner sizes have to match, and they disappear; in a reduction the axis `dim` "
+        "disappears.",
+    ],
+    product=Question(
+        (64, 10),
+        "(64, 784) @ (784, 10): the inner 784 disappears.",
+        {
+            (784, 784): "The inner axes are summed over and disappear; the outer ones, 64 and 10, stay.",
+            (10, 64): "The outer axes keep the order of the factors: 64, then 10.",
+            (64, 784, 10): "The inner 784 is summed over.",
+        },
+    ),
+    broadcast=Question(
+        (5, 3),
+        "(5, 1) and (3,): aligned at the right, 1 against 3 is stretched, and the 5 has no partner.",
+        {
+            (5, 1): "The axis of size 1 is stretched to match the 3 of the other tensor.",
+            (5,): "(5, 1) is not a vector. Align at the right: 1 meets 3, and 5 meets nothing.",
+            (3, 5): "Align the shapes at the right: the 3 is the last axis.",
+            (5, 4): "Broadcasting stretches axes, it does not join them.",
+            (5, 1, 3): "Broadcasting aligns axes, it does not put them side by side: the 1 meets the 3.",
+        },
+    ),
+    reduction=Question(
+        (10, 28, 28),
+        "The channel axis, number 1, is gone.",
+        {
+            (10, 1, 28, 28): "That would be with `keepdim=True`.",
+            (1, 28, 28): "That is the mean over axis 0, the examples. Axis 1 holds the channels.",
+            (3, 28, 28): "That is the mean over axis 0: axes count from 0, and axis 1 holds the channels.",
+            (
+                10,
+                3,
+                28,
+            ): "That is a mean over an axis of the image. Axes count from 0: axis 1 holds the channels.",
+        },
+    ),
+    einsum=Question(
+        (8, 5),
+        "b and i appear after the arrow: 8 and 5. j does not, so it is summed over.",
+        {
+            (8, 5, 3): "An index that does not appear after the arrow, here j, is summed over.",
+            (8, 8, 5): "b is the same axis in both factors, and appears after the arrow once.",
+            (5,): "b appears after the arrow as well: one result for each of the 8 examples.",
+            (5, 8): "After the arrow comes b first, then i.",
+            (8, 3): "Only b and i appear after the arrow; the 3 belongs to j.",
+        },
+    ),
+    impossible=Question(
+        "c",
+        "Aligned at the right, 4 meets 3, and neither of them is 1.",
+        {
+            "a": "(3,) meets the last 3, and the 4 has no partner: that works.",
+            "b": "(4, 1) has a 1 where the other has 3: that works.",
+            "d": "A single number broadcasts with every shape.",
+        },
+    ),
+)
+
+
+# Part 2: probability -----------------------------------------------------------------------------------------
 
 
 @lesson.exercise(

@@ -36,6 +36,26 @@ def rotation_from_columns(angle):
     return torch.column_stack([first, second])
 
 
+def project_and_reflect_by_columns(u):
+    columns = [(e @ u) / (u @ u) * u for e in torch.eye(len(u), dtype=u.dtype)]
+    P = torch.stack(columns, dim=1)
+    return [P, P - (torch.eye(len(u), dtype=u.dtype) - P)]
+
+
+def project_and_reflect_by_unit_vector(u):
+    e = F.normalize(u, dim=0)[:, None]
+    return e @ e.T, 2 * e * e.T - torch.eye(len(u))
+
+
+def project_and_reflect_in_loops(u):
+    P, R = torch.zeros(len(u), len(u), dtype=u.dtype), torch.zeros(len(u), len(u), dtype=u.dtype)
+    for i in range(len(u)):
+        for j in range(len(u)):
+            P[i, j] = u[i] * u[j] / u.dot(u)
+            R[i, j] = 2 * P[i, j] - float(i == j)
+    return P, R
+
+
 def line_by_lstsq(x, y):
     A = torch.stack([x, torch.ones_like(x)], dim=1)
     slope, intercept = torch.linalg.lstsq(A, y[:, None]).solution[:, 0]
@@ -98,6 +118,25 @@ class TestLesson01(Contract):
             lambda x, y: torch.einsum("nd,d->n", F.normalize(x, dim=1), y / y.norm()),
             lambda x, y: (x * y).sum(dim=1) / ((x * x).sum(dim=1).sqrt() * y.norm() + 1e-12),
         ],
+        "rotation": [
+            rotation_from_columns,
+            lambda a: torch.linalg.matrix_exp(a * torch.tensor([[0.0, -1.0], [1.0, 0.0]])),
+        ],
+        "project_and_reflect": [
+            project_and_reflect_by_columns,
+            project_and_reflect_by_unit_vector,
+            project_and_reflect_in_loops,
+            lambda u: (
+                torch.einsum("i,j->ij", u, u) / u.norm() ** 2,
+                torch.einsum("i,j->ij", u, u) / (0.5 * u.norm() ** 2) - torch.diag(torch.ones_like(u)),
+            ),
+        ],
+        "fit_line": [
+            line_by_lstsq,
+            line_by_normal_equations,
+            lambda x, y: tuple(np.polyfit(x.numpy(), y.numpy(), 1)),
+        ],
+        "pca": [pca_by_svd, pca_by_cov],
         "pairwise_distances": [
             torch.cdist,
             lambda x, y: torch.stack([(x - row).norm(dim=1) for row in y], dim=1),
@@ -110,16 +149,6 @@ class TestLesson01(Contract):
             lambda A, x: (A * x).sum(dim=1),
             torch.mv,
         ],
-        "rotation": [
-            rotation_from_columns,
-            lambda a: torch.linalg.matrix_exp(a * torch.tensor([[0.0, -1.0], [1.0, 0.0]])),
-        ],
-        "fit_line": [
-            line_by_lstsq,
-            line_by_normal_equations,
-            lambda x, y: tuple(np.polyfit(x.numpy(), y.numpy(), 1)),
-        ],
-        "pca": [pca_by_svd, pca_by_cov],
         "standard_error": [
             lambda x: (x.var() / x.numel()).sqrt(),
             lambda x: (((x - x.mean()) ** 2).sum() / (len(x) - 1) / len(x)).item() ** 0.5,
@@ -141,6 +170,13 @@ class TestLesson01(Contract):
         ],
     }
     equivalent = {}  # noqa: RUF012
+
+
+def test_loop_over_ten_thousand_digits_is_remarked():
+    fast, slow = ex.cosine_similarity(cosine_in_numpy), ex.cosine_similarity(cosine_in_a_loop)
+    assert fast.status == slow.status == "correct"
+    assert "you loop over the rows" not in fast.message
+    assert "you loop over the rows" in slow.message
 
 
 def test_large_detour_of_pairwise_distances_is_remarked():

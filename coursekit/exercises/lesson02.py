@@ -96,108 +96,7 @@ finite_difference.mistakes(
 )
 
 
-halve_the_step = lesson.prediction(
-    "halve_the_step",
-    Question(
-        4.0,
-        "The error of the central difference is proportional to h², so half the step leaves a quarter of it.",
-        {
-            2: "That is the one-sided difference, whose error is proportional to h. In the central one the "
-            "terms in h cancel.",
-            8: "That would need an error proportional to h³. The first term that does not cancel is the one "
-            "in h².",
-            16: "That would need an error proportional to h⁴. The first term that does not cancel is the "
-            "one in h².",
-            0.25: "0.25 of the error is left. So by what factor does it fall?",
-            1: "It does fall: the first term that does not cancel is the one in h².",
-        },
-    ),
-    hints=[
-        "Write f(x + h) and f(x − h) as Taylor series up to h³ and subtract them. Which terms cancel?",
-        "What is left besides f′ is h² f‴/6. Put h/2 in place of h.",
-    ],
-)
-
-
-# Section 2: gradients ----------------------------------------------------------------------------------------
-
-
-@lesson.exercise(
-    cases={
-        "one parameter": (
-            torch.tensor([[1.0], [2.0], [-1.0]]),
-            torch.tensor([3.0]),
-            torch.tensor([1.0, 1.0, 2.0]),
-        ),
-        "one measurement": (torch.tensor([[1.0, 2.0]]), torch.tensor([3.0, -1.0]), torch.tensor([4.0])),
-        "a perfect fit": (
-            torch.tensor([[1.0, 2.0], [0.0, 1.0], [3.0, 1.0]]),
-            torch.tensor([2.0, 1.0]),
-            torch.tensor([4.0, 1.0, 7.0]),
-        ),
-        "a square W": (normal(3, 3), normal(3, seed=1), normal(3, seed=2)),
-        "five measurements": (normal(5, 2, seed=3), normal(2, seed=4), normal(5, seed=5)),
-        "θ of zeros": (normal(6, 3, seed=6).double(), torch.zeros(3).double(), normal(6, seed=7).double()),
-        "more parameters than measurements": (normal(3, 5, seed=8), normal(5, seed=9), normal(3, seed=10)),
-        "float64 numbers": (
-            normal(7, 4, dtype=torch.float64),
-            normal(4, seed=1, dtype=torch.float64),
-            normal(7, seed=2, dtype=torch.float64),
-        ),
-    },
-    hints=[
-        "Call the residual r = Wθ − y, of shape (N,). The loss is r·r. What is its derivative with respect "
-        "to r?",
-        "By the chain rule 2r is multiplied by the Jacobian of r, which is W. The result must have the shape of θ.",
-        "`W.T @ r` has the shape (D,). Only a factor is still missing.",
-    ],
-)
-def least_squares_gradient(W, theta, y):
-    """Return the gradient (D,) of the squared error ‖Wθ − y‖² with respect to θ.
-
-    Shapes: W (N, D), theta (D,), y (N,). The squared error is a sum, not a mean.
-    """
-    return 2 * W.T @ (W @ theta - y)
-
-
-least_squares_gradient.mistakes(
-    {
-        "The factor 2 is missing: the derivative of r² is 2r.": {" 2 *": ""},
-        "The transpose is missing: the residual has a number for each of the N rows, the gradient one "
-        "for each of the D columns. `W.T @ residual` goes from one to the other.": {"W.T": "W"},
-        "The sign is wrong: the residual is Wθ − y, prediction minus measurement.": {
-            "W @ theta - y": "y - W @ theta"
-        },
-        "You divided by N, which gives the gradient of the mean. Here the errors are summed.": {
-            "(W @ theta - y)": "(W @ theta - y) / len(y)"
-        },
-        "That is the loss itself, one number. Its gradient has a number for each entry "
-        "of θ.": lambda W, theta, y: (W @ theta - y).square().sum(),
-        "y is missing: the residual is Wθ − y.": {" - y": ""},
-        "That is twice the residual. The chain rule also multiplies it by Wᵀ from the left.": {" W.T @": ""},
-        "The brackets are missing: Wᵀ multiplies the whole residual, Wθ − y.": {
-            "(W @ theta - y)": "W @ theta - y"
-        },
-        "The derivative of r² is 2r: the residual should not be squared in the gradient.": {
-            "(W @ theta - y)": "(W @ theta - y) ** 2"
-        },
-        "These are the contributions of the rows, (N, D). Add them up over the N measurements.": {
-            "W.T @ (W @ theta - y)": "W * (W @ theta - y)[:, None]"
-        },
-        "Two things at once: the factor 2 of 2r is missing, and the sum is divided by N.": {
-            " 2 *": "",
-            "(W @ theta - y)": "(W @ theta - y) / len(y)",
-        },
-        "That is the gradient of the length ‖Wθ − y‖, not of its square: do not divide by the "
-        "length.": lambda W, theta, y: W.T @ (W @ theta - y) / (W @ theta - y).norm(),
-        "The gradient is a column, (D, 1). θ has the shape (D,), and so should its gradient.": {
-            "(W @ theta - y)": "(W @ theta - y)[:, None]"
-        },
-    }
-)
-
-
-# Section 3: descent ------------------------------------------------------------------------------------------
+# Section 2: descent ------------------------------------------------------------------------------------------
 
 
 three_steps = lesson.prediction(
@@ -219,8 +118,8 @@ three_steps = lesson.prediction(
         tolerance=0.01,
     ),
     hints=[
-        "The derivative is 10β − 3. At β = 4 it is 37.",
-        "With α = 1 the new β is β − (10β − 3) = 3 − 9β. Do that three times.",
+        "The derivative is 10θ − 3. At θ = 4 it is 37.",
+        "With α = 1 the new θ is θ − (10θ − 3) = 3 − 9θ. Do that three times.",
     ],
 )
 
@@ -235,7 +134,7 @@ def _positions(descend, gradient, start, lr, steps):
     return path
 
 
-_PARABOLA = _Formula("10β − 3", lambda beta: 10 * beta - 3)
+_PARABOLA = _Formula("10θ − 3", lambda theta: 10 * theta - 3)
 _BOWL = _Formula("(x, 4y)", lambda point: point * torch.tensor([1.0, 4.0], dtype=point.dtype))
 
 
@@ -366,7 +265,7 @@ def _(gradient, start, lr, steps):
     return _walk(direction, start, lr, steps)
 
 
-# Section 4: valleys and optimizers ---------------------------------------------------------------------------
+# Sections 3 to 5: bowls and optimizers -----------------------------------------------------------------------
 
 
 _FULL = normal(4, 4, dtype=torch.float64)
@@ -513,6 +412,31 @@ def _(theta, v, g, lr, mu):
     return theta - lr * buffer, buffer
 
 
+limit_with_momentum = lesson.prediction(
+    "limit_with_momentum",
+    Question(
+        0.38,
+        "−e = (1 + μ − αλ) e + μ e, so αλ = 2(1 + μ) = 3.8: almost twice the limit of plain descent.",
+        {
+            0.2: "That is the limit 2/λ of plain descent. In the recursion the term −μ e(t − 1) = +μ e pulls back.",
+            0.02: "Momentum lengthens the steps in a steady direction tenfold, but here the pushes alternate: put "
+            "e(t + 1) = e(t − 1) = −e into the recursion.",
+            0.19: "That is (1 + μ)/λ, half the limit. Bring all terms in e to one side: αλ = 2 + 2μ.",
+            0.1: "That is 1/λ, where plain descent needs a single step. The limit is further up.",
+            3.8: "That is αλ. Divide it by λ = 10.",
+            2: "That is 2/λ, divided by 1 − μ. Momentum lengthens steps by that factor in a steady direction; at the "
+            "limit, they alternate.",
+            0.29: "The sign of the last term: e(t − 1) is −e, too, so −μ e(t − 1) is +μ e.",
+        },
+        tolerance=0.001,
+    ),
+    hints=[
+        "At the limit e(t) = e, so e(t + 1) = −e and e(t − 1) = −e. Put the three into the recursion.",
+        "What is left is −1 = 1 + μ − αλ + μ. Solve it for α, with λ = 10 and μ = 0.9.",
+    ],
+)
+
+
 @lesson.exercise(
     cases={
         "one parameter": (_numbers(1.0), _numbers(4.0), _numbers(-2.0), 0.1, 0.9, 1e-8),
@@ -536,66 +460,66 @@ def _(theta, v, g, lr, mu):
             0.5,
         ),
     },
-    returns=("theta", "v"),
+    returns=("theta", "s"),
     hints=[
         "First the running mean of the squares, then the move, which divides by the root of the *new* mean.",
-        "`v = beta * v + (1 - beta) * g**2`, and the move is `lr * g / (v.sqrt() + eps)`, against the gradient.",
+        "`s = beta * s + (1 - beta) * g**2`, and the move is `lr * g / (s.sqrt() + eps)`, against the gradient.",
     ],
 )
-def rmsprop_step(theta, v, g, lr, beta, eps):
-    """Return position and mean square (theta, v) after one step of RMSProp.
+def rmsprop_step(theta, s, g, lr, beta, eps):
+    """Return position and mean square (theta, s) after one step of RMSProp.
 
-    theta, v and the gradient g are tensors of one shape; lr, beta and eps are numbers.
+    theta, s and the gradient g are tensors of one shape; lr, beta and eps are numbers.
     """
-    v = beta * v + (1 - beta) * g**2
-    return theta - lr * g / (v.sqrt() + eps), v
+    s = beta * s + (1 - beta) * g**2
+    return theta - lr * g / (s.sqrt() + eps), s
 
 
-def _rmsprop(theta, v, g, lr, beta, eps, *, sign=-1, root=torch.sqrt):
-    v = beta * v + (1 - beta) * g**2
-    return theta + sign * lr * g / (root(v) + eps), v
+def _rmsprop(theta, s, g, lr, beta, eps, *, sign=-1, root=torch.sqrt):
+    s = beta * s + (1 - beta) * g**2
+    return theta + sign * lr * g / (root(s) + eps), s
 
 
 rmsprop_step.mistakes(
     {
-        "The root is missing: divide by √v, which has the size of a "
-        "gradient, not by v.": lambda theta, v, g, lr, beta, eps: _rmsprop(
-            theta, v, g, lr, beta, eps, root=lambda v: v
+        "The root is missing: divide by √s, which has the size of a "
+        "gradient, not by s.": lambda theta, s, g, lr, beta, eps: _rmsprop(
+            theta, s, g, lr, beta, eps, root=lambda s: s
         ),
-        "ε belongs outside the root: √v + ε.": {"(v.sqrt() + eps)": "(v + eps).sqrt()"},
-        "Downhill is against the gradient: subtract the move.": lambda theta, v, g, lr, beta, eps: _rmsprop(
-            theta, v, g, lr, beta, eps, sign=1
+        "ε belongs outside the root: √s + ε.": {"(s.sqrt() + eps)": "(s + eps).sqrt()"},
+        "Downhill is against the gradient: subtract the move.": lambda theta, s, g, lr, beta, eps: _rmsprop(
+            theta, s, g, lr, beta, eps, sign=1
         ),
-        "v is the mean of the squares: g², not g.": {"**2": "", ".sqrt": ".abs().sqrt"},
+        "s is the mean of the squares: g², not g.": {"**2": "", ".sqrt": ".abs().sqrt"},
         "The weights of the mean are swapped: β for what was there, 1 − "
-        "β for what is new.": lambda theta, v, g, lr, beta, eps: _rmsprop(theta, v, g, lr, 1 - beta, eps),
+        "β for what is new.": lambda theta, s, g, lr, beta, eps: _rmsprop(theta, s, g, lr, 1 - beta, eps),
         "A mean needs both weights, β and 1 − β. Without the second the squares pile up.": {
             " (1 - beta) *": ""
         },
-        "The order is wrong: return theta first, then v.": lambda theta, v, g, lr, beta, eps: _rmsprop(
-            theta, v, g, lr, beta, eps
+        "The order is wrong: return theta first, then s.": lambda theta, s, g, lr, beta, eps: _rmsprop(
+            theta, s, g, lr, beta, eps
         )[::-1],
-        "The learning rate is missing: the move is α · g / (√v + ε).": {"lr * g": "g"},
-        "The old mean is not weighted: it keeps the weight β, `beta * v`.": {"beta * v": "v"},
-        "v is replaced by the latest square. It should be a running mean: β times the old v plus 1 − β "
-        "times g².": {"beta * v + (1 - beta) * g**2": "g**2"},
-        "The move multiplies by √v + ε. Divide, so that large gradients make no larger steps.": {
-            "lr * g / (v": "lr * g * (v"
+        "The learning rate is missing: the move is α · g / (√s + ε).": {"lr * g": "g"},
+        "The old mean is not weighted: it keeps the weight β, `beta * s`.": {"beta * s": "s"},
+        "s is replaced by the latest square. It should be a running mean: β times the old s plus 1 − β "
+        "times g².": {"beta * s + (1 - beta) * g**2": "g**2"},
+        "The move multiplies by √s + ε. Divide, so that large gradients make no larger steps.": {
+            "lr * g / (s": "lr * g * (s"
         },
-        "The root of v is taken before it is returned. Return the mean of the squares itself, v.": {
-            " + eps), v": " + eps), v.sqrt()"
+        "The root of s is taken before it is returned. Return the mean of the squares itself, s.": {
+            " + eps), s": " + eps), s.sqrt()"
         },
         "Without ε the move is 0 / 0 where all gradients have been 0: "
-        "add it to the root.": lambda theta, v, g, lr, beta, eps: _rmsprop(theta, v, g, lr, beta, 0),
+        "add it to the root.": lambda theta, s, g, lr, beta, eps: _rmsprop(theta, s, g, lr, beta, 0),
     }
 )
 
 
 @rmsprop_step.mistake(
-    "The move divides by the old mean. Update v first, and divide by the root of the new one."
+    "The move divides by the old mean. Update s first, and divide by the root of the new one."
 )
-def _(theta, v, g, lr, beta, eps):
-    return theta - lr * g / (v.sqrt() + eps), beta * v + (1 - beta) * g**2
+def _(theta, s, g, lr, beta, eps):
+    return theta - lr * g / (s.sqrt() + eps), beta * s + (1 - beta) * g**2
 
 
 @lesson.exercise(
@@ -667,50 +591,50 @@ def _(theta, v, g, lr, beta, eps):
             0.5,
         ),
     },
-    returns=("theta", "m", "v"),
+    returns=("theta", "m", "s"),
     hints=[
-        "Four lines: m, v, the two corrected ones, the move. The corrected ones are for the move only.",
-        "m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ). In Python: `m / (1 - beta1**t)`.",
-        "The move is `theta - lr * m_hat / (v_hat.sqrt() + eps)`. Return theta, m and v, without hats.",
+        "Four lines: m, s, the two corrected ones, the move. The corrected ones are for the move only.",
+        "m̂ = m / (1 − β₁ᵗ) and ŝ = s / (1 − β₂ᵗ). In Python: `m / (1 - beta1**t)`.",
+        "The move is `theta - lr * m_hat / (s_hat.sqrt() + eps)`. Return theta, m and s, without hats.",
     ],
 )
-def adam_step(theta, m, v, g, t, lr, beta1, beta2, eps):
-    """Return (theta, m, v) after step number t of Adam; t counts from 1.
+def adam_step(theta, m, s, g, t, lr, beta1, beta2, eps):
+    """Return (theta, m, s) after step number t of Adam; t counts from 1.
 
-    `m` and `v` are the running means of the gradient and of its square, as they were before the
+    `m` and `s` are the running means of the gradient and of its square, as they were before the
     step; `g` is the gradient at theta. All four tensors have one shape.
     """
     m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * g**2
-    m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
-    return theta - lr * m_hat / (v_hat.sqrt() + eps), m, v
+    s = beta2 * s + (1 - beta2) * g**2
+    m_hat, s_hat = m / (1 - beta1**t), s / (1 - beta2**t)
+    return theta - lr * m_hat / (s_hat.sqrt() + eps), m, s
 
 
-def _adam(theta, m, v, g, t, lr, beta1, beta2, eps, *, move=None, correct=(1, 1), later=0):
+def _adam(theta, m, s, g, t, lr, beta1, beta2, eps, *, move=None, correct=(1, 1), later=0):
     """Adam, with what can go wrong as arguments."""
     m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * g**2
+    s = beta2 * s + (1 - beta2) * g**2
     m_hat = m / (1 - beta1 ** (t + later)) if correct[0] else m
-    v_hat = v / (1 - beta2 ** (t + later)) if correct[1] else v
-    by = move(m_hat, v_hat, eps) if move else m_hat / (v_hat.sqrt() + eps)
-    return theta - lr * by, m, v
+    s_hat = s / (1 - beta2 ** (t + later)) if correct[1] else s
+    by = move(m_hat, s_hat, eps) if move else m_hat / (s_hat.sqrt() + eps)
+    return theta - lr * by, m, s
 
 
 adam_step.mistakes(
     {
-        "The bias correction is missing: m and v start at 0, so early on they are too small."
+        "The bias correction is missing: m and s start at 0, so early on they are too small."
         " Divide them by 1 − β₁ᵗ and 1 − β₂ᵗ for the move.": lambda *state: _adam(*state, correct=(0, 0)),
-        "m is corrected, v is not: divide v by 1 − β₂ᵗ as well.": lambda *state: _adam(
+        "m is corrected, s is not: divide s by 1 − β₂ᵗ as well.": lambda *state: _adam(
             *state, correct=(1, 0)
         ),
-        "v is corrected, m is not: divide m by 1 − β₁ᵗ as well.": lambda *state: _adam(
+        "s is corrected, m is not: divide m by 1 − β₁ᵗ as well.": lambda *state: _adam(
             *state, correct=(0, 1)
         ),
-        "ε belongs outside the root: √v̂ + ε, not √(v̂ + ε).": lambda *state: _adam(
-            *state, move=lambda m, v, eps: m / (v + eps).sqrt()
+        "ε belongs outside the root: √ŝ + ε, not √(ŝ + ε).": lambda *state: _adam(
+            *state, move=lambda m, s, eps: m / (s + eps).sqrt()
         ),
-        "The root is missing: divide by √v̂ + ε, so that the gradient's unit cancels.": lambda *state: _adam(
-            *state, move=lambda m, v, eps: m / (v + eps)
+        "The root is missing: divide by √ŝ + ε, so that the gradient's unit cancels.": lambda *state: _adam(
+            *state, move=lambda m, s, eps: m / (s + eps)
         ),
         "t counts from 1, so use it as it is. With t − 1 the first correction divides by 1 −"
         " β⁰ = 0.": lambda *state: _adam(*state, later=-1),
@@ -718,61 +642,209 @@ adam_step.mistakes(
             *state, later=1
         ),
         "The sign is wrong: subtract the step, as always in gradient descent.": lambda *state: _adam(
-            *state, move=lambda m, v, eps: -m / (v.sqrt() + eps)
+            *state, move=lambda m, s, eps: -m / (s.sqrt() + eps)
         ),
         "The two betas are swapped: beta1 belongs to m, "
-        "beta2 to v.": lambda theta, m, v, g, t, lr, beta1, beta2, eps: _adam(
-            theta, m, v, g, t, lr, beta2, beta1, eps
+        "beta2 to s.": lambda theta, m, s, g, t, lr, beta1, beta2, eps: _adam(
+            theta, m, s, g, t, lr, beta2, beta1, eps
         ),
         "The correction divides by 1 − βᵗ, a power: `beta1**t`, not `beta1 * t`.": {
             "beta1**t": "beta1 * t",
             "beta2**t": "beta2 * t",
         },
-        "The order is wrong: return theta, m, v.": {"+ eps), m, v": "+ eps), v, m"},
+        "The order is wrong: return theta, m, s.": {"+ eps), m, s": "+ eps), s, m"},
         "The learning rate is missing from the move.": {"lr * m_hat": "m_hat"},
-        "The correction multiplies by 1 − βᵗ. m and v are too small early on: divide by it.": {
-            "m / (1 - beta1**t), v / (1 - beta2**t)": "m * (1 - beta1**t), v * (1 - beta2**t)"
+        "The correction multiplies by 1 − βᵗ. m and s are too small early on: divide by it.": {
+            "m / (1 - beta1**t), s / (1 - beta2**t)": "m * (1 - beta1**t), s * (1 - beta2**t)"
         },
-        "v averages the squares of m here. It is the running mean of g squared.": {"* g**2": "* m**2"},
+        "s averages the squares of m here. It is the running mean of g squared.": {"* g**2": "* m**2"},
         "Without ε the move is 0 / 0 where all gradients have been 0: add it to the root.": {" + eps": ""},
         "The correction divides by 1 − βᵗ, with t as a power. You divide "
-        "by 1 − β, which is right for t = 1 only.": lambda theta, m, v, g, t, *rest: _adam(
-            theta, m, v, g, 1, *rest
+        "by 1 − β, which is right for t = 1 only.": lambda theta, m, s, g, t, *rest: _adam(
+            theta, m, s, g, 1, *rest
         ),
     }
 )
 
 
 @adam_step.mistake(
-    "You return m̂ and v̂. They are for the move only; the next step continues from m and v, or they would "
+    "You return m̂ and ŝ. They are for the move only; the next step continues from m and s, or they would "
     "be corrected twice."
 )
-def _(theta, m, v, g, t, lr, beta1, beta2, eps):
-    theta, m, v = _adam(theta, m, v, g, t, lr, beta1, beta2, eps)
-    return theta, m / (1 - beta1**t), v / (1 - beta2**t)
+def _(theta, m, s, g, t, lr, beta1, beta2, eps):
+    theta, m, s = _adam(theta, m, s, g, t, lr, beta1, beta2, eps)
+    return theta, m / (1 - beta1**t), s / (1 - beta2**t)
 
 
 @adam_step.mistake("Move by the mean m̂ of the gradients, not by the latest gradient alone.")
-def _(theta, m, v, g, *rest):
-    return _adam(theta, m, v, g, *rest, move=lambda m, v, eps: g / (v.sqrt() + eps))
+def _(theta, m, s, g, *rest):
+    return _adam(theta, m, s, g, *rest, move=lambda m, s, eps: g / (s.sqrt() + eps))
 
 
-@adam_step.mistake("v is the running mean of g squared, not of g.")
-def _(theta, m, v, g, t, lr, beta1, beta2, eps):
-    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g
-    return theta - lr * m / (1 - beta1**t) / ((v / (1 - beta2**t)).sqrt() + eps), m, v
+@adam_step.mistake("s is the running mean of g squared, not of g.")
+def _(theta, m, s, g, t, lr, beta1, beta2, eps):
+    m, s = beta1 * m + (1 - beta1) * g, beta2 * s + (1 - beta2) * g
+    return theta - lr * m / (1 - beta1**t) / ((s / (1 - beta2**t)).sqrt() + eps), m, s
 
 
 @adam_step.mistake(
     "A running mean weights the new value by 1 − β: m ← β₁m + (1 − β₁)g. Without that factor it is a "
     "growing sum."
 )
-def _(theta, m, v, g, t, lr, beta1, beta2, eps):
-    m, v = beta1 * m + g, beta2 * v + g**2
-    return theta - lr * m / (1 - beta1**t) / ((v / (1 - beta2**t)).sqrt() + eps), m, v
+def _(theta, m, s, g, t, lr, beta1, beta2, eps):
+    m, s = beta1 * m + g, beta2 * s + g**2
+    return theta - lr * m / (1 - beta1**t) / ((s / (1 - beta2**t)).sqrt() + eps), m, s
 
 
-# Section 6: stochastic gradients -----------------------------------------------------------------------------
+# Section 6: one neuron ---------------------------------------------------------------------------------------
+
+
+def _without_autograd(logistic_gradient, x, y, w, b):
+    """What the function gives where nothing is recorded, so that autograd has nothing to go back through."""
+    with torch.no_grad():
+        return logistic_gradient(x, y, w, b)
+
+
+@lesson.exercise(
+    observe=_without_autograd,
+    cases={
+        "a batch of one": (
+            torch.tensor([[2.0]]),
+            torch.tensor([1.0]),
+            torch.tensor([0.5]),
+            torch.tensor(0.1),
+        ),
+        "a logit of 200, labelled 0": (
+            torch.tensor([[1.0, 2.0]]),
+            torch.tensor([0.0]),
+            torch.tensor([100.0, 50.0]),
+            torch.tensor(0.0),
+        ),
+        "a logit of −200, labelled 1": (
+            torch.tensor([[1.0, 2.0]]),
+            torch.tensor([1.0]),
+            torch.tensor([-100.0, -50.0]),
+            torch.tensor(0.0),
+        ),
+        "one input": (
+            torch.tensor([[1.0], [3.0], [-2.0]]),
+            torch.tensor([1.0, 0.0, 0.0]),
+            torch.tensor([0.5]),
+            torch.tensor(0.1),
+        ),
+        "as many examples as inputs": (
+            normal(4, 4),
+            torch.tensor([1.0, 0.0, 0.0, 1.0]),
+            normal(4, seed=1),
+            torch.tensor(-0.5),
+        ),
+        "an ordinary batch": (normal(7, 3), torch.arange(7) % 2 * 1.0, normal(3, seed=1), torch.tensor(0.3)),
+        "float64 numbers": (
+            normal(11, 2, dtype=torch.float64),
+            (torch.arange(11) % 3 == 0).double(),
+            normal(2, seed=1, dtype=torch.float64),
+            torch.tensor(0.7, dtype=torch.float64),
+        ),
+    },
+    returns=("dw", "db"),
+    hints=[
+        "Write down the chain: a = x·w + b, p = σ(a), loss. Sigmoid and logarithm together give p − y.",
+        "With `delta = (torch.sigmoid(x @ w + b) - y) / len(x)`, of shape (N,), both gradients are one line each.",
+        "Every weight meets its column of x: `x.T @ delta`. The bias meets a 1 in every row.",
+    ],
+)
+def logistic_gradient(x, y, w, b):
+    """Return the gradients dw (D,) and db () of the mean binary cross-entropy of one neuron.
+
+    Shapes: x (N, D), y (N,) of zeros and ones, w (D,), b (). The neuron outputs p = σ(x·w + b).
+    """
+    delta = (torch.sigmoid(x @ w + b) - y) / len(x)  # (N,)
+    return x.T @ delta, delta.sum()
+
+
+def _by_autograd(x, y, w, b):
+    w, b = w.clone().requires_grad_(), b.clone().requires_grad_()
+    return torch.autograd.grad(F.binary_cross_entropy_with_logits(x @ w + b, y), (w, b))
+
+
+def _logistic(x, y, w, b, *, delta):
+    difference = delta(torch.sigmoid(x @ w + b)) / len(x)
+    return x.T @ difference, difference.sum()
+
+
+@logistic_gradient.mistake("This is the sum over the examples. The loss is their mean: divide by `len(x)`.")
+def _(x, y, w, b):
+    dw, db = _logistic(x, y, w, b, delta=lambda p: p - y)
+    return dw * len(x), db * len(x)
+
+
+logistic_gradient.mistakes(
+    {
+        "The sign is wrong: it is p − y, prediction minus label. With y − p the loss "
+        "grows.": lambda x, y, w, b: _logistic(x, y, w, b, delta=lambda p: y - p),
+        "The slope of the sigmoid, p(1 − p), appears once too often: the derivative of "
+        "the cross-entropy cancels it. Only p − y is left.": lambda x, y, w, b: _logistic(
+            x, y, w, b, delta=lambda p: (p - y) * p * (1 - p)
+        ),
+        "The sigmoid is missing: p = σ(a) is compared with y, not a itself.": {
+            "(torch.sigmoid(x @ w + b) - y) / len(x)  # (N,)": "(x @ w + b - y) / len(x)"
+        },
+        "exp overflows for large logits, and inf / inf is nan. `torch.sigmoid` takes care of that.": {
+            "torch.sigmoid(x @ w + b)": "(x @ w + b).exp() / (1 + (x @ w + b).exp())"
+        },
+        "With p at 0 or 1 the chain's own factors give 0 / 0. Cancel them on paper: "
+        "−y/p + (1 − y)/(1 − p), times p(1 − p), is p − y.": {
+            "(torch.sigmoid(x @ w + b) - y)": (
+                "(lambda p: (-y / p + (1 - y) / (1 - p)) * p * (1 - p))(torch.sigmoid(x @ w + b))"
+            )
+        },
+        "(N, 1) − (N,) broadcasts to (N, N): every prediction meets every label. p and y should both have "
+        "the shape (N,).": [
+            {"torch.sigmoid(x @ w + b)": "torch.sigmoid(x @ w[:, None] + b)"},
+            {" - y": " - y[:, None]"},
+        ],
+        "A factor 2 too many: that is the derivative of a square. The cross-entropy gives p − y.": {
+            "- y) / len": "- y) * 2 / len"
+        },
+        "That is the gradient of the squared error (p − y)². The loss here is the cross-entropy, whose "
+        "gradient starts from p − y alone.": lambda x, y, w, b: _logistic(
+            x, y, w, b, delta=lambda p: 2 * (p - y) * p * (1 - p)
+        ),
+        "You divide by the number of inputs D. The mean is over the N examples: `len(x)`.": {
+            "len(x)": "x.shape[1]"
+        },
+        "These are the contributions of the single examples. Add them up over the N examples: `x.T @ delta`.": {
+            "x.T @ delta, delta.sum()": "x * delta[:, None], delta"
+        },
+        "Autograd is switched off in this check, since the exercise asks for the formula: p − y, times the "
+        "inputs, averaged over the batch.": lambda x, y, w, b: _by_autograd(x, y, w, b),
+        "The bias is missing from a = x·w + b.": lambda x, y, w, b: _logistic(
+            x, y, w, torch.zeros_like(b), delta=lambda p: p - y
+        ),
+        "The order is wrong: return dw first, then db.": lambda x, y, w, b: _logistic(
+            x, y, w, b, delta=lambda p: p - y
+        )[::-1],
+        "The labels are missing: the gradient pulls p towards y, so it starts from their"
+        " difference, p − y.": lambda x, y, w, b: _logistic(x, y, w, b, delta=lambda p: p),
+    }
+)
+
+
+@logistic_gradient.mistake(
+    "db is divided by N twice: `delta` already contains the 1/N, so take its sum, not its mean."
+)
+def _(x, y, w, b):
+    dw, db = _logistic(x, y, w, b, delta=lambda p: p - y)
+    return dw, db / len(x)
+
+
+@logistic_gradient.mistake("db is still a sum over the examples: take the mean, as for dw.")
+def _(x, y, w, b):
+    dw, db = _logistic(x, y, w, b, delta=lambda p: p - y)
+    return dw, db * len(x)
+
+
+# Section 7: stochastic gradients -----------------------------------------------------------------------------
 
 
 noise_of_larger_batch = lesson.prediction(
@@ -934,156 +1006,111 @@ def _(x, y, size):
     return [(x[rows], y[rows])]
 
 
-# Section 7: one neuron ---------------------------------------------------------------------------------------
+# Section 8: the best step of a finite difference -------------------------------------------------------------
 
 
-def _without_autograd(logistic_gradient, x, y, w, b):
-    """What the function gives where nothing is recorded, so that autograd has nothing to go back through."""
-    with torch.no_grad():
-        return logistic_gradient(x, y, w, b)
+halve_the_step = lesson.prediction(
+    "halve_the_step",
+    Question(
+        4.0,
+        "The error of the central difference is proportional to h², so half the step leaves a quarter of it.",
+        {
+            2: "That is the one-sided difference, whose error is proportional to h. In the central one the "
+            "terms in h cancel.",
+            8: "That would need an error proportional to h³. The first term that does not cancel is the one "
+            "in h².",
+            16: "That would need an error proportional to h⁴. The first term that does not cancel is the "
+            "one in h².",
+            0.25: "0.25 of the error is left. So by what factor does it fall?",
+            1: "It does fall: the first term that does not cancel is the one in h².",
+        },
+    ),
+    hints=[
+        "Write f(x + h) and f(x − h) as Taylor series up to h³ and subtract them. Which terms cancel?",
+        "What is left besides f′ is h² f‴/6. Put h/2 in place of h.",
+    ],
+)
+
+
+# Section 9: the gradient of least squares --------------------------------------------------------------------
 
 
 @lesson.exercise(
-    observe=_without_autograd,
     cases={
-        "a batch of one": (
-            torch.tensor([[2.0]]),
-            torch.tensor([1.0]),
-            torch.tensor([0.5]),
-            torch.tensor(0.1),
+        "one parameter": (
+            torch.tensor([[1.0], [2.0], [-1.0]]),
+            torch.tensor([3.0]),
+            torch.tensor([1.0, 1.0, 2.0]),
         ),
-        "a logit of 200, labelled 0": (
-            torch.tensor([[1.0, 2.0]]),
-            torch.tensor([0.0]),
-            torch.tensor([100.0, 50.0]),
-            torch.tensor(0.0),
+        "one measurement": (torch.tensor([[1.0, 2.0]]), torch.tensor([3.0, -1.0]), torch.tensor([4.0])),
+        "a perfect fit": (
+            torch.tensor([[1.0, 2.0], [0.0, 1.0], [3.0, 1.0]]),
+            torch.tensor([2.0, 1.0]),
+            torch.tensor([4.0, 1.0, 7.0]),
         ),
-        "a logit of −200, labelled 1": (
-            torch.tensor([[1.0, 2.0]]),
-            torch.tensor([1.0]),
-            torch.tensor([-100.0, -50.0]),
-            torch.tensor(0.0),
-        ),
-        "one input": (
-            torch.tensor([[1.0], [3.0], [-2.0]]),
-            torch.tensor([1.0, 0.0, 0.0]),
-            torch.tensor([0.5]),
-            torch.tensor(0.1),
-        ),
-        "as many examples as inputs": (
-            normal(4, 4),
-            torch.tensor([1.0, 0.0, 0.0, 1.0]),
-            normal(4, seed=1),
-            torch.tensor(-0.5),
-        ),
-        "an ordinary batch": (normal(7, 3), torch.arange(7) % 2 * 1.0, normal(3, seed=1), torch.tensor(0.3)),
+        "a square X": (normal(3, 3), normal(3, seed=1), normal(3, seed=2)),
+        "five measurements": (normal(5, 2, seed=3), normal(2, seed=4), normal(5, seed=5)),
+        "θ of zeros": (normal(6, 3, seed=6).double(), torch.zeros(3).double(), normal(6, seed=7).double()),
+        "more parameters than measurements": (normal(3, 5, seed=8), normal(5, seed=9), normal(3, seed=10)),
         "float64 numbers": (
-            normal(11, 2, dtype=torch.float64),
-            (torch.arange(11) % 3 == 0).double(),
-            normal(2, seed=1, dtype=torch.float64),
-            torch.tensor(0.7, dtype=torch.float64),
+            normal(7, 4, dtype=torch.float64),
+            normal(4, seed=1, dtype=torch.float64),
+            normal(7, seed=2, dtype=torch.float64),
         ),
     },
-    returns=("dw", "db"),
     hints=[
-        "Write down the chain of section 7: a = x·w + b, p = σ(a), loss. Sigmoid and logarithm together "
-        "give p − y.",
-        "With `delta = (torch.sigmoid(x @ w + b) - y) / len(x)`, of shape (N,), both gradients are one line each.",
-        "Every weight meets its column of x: `x.T @ delta`. The bias meets a 1 in every row.",
+        "Call the residual r = Xθ − y, of shape (N,). The loss is r·r. What is its derivative with respect "
+        "to r?",
+        "By the chain rule 2r is multiplied by the Jacobian of r, which is X. The result must have the shape of θ.",
+        "`X.T @ r` has the shape (D,). Only a factor is still missing.",
     ],
 )
-def logistic_gradient(x, y, w, b):
-    """Return the gradients dw (D,) and db () of the mean binary cross-entropy of one neuron.
+def least_squares_gradient(X, theta, y):
+    """Return the gradient (D,) of the squared error ‖Xθ − y‖² with respect to θ.
 
-    Shapes: x (N, D), y (N,) of zeros and ones, w (D,), b (). The neuron outputs p = σ(x·w + b).
+    Shapes: X (N, D), theta (D,), y (N,). The squared error is a sum, not a mean.
     """
-    delta = (torch.sigmoid(x @ w + b) - y) / len(x)  # (N,)
-    return x.T @ delta, delta.sum()
+    return 2 * X.T @ (X @ theta - y)
 
 
-def _by_autograd(x, y, w, b):
-    w, b = w.clone().requires_grad_(), b.clone().requires_grad_()
-    return torch.autograd.grad(F.binary_cross_entropy_with_logits(x @ w + b, y), (w, b))
-
-
-def _logistic(x, y, w, b, *, delta):
-    difference = delta(torch.sigmoid(x @ w + b)) / len(x)
-    return x.T @ difference, difference.sum()
-
-
-@logistic_gradient.mistake("This is the sum over the examples. The loss is their mean: divide by `len(x)`.")
-def _(x, y, w, b):
-    dw, db = _logistic(x, y, w, b, delta=lambda p: p - y)
-    return dw * len(x), db * len(x)
-
-
-logistic_gradient.mistakes(
+least_squares_gradient.mistakes(
     {
-        "The sign is wrong: it is p − y, prediction minus label. With y − p the loss "
-        "grows.": lambda x, y, w, b: _logistic(x, y, w, b, delta=lambda p: y - p),
-        "The slope of the sigmoid, p(1 − p), appears once too often: the derivative of "
-        "the cross-entropy cancels it. Only p − y is left.": lambda x, y, w, b: _logistic(
-            x, y, w, b, delta=lambda p: (p - y) * p * (1 - p)
-        ),
-        "The sigmoid is missing: p = σ(a) is compared with y, not a itself.": {
-            "(torch.sigmoid(x @ w + b) - y) / len(x)  # (N,)": "(x @ w + b - y) / len(x)"
+        "The factor 2 is missing: the derivative of r² is 2r.": {" 2 *": ""},
+        "The transpose is missing: the residual has a number for each of the N rows, the gradient one "
+        "for each of the D columns. `X.T @ residual` goes from one to the other.": {"X.T": "X"},
+        "The sign is wrong: the residual is Xθ − y, prediction minus measurement.": {
+            "X @ theta - y": "y - X @ theta"
         },
-        "exp overflows for large logits, and inf / inf is nan. `torch.sigmoid` takes care of that.": {
-            "torch.sigmoid(x @ w + b)": "(x @ w + b).exp() / (1 + (x @ w + b).exp())"
+        "You divided by N, which gives the gradient of the mean. Here the errors are summed.": {
+            "(X @ theta - y)": "(X @ theta - y) / len(y)"
         },
-        "With p at 0 or 1 the chain's own factors give 0 / 0. Cancel them on paper: "
-        "−y/p + (1 − y)/(1 − p), times p(1 − p), is p − y.": {
-            "(torch.sigmoid(x @ w + b) - y)": (
-                "(lambda p: (-y / p + (1 - y) / (1 - p)) * p * (1 - p))(torch.sigmoid(x @ w + b))"
-            )
+        "That is the loss itself, one number. Its gradient has a number for each entry "
+        "of θ.": lambda X, theta, y: (X @ theta - y).square().sum(),
+        "y is missing: the residual is Xθ − y.": {" - y": ""},
+        "That is twice the residual. The chain rule also multiplies it by Xᵀ from the left.": {" X.T @": ""},
+        "The brackets are missing: Xᵀ multiplies the whole residual, Xθ − y.": {
+            "(X @ theta - y)": "X @ theta - y"
         },
-        "(N, 1) − (N,) broadcasts to (N, N): every prediction meets every label. p and y should both have "
-        "the shape (N,).": [
-            {"torch.sigmoid(x @ w + b)": "torch.sigmoid(x @ w[:, None] + b)"},
-            {" - y": " - y[:, None]"},
-        ],
-        "A factor 2 too many: that is the derivative of a square. The cross-entropy gives p − y.": {
-            "- y) / len": "- y) * 2 / len"
+        "The derivative of r² is 2r: the residual should not be squared in the gradient.": {
+            "(X @ theta - y)": "(X @ theta - y) ** 2"
         },
-        "That is the gradient of the squared error (p − y)². The loss here is the cross-entropy, whose "
-        "gradient starts from p − y alone.": lambda x, y, w, b: _logistic(
-            x, y, w, b, delta=lambda p: 2 * (p - y) * p * (1 - p)
-        ),
-        "You divide by the number of inputs D. The mean is over the N examples: `len(x)`.": {
-            "len(x)": "x.shape[1]"
+        "These are the contributions of the rows, (N, D). Add them up over the N measurements.": {
+            "X.T @ (X @ theta - y)": "X * (X @ theta - y)[:, None]"
         },
-        "These are the shares of the single examples. Add them up over the N examples: `x.T @ delta`.": {
-            "x.T @ delta, delta.sum()": "x * delta[:, None], delta"
+        "Two things at once: the factor 2 of 2r is missing, and the sum is divided by N.": {
+            " 2 *": "",
+            "(X @ theta - y)": "(X @ theta - y) / len(y)",
         },
-        "Autograd is switched off in this check, since the exercise asks for the formula: p − y, times the "
-        "inputs, averaged over the batch.": lambda x, y, w, b: _by_autograd(x, y, w, b),
-        "The bias is missing from a = x·w + b.": lambda x, y, w, b: _logistic(
-            x, y, w, torch.zeros_like(b), delta=lambda p: p - y
-        ),
-        "The order is wrong: return dw first, then db.": lambda x, y, w, b: _logistic(
-            x, y, w, b, delta=lambda p: p - y
-        )[::-1],
-        "The labels are missing: the gradient pulls p towards y, so it starts from their"
-        " difference, p − y.": lambda x, y, w, b: _logistic(x, y, w, b, delta=lambda p: p),
+        "That is the gradient of the length ‖Xθ − y‖, not of its square: do not divide by the "
+        "length.": lambda X, theta, y: X.T @ (X @ theta - y) / (X @ theta - y).norm(),
+        "The gradient is a column, (D, 1). θ has the shape (D,), and so should its gradient.": {
+            "(X @ theta - y)": "(X @ theta - y)[:, None]"
+        },
     }
 )
 
 
-@logistic_gradient.mistake(
-    "db is divided by N twice: `delta` already contains the 1/N, so take its sum, not its mean."
-)
-def _(x, y, w, b):
-    dw, db = _logistic(x, y, w, b, delta=lambda p: p - y)
-    return dw, db / len(x)
-
-
-@logistic_gradient.mistake("db is still a sum over the examples: take the mean, as for dw.")
-def _(x, y, w, b):
-    dw, db = _logistic(x, y, w, b, delta=lambda p: p - y)
-    return dw, db * len(x)
-
-
-# Section 9: clipping -----------------------------------------------------------------------------------------
+# Section 14: clipping ----------------------------------------------------------------------------------------
 
 
 @lesson.exercise(
@@ -1219,7 +1246,7 @@ def _(gradients, limit):
 quiz = lesson.quiz(
     "quiz",
     hints=[
-        "Every answer is in the lesson: sections 3, 4, 4, 5, 6, 7, 8 and 9.",
+        "Every answer is in the lesson: sections 2, 3, 5, 11, 7, 12, 13 and 14.",
         "Work the numbers out on paper, with the formulas of those sections.",
     ],
     limit=Question(
@@ -1244,14 +1271,14 @@ quiz = lesson.quiz(
     ),
     first_adam_step=Question(
         0.001,
-        "m̂ = g and √v̂ = |g|, so the first step is α long, whatever the gradient.",
+        "m̂ = g and √ŝ = |g|, so the first step is α long, whatever the gradient.",
         {
-            0.5: "That is plain gradient descent, α · 500. Adam divides by √v̂, which is 500 here.",
-            500: "Adam divides the gradient by √v̂, which is 500 here.",
+            0.5: "That is plain gradient descent, α · 500. Adam divides by √ŝ, which is 500 here.",
+            500: "Adam divides the gradient by √ŝ, which is 500 here.",
             -0.001: "It moves against the gradient, yes. But the question is how far: the distance, without "
             "its sign.",
             0.0001: "That would be m without its bias correction. With m̂ = g it is 0.001.",
-            1: "g/√v̂ is 1, yes. But it is still multiplied by α.",
+            1: "g/√ŝ is 1, yes. But it is still multiplied by α.",
         },
         tolerance=1e-6,
     ),
@@ -1279,8 +1306,8 @@ quiz = lesson.quiz(
         "a",
         "Its boundary is a straight line, and no line has (0,0) and (1,1) on one side, (0,1) and (1,0) on the other.",
         {
-            "b": "Its loss has only one valley, and gradient descent reaches the bottom. The bottom is too "
-            "high.",
+            "b": "Its loss is convex: it has no other valley, and gradient descent reaches the bottom. The bottom is "
+            "too high.",
             "c": "Neither more examples nor more steps help: the four points are all there are.",
             "d": "The sigmoid is not to blame: any increasing activation function gives a straight boundary.",
         },

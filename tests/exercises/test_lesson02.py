@@ -18,14 +18,14 @@ def mean_of_both_sides(f, x, h):
     return ((f(x + h) - middle) / h + (middle - f(x - h)) / h) / 2
 
 
-def least_squares_by_autograd(W, theta, y):
+def least_squares_by_autograd(X, theta, y):
     theta = theta.clone().requires_grad_()
-    return torch.autograd.grad(((W @ theta - y) ** 2).sum(), theta)[0]
+    return torch.autograd.grad(((X @ theta - y) ** 2).sum(), theta)[0]
 
 
-def least_squares_in_a_loop(W, theta, y):
+def least_squares_in_a_loop(X, theta, y):
     total = torch.zeros_like(theta)
-    for row, measured in zip(W, y, strict=True):
+    for row, measured in zip(X, y, strict=True):
         total = total + 2 * (row @ theta - measured) * row
     return total
 
@@ -62,17 +62,17 @@ def momentum_by_pytorch(theta, v, g, lr, mu):
     return parameter, -lr * optimizer.state[parameter]["momentum_buffer"]
 
 
-def adam_as_pytorch_orders_it(theta, m, v, g, t, lr, beta1, beta2, eps):
+def adam_as_pytorch_orders_it(theta, m, s, g, t, lr, beta1, beta2, eps):
     m = torch.lerp(m, g, 1 - beta1)
-    v = v * beta2 + g * g * (1 - beta2)
-    denominator = v.sqrt() / (1 - beta2**t) ** 0.5 + eps
-    return [theta - lr / (1 - beta1**t) * m / denominator, m, v]
+    s = s * beta2 + g * g * (1 - beta2)
+    denominator = s.sqrt() / (1 - beta2**t) ** 0.5 + eps
+    return [theta - lr / (1 - beta1**t) * m / denominator, m, s]
 
 
-def adam_by_pytorch(theta, m, v, g, t, lr, beta1, beta2, eps):
+def adam_by_pytorch(theta, m, s, g, t, lr, beta1, beta2, eps):
     parameter = theta.clone()
     optimizer = torch.optim.Adam([parameter], lr=lr, betas=(beta1, beta2), eps=eps)
-    state = {"step": torch.tensor(t - 1.0), "exp_avg": m.clone(), "exp_avg_sq": v.clone()}
+    state = {"step": torch.tensor(t - 1.0), "exp_avg": m.clone(), "exp_avg_sq": s.clone()}
     optimizer.state[parameter] = state
     parameter.grad = g.clone()
     optimizer.step()
@@ -139,20 +139,20 @@ def clip_by_the_norm_of_norms(gradients, limit):
     return tuple(gradient.clone().mul_(factor) for gradient in gradients)
 
 
-def rmsprop_by_pytorch(theta, v, g, lr, beta, eps):
+def rmsprop_by_pytorch(theta, s, g, lr, beta, eps):
     parameter = theta.clone().requires_grad_()
     optimizer = torch.optim.RMSprop([parameter], lr=lr, alpha=beta, eps=eps)
     parameter.grad = torch.zeros_like(g)
     optimizer.step()  # makes the state
-    optimizer.state[parameter]["square_avg"] = v.clone()
+    optimizer.state[parameter]["square_avg"] = s.clone()
     parameter.data = theta.clone()
     parameter.grad = g.clone()
     optimizer.step()
     return parameter.detach(), optimizer.state[parameter]["square_avg"]
 
 
-def rmsprop_with_rsqrt(theta, v, g, lr, beta, eps):
-    new = torch.lerp(g.square(), v, beta)
+def rmsprop_with_rsqrt(theta, s, g, lr, beta, eps):
+    new = torch.lerp(g.square(), s, beta)
     return [theta.sub(lr * g.div(new.pow(0.5).add(eps))), new]
 
 
@@ -163,7 +163,7 @@ class TestLesson02(Contract):
         "least_squares_gradient": [
             least_squares_by_autograd,
             least_squares_in_a_loop,
-            lambda W, theta, y: torch.einsum("nd,n->d", 2 * W, W.mv(theta) - y),
+            lambda X, theta, y: torch.einsum("nd,n->d", 2 * X, X.mv(theta) - y),
         ],
         "descend": [descend_in_a_loop, descend_by_recursion, descend_on_a_copy],
         "largest_learning_rate": [
@@ -254,13 +254,22 @@ def test_gradients_agree_with_autograd():
     assert ex.least_squares_gradient.reference(x, minimum, y).abs().max() < 1e-12
 
 
+def assert_swings_for_ever_at(limit):
+    for lr, converges in ((0.99 * limit, True), (1.01 * limit, False)):
+        theta, v = torch.ones(1).double(), torch.zeros(1).double()
+        for _ in range(4000):
+            theta, v = ex.momentum_step.reference(theta, v, 10 * theta, lr, 0.9)
+        assert (theta.abs().item() < 1e-3) == converges
+
+
 def test_answers_of_predictions_and_quiz_are_computed():
-    path = ex.descend.reference(lambda beta: 10 * beta - 3, 4.0, 1.0, 3)
+    path = ex.descend.reference(lambda theta: 10 * theta - 3, 4.0, 1.0, 3)
     assert path == [4.0, -33.0, 300.0, -2697.0]
     assert ex.three_steps.questions["three_steps"].answer == path[-1]
     errors = [abs(ex.finite_difference.reference(torch.sin, torch.tensor(1.0).double(), h) - 0.5403023058681398)
               for h in (0.1, 0.05)]  # fmt: skip
     assert abs(errors[0] / errors[1] - ex.halve_the_step.questions["halve_the_step"].answer) < 0.01
+    assert_swings_for_ever_at(ex.limit_with_momentum.questions["limit_with_momentum"].answer)
     answers = {name: question.answer for name, question in ex.quiz.questions.items()}
     assert answers["limit"] == ex.largest_learning_rate.reference(torch.tensor([[8.0]]))
     one = torch.ones(1).double()

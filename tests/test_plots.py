@@ -165,6 +165,19 @@ def test_network_draws_an_edge_for_every_weight():
     assert len(ax.texts) == 3 + 2 + 1
 
 
+def test_network_shows_values_parameters_and_gradients_where_they_belong():
+    layers = [(torch.tensor([[1.0, -2.0]]), torch.tensor([0.5]))]
+    slopes = [(torch.tensor([[3.0, 6.0]]), torch.tensor([-1.5]))]
+    ax = plots.network(
+        [2, 1], values=[torch.tensor([4.0, 5.0]), torch.tensor([7.0])], parameters=layers, gradients=slopes
+    )
+    place = {text.get_text(): text.get_position() for text in ax.texts}
+    assert set(place) == {"4", "5", "7", "1", "-2", "+0.5", "3", "6", "-1.5"}
+    assert place["1"][1] > place["-2"][1]  # the weight of the first input is on the upper edge
+    assert place["1"][0] < place["3"][0]  # its gradient is nearer to the unit
+    assert place["+0.5"][1] > place["7"][1] > place["-1.5"][1]
+
+
 def test_more_classes_than_markers_are_refused():
     with pytest.raises(ValueError, match="holds 10 classes, but only 7 markers"):
         plots.scatter_classes(torch.rand(10, 2), torch.arange(10))

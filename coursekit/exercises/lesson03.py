@@ -15,7 +15,7 @@ lesson = ExerciseSet("Lesson 3")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 
 
-# Section 2: the network by hand ------------------------------------------------------------------------------
+# Section 2: the network by hand -------------------------------------------------------------------------------
 
 
 @lesson.exercise(
@@ -78,87 +78,6 @@ def _(widths):
 )
 def _(widths):
     return sum(inputs * outputs for inputs, outputs in itertools.pairwise(widths)) + sum(widths[1:-1])
-
-
-def _with_any_slope_at_0(relu_and_derivative, a):
-    """What the function gives, but at a = 0 every slope from 0 to 1 becomes 0."""
-    corner, result = a == 0, relu_and_derivative(a)
-    match result:
-        case [value, torch.Tensor() as slope] if slope.shape == a.shape:
-            return value, torch.where(corner & (slope >= 0) & (slope <= 1), 0, slope)
-    return result
-
-
-@lesson.exercise(
-    observe=_with_any_slope_at_0,
-    cases={
-        "a single number": (torch.tensor(1.5),),
-        "a = 0": (torch.tensor([0.0]),),
-        "a negative and a positive number": (torch.tensor([-1.5, 2.0]),),
-        "very large and very small numbers": (torch.tensor([[1e4, -1e4, 1e-4, -1e-4]]),),
-        "a matrix": (normal(2, 3),),
-        "three axes in float64": (normal(3, 2, 4, seed=1, dtype=torch.float64),),
-    },
-    returns=("the ReLU", "the derivative"),
-    hints=[
-        "ReLU keeps what is positive and puts 0 in place of the rest. Its slope is 1 where it keeps, 0 elsewhere.",
-        "`a.clamp(min=0)` is the first. For the second, a comparison gives True and False: `(a > 0)`.",
-    ],
-)
-def relu_and_derivative(a):
-    """Return ReLU(a) and its derivative at a, both in the shape of the tensor `a`.
-
-    At a = 0 any slope from 0 to 1 will do.
-    """
-    return a.clamp(min=0), (a > 0).to(a.dtype)
-
-
-relu_and_derivative.mistakes(
-    {
-        "The derivative is the slope of ReLU: 1 to the right of 0, whatever a is, not a itself.": {
-            "(a > 0).to(a.dtype)": "a * (a > 0)"
-        },
-        "The two are in the wrong order: first the value of ReLU, then its derivative.": lambda a: (
-            (a > 0).to(a.dtype),
-            a.clamp(min=0),
-        ),
-        "That keeps the negative numbers. ReLU keeps the positive ones: max(0, a).": {
-            "min": "max",
-            "a >": "a <",
-        },
-        "To the left of 0, ReLU is flat, so its slope there is 0, not −1: that would be |a|.": {
-            "(a > 0).to(a.dtype)": "a.sign()"
-        },
-        "The slope does not grow with a: it jumps from 0 to 1 where a passes 0.": {
-            "(a > 0).to(a.dtype)": "a.clamp(0, 1)"
-        },
-        "a / a is undefined at a = 0 and gives nan there. Compare instead: `a > 0`.": {
-            "(a > 0).to(a.dtype)": "a.clamp(min=0) / a"
-        },
-        "The derivative is 1 everywhere here. To the left of 0, ReLU is flat: its slope is 0 there.": {
-            "(a > 0).to(a.dtype)": "torch.ones_like(a)"
-        },
-        "That lets a little of the negative numbers through, as leaky ReLU does. ReLU gives 0 there, with "
-        "slope 0.": {"a.clamp(min=0), (a > 0).to(a.dtype)": "F.leaky_relu(a), torch.where(a > 0, 1, 0.01)"},
-        "That is the absolute value. ReLU puts 0 in place of negative numbers.": [
-            {"a.clamp(min=0)": "a.abs()"},
-            {"a.clamp(min=0), (a > 0).to(a.dtype)": "a.abs(), a.sign()"},
-        ],
-        "The slope is 1 where a is negative and 0 where it is positive: turn the comparison around.": {
-            "a >": "a <"
-        },
-        "`a.max()` is the largest number of the whole tensor. ReLU compares each number with 0: "
-        "`a.clamp(min=0)`.": {"a.clamp(min=0)": "a.max().clamp(min=0)"},
-        "ReLU has no upper limit: for every positive a it returns a itself, with slope 1.": {
-            "(min=0), (a > 0)": "(0, 1), ((a > 0) & (a < 1))"
-        },
-        "`if` asks one question about the whole tensor, but each of its numbers needs an answer "
-        "of its own. Use a function that works on all of them at once: `clamp`, `torch.where`, or"
-        " a comparison such as `a > 0`.": lambda a: (
-            (a, torch.ones_like(a)) if a > 0 else (torch.zeros_like(a), torch.zeros_like(a))
-        ),
-    }
-)
 
 
 shape_of_output = lesson.prediction(
@@ -301,6 +220,9 @@ def _(x, W1, b1, W2, b2):
     return a1, torch.tanh(a1) @ W2.T + b2
 
 
+# Section 3: softmax and cross-entropy -------------------------------------------------------------------------
+
+
 @lesson.exercise(
     cases={
         "a batch of one": (torch.tensor([[2.0, 1.0, 0.0]]),),
@@ -389,109 +311,6 @@ softmax.mistakes(
 )
 
 
-@lesson.exercise(
-    cases={
-        "a batch of one": (torch.tensor([[2.0, 1.0, 0.1]]), torch.tensor([0])),
-        "a probability of e⁻²⁰⁰": (torch.tensor([[0.0, 200.0]]), torch.tensor([0])),
-        "logits about 100": (torch.tensor([[100.0, 99.0]]), torch.tensor([0])),
-        "logits about −300": (torch.tensor([[-300.0, -301.0]]), torch.tensor([1])),
-        "a logit of 1000": (torch.tensor([[1000.0, 0.0]]), torch.tensor([1])),
-        "a logit of −1000": (torch.tensor([[-1000.0, 0.0]]), torch.tensor([0])),
-        "two examples": (torch.tensor([[2.0, 1.0, 0.1, -0.4], [0.5, 2.5, 0.3, 1.2]]), torch.tensor([0, 1])),
-        "as many examples as classes": (normal(3, 3, seed=2), torch.tensor([1, 1, 2])),
-        "an ordinary batch": (normal(4, 3), torch.tensor([2, 0, 1, 2])),
-        "ten classes in float64": (normal(5, 10, seed=1, dtype=torch.float64), torch.tensor([9, 0, 3, 3, 7])),
-    },
-    hints=[
-        "You need the logarithm of the probability of the true class in every row; minus its mean is the loss.",
-        "Never take the logarithm of a probability: ln p = z − ln Σ exp(z). `torch.logsumexp` computes the last term.",
-        "`log_p[torch.arange(len(labels)), labels]` takes from row n the column labels[n].",
-    ],
-)
-def cross_entropy(logits, labels):
-    """Return the mean cross-entropy in nats of logits (N, C), even large ones, and labels (N,)."""
-    log_p = logits - logits.logsumexp(dim=1, keepdim=True)
-    return -log_p[torch.arange(len(labels)), labels].mean()
-
-
-cross_entropy.mistakes(
-    {
-        "A probability of e⁻²⁰⁰ is 0 in float32, and its logarithm −inf. Compute ln "
-        "p in one step: z − ln Σ exp(z), with `torch.logsumexp` or "
-        "`torch.log_softmax`.": lambda logits, labels: (
-            -torch.softmax(logits, dim=1).log()[torch.arange(len(labels)), labels].mean()
-        ),
-        "exp overflows for large logits. `torch.logsumexp` computes ln Σ exp(z) without that.": {
-            ".logsumexp(dim=1, keepdim=True)": ".exp().sum(dim=1, keepdim=True).log()"
-        },
-        "That is one softmax too many: `F.cross_entropy` applies its own. Give it "
-        "the logits.": lambda logits, labels: F.cross_entropy(torch.softmax(logits, dim=1), labels),
-        "That is the sum over the batch. Take the mean, so that it does not grow "
-        "with the batch.": lambda logits, labels: F.cross_entropy(logits, labels, reduction="sum"),
-        "The sign is wrong: ln p is negative, and the loss is −ln p.": lambda logits, labels: (
-            -F.cross_entropy(logits, labels)
-        ),
-        "That is the mean over all N · C entries, most of which are 0. There are "
-        "only N examples to average over.": lambda logits, labels: (
-            F.cross_entropy(logits, labels) / logits.shape[1]
-        ),
-        "`log_p[:, labels]` takes the columns of all labels from every row. Each row"
-        " needs its own label only: `log_p[torch.arange(len(labels)), labels]`.": lambda logits, labels: (
-            -torch.log_softmax(logits, dim=1)[:, labels].mean()
-        ),
-        "The logarithm is missing: this is minus the mean probability of the true class, not minus the mean of "
-        "its logarithm.": lambda logits, labels: F.nll_loss(torch.softmax(logits, dim=1), labels),
-        "This is the mean squared error of the probabilities. The cross-entropy is −ln p of the true "
-        "class.": lambda logits, labels: (
-            (torch.softmax(logits, dim=1) - F.one_hot(labels, logits.shape[1])).square().mean()
-        ),
-        "First the mean, then the logarithm: take the logarithm of each example's probability, and then "
-        "the mean.": lambda logits, labels: (
-            -torch.softmax(logits, dim=1)[torch.arange(len(labels)), labels].mean().log()
-        ),
-        "That is the entropy of the predictions, in which the labels do not occur. Take −ln p of the true "
-        "class.": lambda logits, labels: torch.distributions.Categorical(logits=logits).entropy().mean(),
-        "This gives the loss of the predicted class. Take the one that `labels` "
-        "names.": lambda logits, labels: F.cross_entropy(logits, logits.argmax(dim=1)),
-        "These are the losses of the individual examples. Take their mean.": lambda logits, labels: (
-            F.cross_entropy(logits, labels, reduction="none")
-        ),
-        "This averages the logit of the true class. Average the logarithm of its "
-        "probability instead.": lambda logits, labels: -logits[torch.arange(len(labels)), labels].mean(),
-        "The softmax runs over the wrong axis: the classes of an example lie along "
-        "`dim=1`.": lambda logits, labels: (
-            -torch.log_softmax(logits, dim=0)[torch.arange(len(labels)), labels].mean()
-        ),
-        "The logarithm to base 2 gives bits. PyTorch takes the natural one, which "
-        "gives nats, and so do we.": lambda logits, labels: (
-            F.cross_entropy(logits, labels) / torch.log(torch.tensor(2.0))
-        ),
-    }
-)
-
-
-def _patched(epsilon, patch):
-    """The loss with probabilities kept away from 0 by brute force."""
-    return lambda logits, labels: (
-        -patch(torch.softmax(logits, dim=1), epsilon).log()[range(len(labels)), labels].mean()
-    )
-
-
-for _epsilon, _patch in itertools.product((1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12), (torch.add, torch.clamp)):
-    cross_entropy.mistake(
-        "A small number that keeps p away from 0 hides the −inf and gives a wrong loss instead. Compute ln "
-        "p in one step: z − ln Σ exp(z), with `torch.logsumexp` or `torch.log_softmax`."
-    )(_patched(_epsilon, _patch))
-
-
-@cross_entropy.mistake(
-    "exp overflows for large logits: inf / inf is nan. Compute ln p in one step: z − ln Σ exp(z)."
-)
-def _(logits, labels):
-    p = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
-    return -p.log()[torch.arange(len(labels)), labels].mean()
-
-
 untrained_loss = lesson.prediction(
     "untrained_loss",
     Question(
@@ -512,7 +331,7 @@ untrained_loss = lesson.prediction(
 )
 
 
-# Section 3: backpropagation ----------------------------------------------------------------------------------
+# Section 4: backpropagation -----------------------------------------------------------------------------------
 
 
 def _gradients(forward, backward, x, labels, W1, b1, W2, b2):
@@ -551,7 +370,7 @@ def _gradients(forward, backward, x, labels, W1, b1, W2, b2):
     },
     returns=("dW1", "db1", "dW2", "db2"),
     hints=[
-        "Go through the six steps of the table. Only step 4 changes: it contains the slope of the "
+        "Go through the six steps of the table, a line of code for each. Step 4 contains the slope of the "
         "activation function.",
         "The slope of tanh at a is 1 − tanh²(a), and h is tanh(a). So you need neither a nor W1.",
         "Start with `delta2 = (torch.softmax(logits, dim=1) - F.one_hot(labels, logits.shape[1])) / len(x)`.",
@@ -684,7 +503,7 @@ def _(x, labels, h, logits, W2):
     return delta1.T @ x, delta1.sum(dim=0), delta2.T @ h, delta2.sum(dim=0)
 
 
-# Section 4: training -----------------------------------------------------------------------------------------
+# Section 5: training ------------------------------------------------------------------------------------------
 
 
 _BENDS = {
@@ -921,9 +740,8 @@ def _some_steps(train_step, steps, optimizer):
     },
     returns=("the losses", "the weights afterwards"),
     hints=[
-        "The four lines of the table, in that order, after `model.train()`.",
-        "`loss.item()` turns the loss into a Python number. The gradients of the previous batch have to be "
-        "cleared.",
+        "First `model.train()`, then the loss. Which gradients does `backward()` add to, and which does `step()` use?",
+        "Clear the gradients before `loss.backward()` and step after it; `loss.item()` turns the loss into a number.",
     ],
 )
 def train_step(model, optimizer, x, y):
@@ -1196,6 +1014,309 @@ def _(model, batches):
     return sum(right) / len(batches)
 
 
+# Section 6: looking at the result -----------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases={
+        "a single example": (torch.tensor([1]), torch.tensor([0]), 2),
+        "three examples": (torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), 2),
+        "no mistakes": (torch.tensor([0, 1, 2, 1]), torch.tensor([0, 1, 2, 1]), 3),
+        "a pair that occurs three times": (torch.tensor([2, 2, 2, 2, 0]), torch.tensor([1, 1, 1, 2, 0]), 3),
+        "two classes that do not occur": (torch.tensor([0, 1, 0]), torch.tensor([0, 0, 0]), 4),
+        "five classes": (torch.arange(60) % 5, torch.arange(60) // 7 % 5, 5),
+        "a pair that occurs 300 times": (
+            torch.zeros(300, dtype=torch.long),
+            torch.zeros(300, dtype=torch.long),
+            2,
+        ),
+    },
+    hints=[
+        "Begin with `torch.zeros(classes, classes, dtype=torch.long)` and count the pairs, one after the other.",
+        "The pair (true, predicted) belongs in row `true`, column `predicted`.",
+    ],
+)
+def confusion_matrix(labels, predictions, classes):
+    """Return a tensor of counts (classes, classes): [i, j] says how often a true i was taken for a j.
+
+    `labels` (N,) are the true classes, `predictions` (N,) the predicted ones, both integers.
+    """
+    pairs = labels * classes + predictions  # one number for each pair
+    return pairs.bincount(minlength=classes**2).reshape(classes, classes)
+
+
+def _pairs_of(labels, predictions, classes):
+    return (labels * classes + predictions).bincount(minlength=classes**2).reshape(classes, classes)
+
+
+confusion_matrix.mistakes(
+    {
+        "Only the mistakes are counted. The right answers belong on the diagonal.": (
+            lambda labels, predictions, classes: _pairs_of(
+                labels[labels != predictions], predictions[labels != predictions], classes
+            )
+        ),
+        "The last example is missing: does the loop end too early?": lambda labels, predictions, classes: (
+            _pairs_of(labels[:-1], predictions[:-1], classes)
+        ),
+        "These are fractions of each column, of all that were predicted as a class. Return the "
+        "counts.": lambda labels, predictions, classes: (
+            _pairs_of(labels, predictions, classes)
+            / _pairs_of(labels, predictions, classes).sum(dim=0, keepdim=True)
+        ),
+        "A pair counts in both of its places, [i, j] and [j, i]. Only [true, predicted] should grow.": (
+            lambda labels, predictions, classes: (
+                _pairs_of(labels, predictions, classes) + _pairs_of(predictions, labels, classes)
+            )
+        ),
+        "The counts come in a row. A matrix has a row for each true class: `reshape(classes, classes)`.": {
+            ".reshape(classes, classes)": ""
+        },
+        "Rows and columns are swapped: the true class chooses the row.": lambda labels, predictions, classes: (
+            confusion_matrix.reference(predictions, labels, classes)
+        ),
+    }
+)
+
+
+@confusion_matrix.mistake(
+    "A pair that occurs several times is counted only once. `counts[labels, predictions] += 1` does that, "
+    "and so does `= 1` in a loop: count with `+= 1` in a loop, or with `bincount`."
+)
+def _(labels, predictions, classes):
+    counts = torch.zeros(classes, classes, dtype=torch.long)
+    counts[labels, predictions] += 1
+    return counts
+
+
+@confusion_matrix.mistake("These are fractions of each row. Return the counts.")
+def _(labels, predictions, classes):
+    counts = confusion_matrix.reference(labels, predictions, classes)
+    return counts / counts.sum(dim=1, keepdim=True)
+
+
+@confusion_matrix.mistake(
+    "A class that does not occur still gets a row and a column of zeros: use `classes`."
+)
+def _(labels, predictions, classes):
+    return confusion_matrix.reference(labels, predictions, int(max(labels.max(), predictions.max())) + 1)
+
+
+@confusion_matrix.mistake(
+    "`bincount` stops at the largest number it sees. `minlength=classes**2` keeps a place for every pair."
+)
+def _(labels, predictions, classes):
+    return (labels * classes + predictions).bincount().reshape(classes, classes)
+
+
+@confusion_matrix.mistake("uint8 counts to 255 and starts again at 0. Count in int64, `torch.long`.")
+def _(labels, predictions, classes):
+    return confusion_matrix.reference(labels, predictions, classes).to(torch.uint8)
+
+
+@confusion_matrix.mistake("Only the right answers are counted. The mistakes belong off the diagonal.")
+def _(labels, predictions, classes):
+    return torch.diag(labels[labels == predictions].bincount(minlength=classes))
+
+
+@confusion_matrix.mistake("These are fractions of all examples. Return the counts.")
+def _(labels, predictions, classes):
+    return confusion_matrix.reference(labels, predictions, classes) / len(labels)
+
+
+# Section 7: activation functions ------------------------------------------------------------------------------
+
+
+def _with_any_slope_at_0(relu_and_derivative, a):
+    """What the function gives, but at a = 0 every slope from 0 to 1 becomes 0."""
+    corner, result = a == 0, relu_and_derivative(a)
+    match result:
+        case [value, torch.Tensor() as slope] if slope.shape == a.shape:
+            return value, torch.where(corner & (slope >= 0) & (slope <= 1), 0, slope)
+    return result
+
+
+@lesson.exercise(
+    observe=_with_any_slope_at_0,
+    cases={
+        "a single number": (torch.tensor(1.5),),
+        "a = 0": (torch.tensor([0.0]),),
+        "a negative and a positive number": (torch.tensor([-1.5, 2.0]),),
+        "very large and very small numbers": (torch.tensor([[1e4, -1e4, 1e-4, -1e-4]]),),
+        "a matrix": (normal(2, 3),),
+        "three axes in float64": (normal(3, 2, 4, seed=1, dtype=torch.float64),),
+    },
+    returns=("the ReLU", "the derivative"),
+    hints=[
+        "ReLU keeps what is positive and puts 0 in place of the rest. Its slope is 1 where it keeps, 0 elsewhere.",
+        "`a.clamp(min=0)` is the first. For the second, a comparison gives True and False: `(a > 0)`.",
+    ],
+)
+def relu_and_derivative(a):
+    """Return ReLU(a) and its derivative at a, both in the shape of the tensor `a`.
+
+    At a = 0 any slope from 0 to 1 will do.
+    """
+    return a.clamp(min=0), (a > 0).to(a.dtype)
+
+
+relu_and_derivative.mistakes(
+    {
+        "The derivative is the slope of ReLU: 1 to the right of 0, whatever a is, not a itself.": {
+            "(a > 0).to(a.dtype)": "a * (a > 0)"
+        },
+        "The two are in the wrong order: first the value of ReLU, then its derivative.": lambda a: (
+            (a > 0).to(a.dtype),
+            a.clamp(min=0),
+        ),
+        "That keeps the negative numbers. ReLU keeps the positive ones: max(0, a).": {
+            "min": "max",
+            "a >": "a <",
+        },
+        "To the left of 0, ReLU is flat, so its slope there is 0, not −1: that would be |a|.": {
+            "(a > 0).to(a.dtype)": "a.sign()"
+        },
+        "The slope does not grow with a: it jumps from 0 to 1 where a passes 0.": {
+            "(a > 0).to(a.dtype)": "a.clamp(0, 1)"
+        },
+        "a / a is undefined at a = 0 and gives nan there. Compare instead: `a > 0`.": {
+            "(a > 0).to(a.dtype)": "a.clamp(min=0) / a"
+        },
+        "The derivative is 1 everywhere here. To the left of 0, ReLU is flat: its slope is 0 there.": {
+            "(a > 0).to(a.dtype)": "torch.ones_like(a)"
+        },
+        "That lets a little of the negative numbers through, as leaky ReLU does. ReLU gives 0 there, with "
+        "slope 0.": {"a.clamp(min=0), (a > 0).to(a.dtype)": "F.leaky_relu(a), torch.where(a > 0, 1, 0.01)"},
+        "That is the absolute value. ReLU puts 0 in place of negative numbers.": [
+            {"a.clamp(min=0)": "a.abs()"},
+            {"a.clamp(min=0), (a > 0).to(a.dtype)": "a.abs(), a.sign()"},
+        ],
+        "The slope is 1 where a is negative and 0 where it is positive: turn the comparison around.": {
+            "a >": "a <"
+        },
+        "`a.max()` is the largest number of the whole tensor. ReLU compares each number with 0: "
+        "`a.clamp(min=0)`.": {"a.clamp(min=0)": "a.max().clamp(min=0)"},
+        "ReLU has no upper limit: for every positive a it returns a itself, with slope 1.": {
+            "(min=0), (a > 0)": "(0, 1), ((a > 0) & (a < 1))"
+        },
+        "`if` asks one question about the whole tensor, but each of its numbers needs an answer "
+        "of its own. Use a function that works on all of them at once: `clamp`, `torch.where`, or"
+        " a comparison such as `a > 0`.": lambda a: (
+            (a, torch.ones_like(a)) if a > 0 else (torch.zeros_like(a), torch.zeros_like(a))
+        ),
+    }
+)
+
+
+# Section 8: where losses come from ----------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases={
+        "a batch of one": (torch.tensor([[2.0, 1.0, 0.1]]), torch.tensor([0])),
+        "a probability of e⁻²⁰⁰": (torch.tensor([[0.0, 200.0]]), torch.tensor([0])),
+        "logits about 100": (torch.tensor([[100.0, 99.0]]), torch.tensor([0])),
+        "logits about −300": (torch.tensor([[-300.0, -301.0]]), torch.tensor([1])),
+        "a logit of 1000": (torch.tensor([[1000.0, 0.0]]), torch.tensor([1])),
+        "a logit of −1000": (torch.tensor([[-1000.0, 0.0]]), torch.tensor([0])),
+        "two examples": (torch.tensor([[2.0, 1.0, 0.1, -0.4], [0.5, 2.5, 0.3, 1.2]]), torch.tensor([0, 1])),
+        "as many examples as classes": (normal(3, 3, seed=2), torch.tensor([1, 1, 2])),
+        "an ordinary batch": (normal(4, 3), torch.tensor([2, 0, 1, 2])),
+        "ten classes in float64": (normal(5, 10, seed=1, dtype=torch.float64), torch.tensor([9, 0, 3, 3, 7])),
+    },
+    hints=[
+        "You need the logarithm of the probability of the true class in every row; minus its mean is the loss.",
+        "Never take the logarithm of a probability: ln p = z − ln Σ exp(z). `torch.logsumexp` computes the last term.",
+        "`log_p[torch.arange(len(labels)), labels]` takes from row n the column labels[n].",
+    ],
+)
+def cross_entropy(logits, labels):
+    """Return the mean cross-entropy in nats of logits (N, C), even large ones, and labels (N,)."""
+    log_p = logits - logits.logsumexp(dim=1, keepdim=True)
+    return -log_p[torch.arange(len(labels)), labels].mean()
+
+
+cross_entropy.mistakes(
+    {
+        "A probability of e⁻²⁰⁰ is 0 in float32, and its logarithm −inf. Compute ln "
+        "p in one step: z − ln Σ exp(z), with `torch.logsumexp` or "
+        "`torch.log_softmax`.": lambda logits, labels: (
+            -torch.softmax(logits, dim=1).log()[torch.arange(len(labels)), labels].mean()
+        ),
+        "exp overflows for large logits. `torch.logsumexp` computes ln Σ exp(z) without that.": {
+            ".logsumexp(dim=1, keepdim=True)": ".exp().sum(dim=1, keepdim=True).log()"
+        },
+        "That is one softmax too many: `F.cross_entropy` applies its own. Give it "
+        "the logits.": lambda logits, labels: F.cross_entropy(torch.softmax(logits, dim=1), labels),
+        "That is the sum over the batch. Take the mean, so that it does not grow "
+        "with the batch.": lambda logits, labels: F.cross_entropy(logits, labels, reduction="sum"),
+        "The sign is wrong: ln p is negative, and the loss is −ln p.": lambda logits, labels: (
+            -F.cross_entropy(logits, labels)
+        ),
+        "That is the mean over all N · C entries, most of which are 0. There are "
+        "only N examples to average over.": lambda logits, labels: (
+            F.cross_entropy(logits, labels) / logits.shape[1]
+        ),
+        "`log_p[:, labels]` takes the columns of all labels from every row. Each row"
+        " needs its own label only: `log_p[torch.arange(len(labels)), labels]`.": lambda logits, labels: (
+            -torch.log_softmax(logits, dim=1)[:, labels].mean()
+        ),
+        "The logarithm is missing: this is minus the mean probability of the true class, not minus the mean of "
+        "its logarithm.": lambda logits, labels: F.nll_loss(torch.softmax(logits, dim=1), labels),
+        "This is the mean squared error of the probabilities. The cross-entropy is −ln p of the true "
+        "class.": lambda logits, labels: (
+            (torch.softmax(logits, dim=1) - F.one_hot(labels, logits.shape[1])).square().mean()
+        ),
+        "First the mean, then the logarithm: take the logarithm of each example's probability, and then "
+        "the mean.": lambda logits, labels: (
+            -torch.softmax(logits, dim=1)[torch.arange(len(labels)), labels].mean().log()
+        ),
+        "That is the entropy of the predictions, in which the labels do not occur. Take −ln p of the true "
+        "class.": lambda logits, labels: torch.distributions.Categorical(logits=logits).entropy().mean(),
+        "This gives the loss of the predicted class. Take the one that `labels` "
+        "names.": lambda logits, labels: F.cross_entropy(logits, logits.argmax(dim=1)),
+        "These are the losses of the individual examples. Take their mean.": lambda logits, labels: (
+            F.cross_entropy(logits, labels, reduction="none")
+        ),
+        "This averages the logit of the true class. Average the logarithm of its "
+        "probability instead.": lambda logits, labels: -logits[torch.arange(len(labels)), labels].mean(),
+        "The softmax runs over the wrong axis: the classes of an example lie along "
+        "`dim=1`.": lambda logits, labels: (
+            -torch.log_softmax(logits, dim=0)[torch.arange(len(labels)), labels].mean()
+        ),
+        "The logarithm to base 2 gives bits. PyTorch takes the natural one, which "
+        "gives nats, and so do we.": lambda logits, labels: (
+            F.cross_entropy(logits, labels) / torch.log(torch.tensor(2.0))
+        ),
+    }
+)
+
+
+def _patched(epsilon, patch):
+    """The loss with probabilities kept away from 0 by brute force."""
+    return lambda logits, labels: (
+        -patch(torch.softmax(logits, dim=1), epsilon).log()[range(len(labels)), labels].mean()
+    )
+
+
+for _epsilon, _patch in itertools.product((1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12), (torch.add, torch.clamp)):
+    cross_entropy.mistake(
+        "A small number that keeps p away from 0 hides the −inf and gives a wrong loss instead. Compute ln "
+        "p in one step: z − ln Σ exp(z), with `torch.logsumexp` or `torch.log_softmax`."
+    )(_patched(_epsilon, _patch))
+
+
+@cross_entropy.mistake(
+    "exp overflows for large logits: inf / inf is nan. Compute ln p in one step: z − ln Σ exp(z)."
+)
+def _(logits, labels):
+    p = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
+    return -p.log()[torch.arange(len(labels)), labels].mean()
+
+
+# Section 9: around the loop -----------------------------------------------------------------------------------
+
+
 def _facts_of_layer(Standardise, x_train, x):
     """What the layer gives, also after its state went through a file and its numbers became float64."""
     layer = Standardise(x_train)
@@ -1367,129 +1488,19 @@ class _(nn.Module):
         return x - self.mean / self.deviation
 
 
-# Section 5: looking at the result ----------------------------------------------------------------------------
-
-
-@lesson.exercise(
-    cases={
-        "a single example": (torch.tensor([1]), torch.tensor([0]), 2),
-        "three examples": (torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), 2),
-        "no mistakes": (torch.tensor([0, 1, 2, 1]), torch.tensor([0, 1, 2, 1]), 3),
-        "a pair that occurs three times": (torch.tensor([2, 2, 2, 2, 0]), torch.tensor([1, 1, 1, 2, 0]), 3),
-        "two classes that do not occur": (torch.tensor([0, 1, 0]), torch.tensor([0, 0, 0]), 4),
-        "five classes": (torch.arange(60) % 5, torch.arange(60) // 7 % 5, 5),
-        "a pair that occurs 300 times": (
-            torch.zeros(300, dtype=torch.long),
-            torch.zeros(300, dtype=torch.long),
-            2,
-        ),
-    },
-    hints=[
-        "Begin with `torch.zeros(classes, classes, dtype=torch.long)` and count the pairs, one after the other.",
-        "The pair (true, predicted) belongs in row `true`, column `predicted`.",
-    ],
-)
-def confusion_matrix(labels, predictions, classes):
-    """Return a tensor of counts (classes, classes): [i, j] says how often a true i was taken for a j.
-
-    `labels` (N,) are the true classes, `predictions` (N,) the predicted ones, both integers.
-    """
-    pairs = labels * classes + predictions  # one number for each pair
-    return pairs.bincount(minlength=classes**2).reshape(classes, classes)
-
-
-def _pairs_of(labels, predictions, classes):
-    return (labels * classes + predictions).bincount(minlength=classes**2).reshape(classes, classes)
-
-
-confusion_matrix.mistakes(
-    {
-        "Only the mistakes are counted. The right answers belong on the diagonal.": (
-            lambda labels, predictions, classes: _pairs_of(
-                labels[labels != predictions], predictions[labels != predictions], classes
-            )
-        ),
-        "The last example is missing: does the loop end too early?": lambda labels, predictions, classes: (
-            _pairs_of(labels[:-1], predictions[:-1], classes)
-        ),
-        "These are fractions of each column, of all that were predicted as a class. Return the "
-        "counts.": lambda labels, predictions, classes: (
-            _pairs_of(labels, predictions, classes)
-            / _pairs_of(labels, predictions, classes).sum(dim=0, keepdim=True)
-        ),
-        "A pair counts in both of its places, [i, j] and [j, i]. Only [true, predicted] should grow.": (
-            lambda labels, predictions, classes: (
-                _pairs_of(labels, predictions, classes) + _pairs_of(predictions, labels, classes)
-            )
-        ),
-        "The counts come in a row. A matrix has a row for each true class: `reshape(classes, classes)`.": {
-            ".reshape(classes, classes)": ""
-        },
-        "Rows and columns are swapped: the true class chooses the row.": lambda labels, predictions, classes: (
-            confusion_matrix.reference(predictions, labels, classes)
-        ),
-    }
-)
-
-
-@confusion_matrix.mistake(
-    "A pair that occurs several times is counted only once. `counts[labels, predictions] += 1` does that, "
-    "and so does `= 1` in a loop: count with `+= 1` in a loop, or with `bincount`."
-)
-def _(labels, predictions, classes):
-    counts = torch.zeros(classes, classes, dtype=torch.long)
-    counts[labels, predictions] += 1
-    return counts
-
-
-@confusion_matrix.mistake("These are fractions of each row. Return the counts.")
-def _(labels, predictions, classes):
-    counts = confusion_matrix.reference(labels, predictions, classes)
-    return counts / counts.sum(dim=1, keepdim=True)
-
-
-@confusion_matrix.mistake(
-    "A class that does not occur still gets a row and a column of zeros: use `classes`."
-)
-def _(labels, predictions, classes):
-    return confusion_matrix.reference(labels, predictions, int(max(labels.max(), predictions.max())) + 1)
-
-
-@confusion_matrix.mistake(
-    "`bincount` stops at the largest number it sees. `minlength=classes**2` keeps a place for every pair."
-)
-def _(labels, predictions, classes):
-    return (labels * classes + predictions).bincount().reshape(classes, classes)
-
-
-@confusion_matrix.mistake("uint8 counts to 255 and starts again at 0. Count in int64, `torch.long`.")
-def _(labels, predictions, classes):
-    return confusion_matrix.reference(labels, predictions, classes).to(torch.uint8)
-
-
-@confusion_matrix.mistake("Only the right answers are counted. The mistakes belong off the diagonal.")
-def _(labels, predictions, classes):
-    return torch.diag(labels[labels == predictions].bincount(minlength=classes))
-
-
-@confusion_matrix.mistake("These are fractions of all examples. Return the counts.")
-def _(labels, predictions, classes):
-    return confusion_matrix.reference(labels, predictions, classes) / len(labels)
-
-
-# Section 7: the quiz -----------------------------------------------------------------------------------------
+# Section 12: the quiz -----------------------------------------------------------------------------------------
 
 
 quiz = lesson.quiz(
     "quiz",
     hints=[
-        "Every answer is in the lesson: sections 2, 2, 3, 2, 4, 5 and 7.",
+        "Every answer is in the lesson: sections 5, 3, 4, 2, 5, 6 and 2.",
         "Work out shapes on paper.",
     ],
     start_at_20=Question(
         "b",
-        "Equal logits give a loss of ln 10 = 2.3. A loss of 20 takes large, wrong logits, which come from "
-        "large weights.",
+        "Equal logits give a loss of ln 10 = 2.3. A loss of 20 takes large, wrong logits. Look for grey values from "
+        "0 to 255 first, then at the initial weights.",
         {
             "a": "Wrong labels do not show before training: random guesses are wrong nine times in ten "
             "anyway.",
@@ -1547,7 +1558,7 @@ quiz = lesson.quiz(
             "c": "The training digits do not tell you how a network does on others.",
         },
     ),
-    no_bend=Question(
+    no_activation=Question(
         "a",
         "Affine after affine is affine, however often: the boundary is straight.",
         {
@@ -1559,7 +1570,7 @@ quiz = lesson.quiz(
 )
 
 
-# Section 8: jets ---------------------------------------------------------------------------------------------
+# Section 13: jets ---------------------------------------------------------------------------------------------
 
 
 def _jet_scaling():
@@ -1591,7 +1602,7 @@ def _jet_scores(logits, labels):
     score=_jet_scores,
     floors={"accuracy": 0.69, "AUC for top": 0.95},
     hints=[
-        "Build the layers as in `build_mlp`: 15 → 40 → 20 → 10 → 5 logits, with dropout after the first two ReLUs.",
+        "Build the layers as in `build_mlp`, but without `nn.Flatten()`: 15 → 64 → 5 logits is enough to begin with.",
         "`optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)`, and `scheduler = "
         "torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=2)`.",
         "`train.fit(net, train_jets.batches(128, shuffle=True), valid_jets.batches(1000), epochs=100, "
@@ -1604,11 +1615,7 @@ def jet_tagger(train_jets, valid_jets):
     The split `train_jets` is for training, the split `valid_jets` for deciding when to stop.
     """
     torch.manual_seed(0)
-    layers = []
-    for inputs, outputs in [(15, 40), (40, 20)]:
-        layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(0.25)]
-    layers += [nn.Linear(20, 10), nn.ReLU(), nn.Linear(10, 5)]
-    net = nn.Sequential(*layers).to(train_jets.x.device)
+    net = nn.Sequential(nn.Linear(15, 64), nn.ReLU(), nn.Linear(64, 5)).to(train_jets.x.device)
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     train.fit(
         net,
@@ -1667,7 +1674,7 @@ def _(model, jets):
 
 @jet_tagger.symptom(
     "It hardly tells W from Z, though it knows the other kinds. They come apart last: did training end after a few "
-    "epochs? If not, units of a narrow layer may have died: use no dropout after the layer of 10, or another seed."
+    "epochs? If not, a layer may be too narrow: try more units there, no dropout after it, or another seed."
 )
 def _(model, jets):
     w_or_z = (jets.y == 2) | (jets.y == 3)

@@ -1586,7 +1586,7 @@ _TWO_WIDTHS = torch.cat([torch.full((700, 2), -1.4), torch.full((700, 2), 1.0)])
 @lesson.exercise(
     observe=_facts_about_draws,
     cases={
-        "four widths": (normal(1500, 4), _WIDTHS.expand(1500, 4).clone()),
+        "four widths": (normal(1500, 4, seed=11), _WIDTHS.expand(1500, 4).clone()),
         "float64 numbers": (
             normal(1400, 3, seed=1, dtype=torch.float64) + 5,
             torch.tensor([-0.5, 0.3, 1.5], dtype=torch.float64).expand(1400, 3).clone(),
@@ -1629,9 +1629,10 @@ reparametrise.mistakes(
             lambda mu, log_variance: mu + 0 * log_variance,
         ],
         "No gradient gets through: `sample()`, `torch.normal()`, `detach()` and "
-        "`no_grad()` cut the path to the encoder. Write z = μ + σ ε.": lambda mu, log_variance: (
-            torch.distributions.Normal(mu, (log_variance / 2).exp()).sample()
-        ),
+        "`no_grad()` cut the path to the encoder. Write z = μ + σ ε.": [
+            lambda mu, log_variance: torch.distributions.Normal(mu, (log_variance / 2).exp()).sample(),
+            lambda mu, log_variance: torch.normal(mu, (log_variance / 2).exp()),
+        ],
         "The gradient reaches μ but not the variance: do not detach σ.": {"() ": "().detach() "},
         "The gradient reaches the variance but not μ: do not detach μ.": {"mu +": "mu.detach() +"},
         "The mean is missing: this is σ ε alone. Add μ.": {" mu +": ""},
@@ -2276,6 +2277,9 @@ sample_digits.mistakes(
                 decoder(code_size**0.5 * F.normalize(torch.randn(count, code_size), dim=1))
             ),
         ],
+        "Only one code was drawn, and one digit. Draw `count` of them: (count, code_size).": (
+            lambda decoder, count, code_size: torch.sigmoid(decoder(torch.randn(1, code_size)))
+        ),
         "The mean over the digits is left. Return each of them, (count, 1, 28, 28).": (
             lambda decoder, count, code_size: torch.sigmoid(decoder(torch.randn(count, code_size))).mean(
                 dim=0

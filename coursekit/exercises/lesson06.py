@@ -483,11 +483,11 @@ def _facts_about_noise(attempt, x, sigma):
 
 def _facts_about_its_width(attempt, x, sigma, drawn_for_each):
     """What can be said of the noise on grey images, where next to nothing is clipped."""
-    noise = attempt(torch.full_like(x, 0.5), sigma).detach() - 0.5
+    noise = attempt(torch.full_like(x, 0.4), sigma).detach() - 0.4
     within = float(((noise - noise.mean()).abs() < noise.std(correction=0)).double().mean())
     return {
         "every pixel of a grey image is changed": bool((noise != 0).double().mean() > 0.9),
-        "no pixel reaches 0 or 1 with so little noise": sigma > 0.06 or bool((noise.abs() < 0.5).all()),
+        "no pixel reaches 0 or 1 with so little noise": sigma > 0.06 or bool((noise.abs() < 0.4).all()),
         "the standard deviation of the noise": _in_sigmas(float(noise.std(correction=0) / sigma))
         if drawn_for_each
         else "sigma",
@@ -498,7 +498,7 @@ def _facts_about_its_width(attempt, x, sigma, drawn_for_each):
 
 def _in_sigmas(spread):
     """What a standard deviation is, in words, given in units of sigma."""
-    return "sigma" if 0.95 < spread < 1.05 else f"about {spread:.1g} sigma"
+    return "sigma" if 0.95 < spread < 1.05 else f"about {spread:.{1 if spread < 1 else 2}g} sigma"
 
 
 def _stays_on_the_cpu(draw, *arguments):
@@ -572,10 +572,9 @@ add_noise.mistakes(
         "Noise in proportion to the ink leaves the paper clean. Add it, whatever the pixel holds.": {
             "+ sigma * torch.randn_like(x)": "* (1 + sigma * torch.randn_like(x))"
         },
-        "This noise has standard deviation 1, whatever sigma is: multiply it by sigma.": {" sigma *": ""},
-        "sigma is added to the noise, which shifts it and leaves its standard deviation at 1. Multiply.": [
+        "This noise has standard deviation 1, whatever sigma is: multiply it by sigma.": [
+            {" sigma *": ""},
             {"sigma * torch.randn_like(x)": "(sigma + torch.randn_like(x))"},
-            {"sigma * torch.randn_like(x)": "torch.normal(sigma, 1.0, x.shape, dtype=x.dtype)"},
         ],
         "The noise was divided by sigma. Multiply: a larger sigma is more noise.": {
             "sigma * torch.randn_like(x)": "torch.randn_like(x) / (sigma or 1e-30)"
@@ -940,7 +939,7 @@ _ERRORS = {
     "The errors are not squared, and cancel.": {"error": lambda y, x: y - x},
     "The reconstruction is squared, without subtracting x.": {"error": lambda y, x: y.square()},
 }
-_pairs(anomaly_scores, _score, _TRAINING, _TOTALS | _ERRORS)
+_pairs(anomaly_scores, _score, _TRAINING, _TOTALS | dict([*_ERRORS.items()][:2]))
 _pairs(anomaly_scores, _score, _ERRORS, dict(list(_TOTALS.items())[:5]))
 
 

@@ -134,6 +134,21 @@ assign_clusters.mistakes(
             lambda x, centroids: (x[:, None] - centroids).square().argmin(dim=1),
             lambda x, centroids: (x[:, None] - centroids).abs().argmin(dim=1),
         ],
+        "The columns of the table were turned round, so the numbers count from the last centroid. Take `argmin` of the "
+        "table as it is.": {".argmin": ".flip(1).argmin"},
+        "This is the nearest other point of x. Measure the distances to the centroids.": lambda x, centroids: (
+            torch.cdist(x, x).fill_diagonal_(math.inf).argmin(dim=1)
+        ),
+        "The mean was subtracted from one side only. Shift both, or neither.": [
+            lambda x, centroids: torch.cdist(x - x.mean(dim=0), centroids).argmin(dim=1),
+            lambda x, centroids: torch.cdist(x, centroids - centroids.mean(dim=0)).argmin(dim=1),
+        ],
+        "These are counts, how many points each centroid got. Return the number of the centroid for each point.": (
+            lambda x, centroids: torch.cdist(x, centroids).argmin(dim=1).bincount(minlength=len(centroids))
+        ),
+        "All points get the centroid best for all together. Each has its own nearest: `argmin(dim=1)`.": (
+            lambda x, centroids: torch.cdist(x, centroids).sum(dim=0).argmin().repeat(len(x))
+        ),
         "`argsort` ranks all centroids, (N, K). Only the nearest is asked for, its first column: `argmin(dim=1)`.": {
             "argmin": "argsort"
         },
@@ -342,6 +357,13 @@ def _update(of=lambda own, x: own.mean(dim=0), empty=lambda old, x: old, least=1
     return attempt
 
 
+def _update_by_halves(x, labels, centroids):
+    new = centroids.clone()
+    for point, k in zip(x, labels, strict=True):
+        new[k] = (new[k] + point) / 2
+    return new
+
+
 def _medoid(own, x):
     return own[(own - own.mean(dim=0)).square().sum(dim=1).argmin()]
 
@@ -408,6 +430,26 @@ update_centroids.mistakes(
                 centroids.index_add(0, labels, x)
                 / labels.bincount(minlength=len(centroids)).clamp(min=1)[:, None]
             )
+        ),
+        "The last point of a cluster replaced all others. Average over them: `x[labels == k].mean(dim=0)`.": _update(
+            lambda own, x: own[-1]
+        ),
+        "The last cluster is left out: labels run from 0 to K − 1, so loop over `range(len(centroids))`.": [
+            {"range(len(centroids))": "range(labels.max())"},
+            {"range(len(centroids))": "range(len(centroids) - 1)"},
+        ],
+        "Cluster 0 is left out: labels count from 0, so loop over `range(len(centroids))`.": {
+            "range(len(centroids))": "range(1, len(centroids))"
+        },
+        "Row k is the mean of the points that are not in cluster k: `labels == k`.": {
+            "x[labels == k]": "x[labels != k]"
+        },
+        "`.all()` asks whether every point has label k. It takes one: `.any()`.": {".any()": ".all()"},
+        "Each mean was scaled to length 1. Leave it as it is.": {
+            "x[labels == k].mean(dim=0)": "F.normalize(x[labels == k].mean(dim=0), dim=0)"
+        },
+        "Each point pulls the row half of the way, so that later points count more. Average them all at once.": (
+            _update_by_halves
         ),
         "These are the centroids of each point, (N, D). Return one row for each cluster, (K, D).": (
             lambda x, labels, centroids: _means(x, labels, centroids, lambda old: old)[labels]
@@ -656,8 +698,8 @@ responsibilities.mistakes(
         "sum to one. Stay with logarithms until the end: `logsumexp`.": _shares(
             end=lambda a: _divided(a).nan_to_num(0)
         ),
-        "Far from all components 0 / 0 is nan, and you put equal shares there. Stay with logarithms until the end: "
-        "`logsumexp`.": lambda x, weights, means, deviations: _divided(
+        "Far from all components all shares become equal, by a clamp or in place of nan. Stay with logarithms until "
+        "the end: `logsumexp`.": lambda x, weights, means, deviations: _divided(
             _log_joint(x, weights, means, deviations)
         ).nan_to_num(1 / len(weights)),
         "The weight multiplies the density, and not its logarithm: add `weights.log()`.": _shares(
@@ -702,6 +744,22 @@ responsibilities.mistakes(
         ),
         "The logarithms themselves are divided by their sum. Exponentiate first: a softmax does both.": _shares(
             end=lambda a: a / a.sum(dim=1, keepdim=True)
+        ),
+        "All of the exponent is halved, weights and heights too. The ½ belongs to (x − μ)² / σ² only.": _shares(
+            end=lambda a: (a / 2).softmax(dim=1)
+        ),
+        "x was standardised first, but the means and deviations belong to x as it is.": (
+            lambda x, weights, means, deviations: responsibilities.reference(
+                (x - x.mean()) / x.std(), weights, means, deviations
+            )
+        ),
+        "This uses the cumulative distribution, the area to the left of x. Take the density at x.": (
+            lambda x, weights, means, deviations: (
+                (weights * torch.distributions.Normal(means, deviations).cdf(x[:, None]))
+                / (weights * torch.distributions.Normal(means, deviations).cdf(x[:, None])).sum(
+                    dim=1, keepdim=True
+                )
+            )
         ),
         "The weights enter twice. The density is multiplied by π_k once: add `weights.log()`.": _shares(
             weight=lambda weights: 2 * weights.log()
@@ -929,6 +987,28 @@ knn_accuracy.mistakes(
         "These are distances between columns, not between points. The rows of `positions` are the points.": [
             _voted(lambda p, k: _nearest(p.T, k)),
         ],
+        "The count is divided by k. Divide by the number of points.": (
+            lambda positions, labels, k: _share(labels[_nearest(positions, k)], labels) * len(labels) / k
+        ),
+        "Only the first coordinate is compared. A distance needs all of them.": _voted(
+            lambda p, k: _nearest(p[:, :1], k)
+        ),
+        "The two nearest are dropped, and only one of them can be the point itself. Put inf on the diagonal instead.": (
+            _voted(lambda p, k: torch.cdist(p, p).argsort(dim=1)[:, 2 : k + 2])
+        ),
+        "Accuracies are averaged over the labels. Average over the points: each counts the same.": (
+            lambda positions, labels, k: torch.stack(
+                [
+                    (labels[_nearest(positions, k)].mode(dim=1).values == labels)[labels == one]
+                    .float()
+                    .mean()
+                    for one in labels.unique()
+                ]
+            ).mean()
+        ),
+        "Every point gets the most frequent label of all. Ask its k nearest neighbours.": lambda positions, labels, k: (
+            (labels == labels.mode().values).float().mean()
+        ),
         "A point counts as right only if all k neighbours have its label. The most frequent label wins.": (
             lambda positions, labels, k: (
                 (labels[_nearest(positions, k)] == labels[:, None]).all(dim=1).float().mean()
@@ -1199,6 +1279,19 @@ entropy_bits.mistakes(
             lambda p: -(p.sum(dim=1) * p.sum(dim=1).log2()),
             lambda p: -p.sum(dim=1).log(),
         ],
+        "p was divided by its largest entry first. A row sums to one already: take it as it is.": lambda p: (
+            -torch.special.xlogy(p / p.amax(dim=1, keepdim=True), p / p.amax(dim=1, keepdim=True)).sum(dim=1)
+            / math.log(2)
+        ),
+        "This is the distance to the largest entropy, log₂ M − H. Return H itself.": lambda p: (
+            math.log2(p.shape[1]) + torch.special.xlogy(p, p).sum(dim=1) / math.log(2)
+        ),
+        "Every surprise −log₂ p counts the same, 1/M. Weight it with its probability p.": lambda p: (
+            -p.clamp(min=1e-30).log2().mean(dim=1)
+        ),
+        "The last outcome of each row is left out. Sum over all of them.": {
+            "xlogy(p, p)": "xlogy(p, p)[:, :-1]"
+        },
         "This is −log₂ Σ p², the surprise of two equal draws. The entropy is −Σ p log₂ p.": lambda p: (
             -p.square().sum(dim=1).log2()
         ),
@@ -1445,6 +1538,12 @@ perplexity_sigma.mistakes(
         ],
         "The search always ends at the lower end of its bracket, since it finds every σ too wide. Compare 2 to the "
         "power of the entropy, in bits, with the perplexity.": _reaches(perplexity_of=lambda p: math.inf),
+        "Return σ alone, one number, without the probabilities.": [
+            lambda d, perplexity: ((sigma := perplexity_sigma.reference(d, perplexity)), _row(d, sigma)),
+        ],
+        "1 / Σ p² is another effective number. The perplexity is 2 to the power of the entropy.": _reaches(
+            perplexity_of=lambda p: 1 / float(p.square().sum())
+        ),
         "These are the probabilities. Return the width σ at which they have the perplexity.": (
             lambda squared_distances, perplexity: _row(
                 squared_distances, perplexity_sigma.reference(squared_distances, perplexity)
@@ -1472,6 +1571,10 @@ perplexity_sigma.mistakes(
         "The exponent has the wrong sign: exp(−d² / 2σ²). As it stands, far points are the likely neighbours.": (
             _for_other(torch.neg)
         ),
+        "This is the distance to one of the neighbours. Search for the σ whose probabilities have the perplexity.": [
+            lambda d, perplexity: d.sort().values[int(perplexity) - 1].sqrt(),
+            lambda d, perplexity: d.sort().values[int(perplexity)].sqrt(),
+        ],
         "The perplexity plays no part in this σ. Search for the σ whose probabilities have it.": [
             lambda squared_distances, perplexity: squared_distances.mean().sqrt(),
             lambda squared_distances, perplexity: squared_distances.median().sqrt(),
@@ -1617,6 +1720,14 @@ def _(conditional):
     return product / product.sum()
 
 
+def _symmetric_in_place(conditional):
+    table = conditional.clone()
+    for i in range(len(table)):
+        for j in range(len(table)):
+            table[i, j] = (table[i, j] + table[j, i]) / (2 * len(table))
+    return table
+
+
 def _joint(joined=torch.add, by=lambda table: 2 * len(table)):
     return lambda conditional: (table := joined(conditional, conditional.T)) / by(table)
 
@@ -1696,6 +1807,25 @@ symmetric_p.mistakes(
         "You divide by N(N − 1), the number of pairs, but the sum of two tables is 2N.": [
             _joint(by=lambda table: len(table) * (len(table) - 1)),
             _joint(by=lambda table: len(table) * (len(table) - 1) / 2),
+        ],
+        "A root was taken, of N or of a mean of squares. Add the two tables, and divide by 2N.": [
+            _joint(by=lambda table: 2 * len(table) ** 0.5),
+            _joint(lambda c, t: (c.square() + t.square()).sqrt() * 2**0.5),
+            _joint(lambda c, t: ((c.square() + t.square()) / 2).sqrt(), len),
+        ],
+        "That is the harmonic mean. Take the arithmetic one: add the two tables.": [
+            lambda c: (h := c * c.T / (c + c.T).clamp(min=1e-30)) / h.sum(),
+            lambda c: 2 * c * c.T / (c + c.T).clamp(min=1e-30) / len(c),
+        ],
+        "`c.T @ c` is a matrix product. Add the two tables entry by entry: `conditional + conditional.T`.": [
+            lambda c: (product := c.T @ c) / product.sum(),
+            lambda c: c.T @ c / (2 * len(c)),
+            lambda c: c.T @ c / len(c),
+        ],
+        "Half of the table was changed before the other half was read. Write into a new table.": _symmetric_in_place,
+        "The result is rounded. Leave all digits.": [
+            lambda c: symmetric_p.reference(c).round(decimals=2),
+            lambda c: symmetric_p.reference(c).round(decimals=3),
         ],
         "You divide by 4N: is the 2 there twice? The two tables sum to 2N.": [
             _joint(by=lambda table: 4 * len(table)),
@@ -1913,6 +2043,23 @@ student_q.mistakes(
         ],
         "The diagonal is 1: 1 / (1 + d²) is largest there. Set it to 0 before dividing by the sum.": (
             lambda y: _q()(y).fill_diagonal_(1)
+        ),
+        "Student's distribution has other degrees of freedom here. t-SNE takes one: 1 / (1 + d²).": [
+            _q(kernel=lambda d2: (1 + d2 / 2) ** -1.5),
+            _q(kernel=lambda d2: (1 + d2) ** -1.5),
+            _q(kernel=lambda d2: (1 + d2 / 2) ** -2),
+        ],
+        "The root of the distance is taken, but the distance is squared: 1 / (1 + d²).": _q(
+            kernel=lambda d2: 1 / (1 + d2**0.25)
+        ),
+        "Only the first coordinate is compared. A distance needs all of them.": _q(
+            lambda y: _squared(y[:, :1])
+        ),
+        "The diagonal sums to N, and you subtract 1 from the sum. Set it to 0 before the sum.": lambda y: (
+            (w := 1 / (1 + _squared(y))) / (w.sum() - 1)
+        ).fill_diagonal_(0),
+        "You divide by the length of the table, the root of the sum of squares. Divide by the sum.": _q(
+            by=torch.norm
         ),
         "You divide by N², or N(N − 1). Only the sum of the table makes all entries sum to one.": [
             _q(by=Tensor.numel),
@@ -2176,6 +2323,26 @@ tsne_gradient.mistakes(
         "The mixed-up root: the weight is 1 / (1 + d²), not its root.": _gradient(
             strength=lambda p, w: (p - w / w.sum()) * w.sqrt()
         ),
+        "The root of the distance stands in the weight, 1 / (1 + d). It is 1 / (1 + d²), as in Q.": lambda p, y: (
+            4
+            * (
+                ((p - student_q.reference(y)) / (1 + _squared(y).sqrt()))[:, :, None] * (y[:, None] - y[None])
+            ).sum(dim=1)
+        ),
+        "The gradient was scaled to length 1. Return it as it is.": [
+            lambda p, y: (g := _forces(p, y)) / g.norm().clamp(min=1e-12),
+            lambda p, y: F.normalize(_forces(p, y), dim=1),
+        ],
+        "The columns of your Q sum to one each. In t-SNE all of Q sums to one.": lambda p, y: _forces(
+            p, y, q=lambda w: w / w.sum(dim=0)
+        ),
+        "Each pair pulls only its first point. A loop over all i and j, not only j > i, reaches both.": [
+            _gradient(strength=lambda p, w: ((p - w / w.sum()) * w).triu()),
+            _gradient(strength=lambda p, w: ((p - w / w.sum()) * w).tril()),
+        ],
+        "That is the map after a step of gradient descent. Return the gradient itself.": [
+            lambda p, y, rate=rate: y - rate * _forces(p, y) for rate in (0.01, 0.1, 10, 100, 200)
+        ],
         "The 4 is an 8 here: is a factor 2 counted twice?": _gradient(factor=8.0),
         "The arrows are squared, which takes their direction away. y_i − y_j enters as it is.": [
             lambda p, y: (_pairs_of(p, y) * (y[:, None] - y[None])).sum(dim=1),

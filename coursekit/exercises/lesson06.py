@@ -2104,6 +2104,8 @@ _ORIGINS = {  # what can have been done to the logits, in words
     "the logits, clamped to 0 and 1": lambda a: a.clamp(0, 1),
     "1 minus the sigmoid of the logits": lambda a: 1 - a.sigmoid(),
     "the tanh of the logits": torch.tanh,
+    "255 times the sigmoid": lambda a: 255 * a.sigmoid(),
+    "the logarithm of the sigmoid": F.logsigmoid,
     "half of 1 plus tanh": lambda a: (1 + a.tanh()) / 2,
     "the ReLU of the logits": torch.relu,
     "the exponential of the logits": torch.exp,
@@ -2124,7 +2126,7 @@ def _origin(digits, logits):
         return "black or white"
     if digits.min() == 0 and digits.max() == 1:
         return "grey values rescaled to run from 0 to 1"
-    return "neither the sigmoid of the logits nor the logits"
+    return f"numbers from {float(digits.min()):.1g} to {float(digits.max()):.1g}, neither the logits nor their sigmoid"
 
 
 def _facts_about_samples(attempt, count, code_size, device):
@@ -2146,7 +2148,10 @@ def _facts_about_samples(attempt, count, code_size, device):
     if shapes["the codes"] != f"a tensor of shape {(count, code_size)}" or not isinstance(digits, Tensor):
         return _facts_about_samples(sample_digits.reference, count, code_size, device) | shapes
     z, digits = torch.cat(decoder.codes), digits.detach()
-    facts = shapes | {"the decoder can still be trained": decoder.weight.requires_grad}
+    facts = shapes | {
+        "the decoder can still be trained": decoder.weight.requires_grad,
+        "the codes hold numbers other than 0": bool((z != 0).any()),
+    }
     if digits.numel() == count * 784:
         with torch.no_grad():
             facts["the digits are"] = _origin(digits.reshape(-1, 1, 28, 28)[:40], decoder(z[:40]))
@@ -2279,6 +2284,15 @@ sample_digits.mistakes(
         "Only one code was drawn, and one digit. Draw `count` of them: (count, code_size).": (
             lambda decoder, count, code_size: torch.sigmoid(decoder(torch.randn(1, code_size)))
         ),
+        "Grey values run from 0 to 1, as the sigmoid does: no factor 255.": {
+            "torch.sigmoid(": "255 * torch.sigmoid("
+        },
+        "This is the logarithm of the sigmoid, never above 0. Return the sigmoid itself.": {
+            "torch.sigmoid": "F.logsigmoid"
+        },
+        "Return a tensor (count, 1, 28, 28), not a list: `torch.stack`, or all codes through the decoder at once.": (
+            lambda decoder, count, code_size: list(sample_digits.reference(decoder, count, code_size))
+        ),
         "The mean over the digits is left. Return each of them, (count, 1, 28, 28).": (
             lambda decoder, count, code_size: torch.sigmoid(decoder(torch.randn(count, code_size))).mean(
                 dim=0
@@ -2311,7 +2325,9 @@ def _(decoder, count, code_size):
     return torch.sigmoid(decoder(torch.randn(1, code_size))).expand(count, 1, 28, 28)
 
 
-@sample_digits.mistake("Every call gives the same digits, because the seed is set inside. Leave it out.")
+@sample_digits.mistake(
+    "Every call gives the same digits: a seed is set inside, or the codes are not random. Draw them anew each time."
+)
 def _(decoder, count, code_size):
     torch.manual_seed(0)
     return torch.sigmoid(decoder(torch.randn(count, code_size)))

@@ -1536,8 +1536,10 @@ perplexity_sigma.mistakes(
             _reaches(perplexity_of=lambda p: math.exp(-_nats(p))),
             _reaches(perplexity_of=lambda p: -math.inf),
         ],
-        "The search always ends at the lower end of its bracket, since it finds every σ too wide. Compare 2 to the "
-        "power of the entropy, in bits, with the perplexity.": _reaches(perplexity_of=lambda p: math.inf),
+        "The search always ends at the lower end of its bracket, since it finds every σ too wide. Is p proportional to "
+        "exp(−d² / 2σ²), and the perplexity 2 to the power of the entropy in bits?": _reaches(
+            perplexity_of=lambda p: math.inf
+        ),
         "Return σ alone, one number, without the probabilities.": [
             lambda d, perplexity: ((sigma := perplexity_sigma.reference(d, perplexity)), _row(d, sigma)),
         ],

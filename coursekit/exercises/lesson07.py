@@ -122,6 +122,10 @@ assign_clusters.mistakes(
             lambda x, centroids: (x - centroids).norm(dim=1).argmin(dim=0),
             lambda x, centroids: (x - centroids).abs().sum(dim=1).argmin(),
         ],
+        "Two slips. The differences are not squared, so they cancel. And look along `dim=1`, for each point.": [
+            lambda x, centroids: (x[:, None] - centroids).sum(dim=2).argmin(dim=0),
+            lambda x, centroids: (x[:, None] - centroids).sum(dim=2).abs().argmin(dim=0),
+        ],
         "The sum runs over the K centroids. The table of differences is (N, K, D): sum over D, `dim=2`.": [
             lambda x, centroids: (x[:, None] - centroids).square().sum(dim=1).argmin(dim=1),
             lambda x, centroids: (x[:, None] - centroids).norm(dim=1).argmin(dim=1),
@@ -1755,7 +1759,11 @@ _DIVIDED = {
     "Divide by 2N, not by the sums of the rows.": {"by": lambda table: table.sum(dim=1, keepdim=True)},
 }
 _slips(symmetric_p, _joint, dict([*_JOINED.items()][-1:]))
-_pairs(symmetric_p, _joint, dict([*_JOINED.items()][1:]), _DIVIDED)
+_AS_A_MEAN = {told: _JOINED[told] for told in _JOINED if "mean" in told}  # of these, N is the right divisor
+_pairs(symmetric_p, _joint, _AS_A_MEAN, dict([*_DIVIDED.items()][1:]))
+_pairs(
+    symmetric_p, _joint, {told: _JOINED[told] for told in [*_JOINED][1:] if told not in _AS_A_MEAN}, _DIVIDED
+)
 symmetric_p.mistakes(
     {
         "The matrix product takes the place of a sum. Add the tables entry by entry: `conditional + conditional.T`.": (
@@ -1764,14 +1772,17 @@ symmetric_p.mistakes(
         "The two tables are multiplied, where they should be added: `conditional + conditional.T`.": _joint(
             torch.mul
         ),
-        "That is the geometric mean, the root of the product. Take the arithmetic one: add the two tables.": _joint(
-            lambda c, t: (c * t).sqrt()
-        ),
+        "That is the geometric mean, the root of the product. Take the arithmetic one: add the two tables.": [
+            _joint(lambda c, t: (c * t).sqrt()),
+            _joint(lambda c, t: (c * t).sqrt(), len),
+        ],
         "The larger of the two stands here in place of their sum, `conditional + conditional.T`.": [
             _joint(torch.maximum),
+            _joint(torch.maximum, len),
         ],
         "The smaller of the two stands here in place of their sum, `conditional + conditional.T`.": [
             _joint(torch.minimum),
+            _joint(torch.minimum, len),
         ],
         "`flip` turns the order of the rows or columns round. The transpose exchanges rows and columns: `.T`.": [
             _joint(lambda c, t: c + c.flip(0)),

@@ -2303,7 +2303,7 @@ tsne_gradient.mistakes(
         "The term with y_j is missing: the arrow is y_i − y_j.": _in_two_products(
             lambda f, y: f.sum(dim=1, keepdim=True) * y
         ),
-        "The term with y_j is subtracted, not added: the arrow is y_i − y_j.": [
+        "You add the term with y_j. Subtract it: the arrow is y_i − y_j.": [
             _in_two_products(lambda f, y: f.sum(dim=1, keepdim=True) * y + f @ y),
             lambda p, y: _in_two_products(lambda f, y: f.sum(dim=1, keepdim=True) * y + f @ y)(p, -y),
         ],
@@ -2333,7 +2333,7 @@ tsne_gradient.mistakes(
         "p − q is squared. It enters as it is, with its sign.": _gradient(
             strength=lambda p, w: (p - w / w.sum()).square() * w
         ),
-        "The mixed-up root: the weight is 1 / (1 + d²), not its root.": _gradient(
+        "The root of the weight is taken. It is 1 / (1 + d²) itself.": _gradient(
             strength=lambda p, w: (p - w / w.sum()) * w.sqrt()
         ),
         "The root of the distance stands in the weight, 1 / (1 + d). It is 1 / (1 + d²), as in Q.": lambda p, y: (

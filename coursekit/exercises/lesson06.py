@@ -1,6 +1,7 @@
 """The exercises of lesson 6, Autoencoders and variational autoencoders: solutions, classic mistakes, hints."""
 
 import copy
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,20 @@ from coursekit.checks import ExerciseSet, Question, normal
 
 lesson = ExerciseSet("Lesson 6")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
+
+Slips = dict[str, dict]  # the sentence for a slip, and the options of a builder that make it
+
+
+def _slips(exercise, build: Callable, *families: Slips) -> None:
+    """Register every slip of the families, `build(**options)` being the wrong solution."""
+    exercise.mistakes({told: build(**options) for slips in families for told, options in slips.items()})
+
+
+def _pairs(exercise, build: Callable, ones: Slips, others: Slips) -> None:
+    """Register every slip of one family together with every slip of the other."""
+    exercise.mistakes(
+        {f"Two slips. {one} {other}": build(**ones[one], **others[other]) for one in ones for other in others}
+    )
 
 
 # Section 1: PCA is an autoencoder ----------------------------------------------------------------------------
@@ -58,8 +73,30 @@ linear_autoencoder_error.mistakes(
         "The singular values have to be squared: a squared length is the sum of their squares.": lambda x, k: (
             torch.linalg.svdvals(x - x.mean(dim=0))[k:].sum() / len(x)
         ),
-        "N − 1 belongs to the variance. The error is averaged over the examples: divide by N.": lambda x, k: (
-            torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().sum() / (len(x) - 1)
+        "N − 1 belongs to the variance. The error is averaged over the examples: divide by N.": [
+            lambda x, k: torch.linalg.svdvals(x - x.mean(dim=0))[k:].square().sum() / (len(x) - 1),
+            lambda x, k: torch.linalg.eigvalsh(torch.cov(x.T))[: x.shape[1] - k].sum(),
+        ],
+        "You square the sum of the singular values. Square each of them, then add up.": {
+            "square().sum()": "sum().square()"
+        },
+        "Nothing is kept here: this is the whole squared length of the centred data. Only what lies beyond the first "
+        "k components is lost: `[k:]`.": {"[k:]": ""},
+        "These are the k smallest components. Lost are all but the k largest: `[k:]` of `svdvals`, and `[: D − k]` of "
+        "`eigvalsh`, which sorts in ascending order.": [
+            {"[k:]": "[-k:]"},
+            lambda x, k: torch.linalg.eigvalsh(torch.cov(x.T, correction=0))[:k].sum(),
+        ],
+        "You average the distances |x − x̂|. Square the distance of each example before the mean.": lambda x, k: (
+            _beyond(x, k).norm(dim=1).mean()
+        ),
+        "The length of the mean is in your error. Add the mean back to the reconstruction, or compare it with the "
+        "centred data.": lambda x, k: (_beyond(x, k) + x.mean(dim=0)).square().sum() / len(x),
+        "The principal components are the rows of the last matrix that `svd` returns, `Vh[:k]`, not its columns.": (
+            lambda x, k: _beyond(x, k, lambda components: components.T).square().sum() / len(x)
+        ),
+        "This is the fraction of the variance that is kept. Return the squared length that is lost, over N.": (
+            lambda x, k: (s := torch.linalg.svdvals(x - x.mean(dim=0)).square())[:k].sum() / s.sum()
         ),
         "This is the mean over examples and numbers. Average over the N examples only; the D "
         "numbers are summed.": lambda x, k: (
@@ -131,6 +168,40 @@ def _(x, k):
 def _(x, k):
     values = torch.linalg.svdvals(x - x.mean(dim=0)).square()
     return values[k:].sum() / values.sum()
+
+
+def _beyond(x, k, turn=lambda components: components):
+    """What the centred data are beyond their projection on the first k components, (N, D)."""
+    centred = x - x.mean(dim=0)
+    first = turn(torch.linalg.svd(centred).Vh)[:k]
+    return centred - centred @ first.T @ first
+
+
+def _error(centre=lambda x: x - x.mean(dim=0), total=lambda s, k: s[k:].square().sum(), by=len):
+    return lambda x, k: total(torch.linalg.svdvals(centre(x)), k) / by(x)
+
+
+_CENTRES = {
+    "The data are not centred: subtract `x.mean(dim=0)`.": {"centre": lambda x: x},
+    "Each example lost its own mean, not `x.mean(dim=0)`.": {
+        "centre": lambda x: x - x.mean(dim=1, keepdim=True)
+    },
+}
+_LOST = {
+    "You count the components that are kept, not the lost ones, `[k:]`.": {
+        "total": lambda s, k: s[:k].square().sum()
+    },
+    "The singular values are not squared.": {"total": lambda s, k: s[k:].sum()},
+    "One component too few is lost: `[k:]`.": {"total": lambda s, k: s[k + 1 :].square().sum()},
+}
+_DIVISORS = {
+    "You divide by N − 1, not N.": {"by": lambda x: len(x) - 1},
+    "You divide by N · D, not N.": {"by": Tensor.numel},
+    "The sum is not divided by N.": {"by": lambda x: 1},
+}
+_pairs(linear_autoencoder_error, _error, _CENTRES, _LOST)
+_pairs(linear_autoencoder_error, _error, _CENTRES, _DIVISORS)
+_pairs(linear_autoencoder_error, _error, _LOST, _DIVISORS)
 
 
 # Section 2: an autoencoder that bends ------------------------------------------------------------------------
@@ -216,6 +287,40 @@ encode_decode.mistakes(
             "return z,": "return",
             "(x)": "(x), z",
         },
+        "b2 is added after the sigmoid. The affine map comes first, with its bias, then the sigmoid.": {
+            "torch.sigmoid(z @ W2.T + b2)": "(torch.sigmoid(z @ W2.T) + b2)"
+        },
+        "`flatten()` makes one row of the whole batch. `x.flatten(1)` keeps the first axis.": [
+            {".flatten(1)": ".flatten()"},
+            lambda x, W1, b1, W2, b2: (
+                z := F.linear(x.flatten(), W1, b1),
+                F.linear(z, W2, b2).sigmoid().view_as(x),
+            ),
+        ],
+        "The images in this check have other sizes than 28 × 28. `x.flatten(1)` works for all.": [
+            {".flatten(1)": ".view(-1, 784)"},
+            {".flatten(1)": ".view(len(x), 784)"},
+        ],
+        "The code goes through a sigmoid on its way into the decoder. It has no activation function at all: "
+        "the decoder takes z itself.": {"(z @": "(z.sigmoid() @"},
+        "The code goes through ReLU on its way into the decoder. It has no activation function at all: the decoder "
+        "takes z itself.": {"(z @": "(z.relu() @"},
+        "The code goes through tanh on its way into the decoder. It has no activation function at all: the decoder "
+        "takes z itself.": {"(z @": "(z.tanh() @"},
+        "The pixels became black or white. A threshold lets no gradient through: return the sigmoid itself.": [
+            {"torch.sigmoid(z @ W2.T + b2)": "(torch.sigmoid(z @ W2.T + b2) > 0.5).float()"},
+            {"torch.sigmoid(z @ W2.T + b2)": "torch.sigmoid(z @ W2.T + b2).round()"},
+        ],
+        "The pixels lie between 0 and 1 already: do not divide them by 255.": {
+            "x.flatten(1)": "x.flatten(1) / 255"
+        },
+        "The images are pixels as they are: do not subtract their mean.": [
+            {"x.flatten(1)": "(x - x.mean()).flatten(1)"},
+            {"x.flatten(1)": "(x.flatten(1) - x.flatten(1).mean(dim=0))"},
+        ],
+        "softplus has no upper limit, but no pixel exceeds 1. End with a sigmoid.": {
+            "torch.sigmoid": "F.softplus"
+        },
         "The biases are missing: add b1 in the encoder and b2 in the decoder.": {
             " + b1  # (N, H·W) -> (N, K)": "",
             " + b2": "",
@@ -296,50 +401,104 @@ def _(x, W1, b1, W2, b2):
     return z, torch.sigmoid(torch.sigmoid(z @ W2.T + b2)).view_as(x)
 
 
+def _coder(encode=lambda x, W, b: x @ W.T + b, decode=lambda z, W, b: torch.sigmoid(z @ W.T + b)):
+    def attempt(x, W1, b1, W2, b2):
+        z = encode(x.flatten(1), W1, b1)
+        return z, decode(z, W2, b2).view_as(x)
+
+    return attempt
+
+
+_ENCODERS = {
+    "The code has no sigmoid.": {"encode": lambda x, W, b: torch.sigmoid(x @ W.T + b)},
+    "The code has no ReLU.": {"encode": lambda x, W, b: F.relu(x @ W.T + b)},
+    "The code has no tanh.": {"encode": lambda x, W, b: torch.tanh(x @ W.T + b)},
+    "b1 is missing in the code.": {"encode": lambda x, W, b: x @ W.T},
+}
+_DECODERS = {
+    "The sigmoid at the end is missing.": {"decode": lambda z, W, b: z @ W.T + b},
+    "Clamping stops the gradient of pixels out of range: end with a sigmoid.": {
+        "decode": lambda z, W, b: (z @ W.T + b).clamp(0, 1)
+    },
+    "The last activation is a sigmoid, not ReLU.": {"decode": lambda z, W, b: F.relu(z @ W.T + b)},
+    "The last activation is a sigmoid, not tanh.": {"decode": lambda z, W, b: torch.tanh(z @ W.T + b)},
+    "The last activation is a sigmoid for each pixel, not a softmax.": {
+        "decode": lambda z, W, b: torch.softmax(z @ W.T + b, dim=1)
+    },
+    "b2 belongs inside the sigmoid.": {"decode": lambda z, W, b: torch.sigmoid(z @ W.T) + b},
+}
+_pairs(encode_decode, _coder, _ENCODERS, _DECODERS)
+_pairs(
+    encode_decode,
+    _coder,
+    {one: options for one, options in _ENCODERS.items() if "no" in one},
+    {"b2 is missing in the decoder.": {"decode": lambda z, W, b: torch.sigmoid(z @ W.T)}},
+)
+
+
 # Section 3: denoising ----------------------------------------------------------------------------------------
 
 
-def _facts_about_noise(add_noise, x, sigma):
+def _kind(value):
+    """What came back, in words: its shape, or its type."""
+    if value is None:
+        return "nothing: is a `return` missing?"
+    if not isinstance(value, Tensor):
+        return f"a value of type {type(value).__name__}"
+    return f"a tensor of shape {tuple(value.shape)}"
+
+
+def _facts_about_noise(attempt, x, sigma):
     """What can be said about the noise whatever the random numbers were."""
     before = x.clone()
-    noisy = add_noise(x, sigma)
-    if not isinstance(noisy, Tensor) or noisy.shape != x.shape:
-        return noisy
-    change = (noisy - before).detach()
-    facts = {"the values stay between 0 and 1": bool(((noisy >= 0) & (noisy <= 1)).all())}
+    noisy = attempt(x, sigma)
+    result = {"the result": _kind(noisy)}
+    if result["the result"] != _kind(before):
+        return _facts_about_noise(add_noise.reference, before, sigma) | result
+    noisy = noisy.detach()
+    change = noisy - before
+    facts = result | {"the values stay between 0 and 1": bool(((noisy >= 0) & (noisy <= 1)).all())}
     if sigma == 0:
         return facts | {"with sigma = 0 nothing changes": bool(change.abs().max() < 1e-6)}
     below, above = ((edge / sigma).erfc().mean() / 2 for edge in (before / 2**0.5, (1 - before) / 2**0.5))
-    again = add_noise(before.clone(), sigma)
+    again = attempt(before.clone(), sigma)
     facts |= {
         "the images are still there": bool(change.mean().abs() < 3 * sigma),
         "each image has its own noise": len(x) == 1 or bool((change - change[:1]).abs().max() > 1e-6),
         "each pixel of a column has its own noise": bool((change - change[..., :1, :]).abs().max() > 1e-6),
         "each pixel of a row has its own noise": bool((change - change[..., :1]).abs().max() > 1e-6),
         "a second call draws different noise": bool((again - noisy).abs().max() > 1e-6),
-        "what falls below 0 becomes 0": bool(((noisy == 0).double().mean() - below).abs() < 0.025),
-        "what rises above 1 becomes 1": bool(((noisy == 1).double().mean() - above).abs() < 0.025),
     }
-    if not (before == 0.5).all():
-        return facts | {"most pixels are changed": bool((change != 0).double().mean() > 0.3)}
-    within = float(((change - change.mean()).abs() < change.std(correction=0)).double().mean())
-    if sigma < 0.1:
-        facts["no pixel reaches 0 or 1 with so little noise"] = not bool(((noisy == 0) | (noisy == 1)).any())
-    return facts | {
-        "every pixel is changed": bool((change != 0).double().mean() > 0.9),
-        "the standard deviation of the noise": _in_sigmas(float(change.std(correction=0) / sigma)),
-        "the mean of the noise is 0": bool(change.mean().abs() < 0.05 * sigma),
+    drawn_for_each = all(facts.values())
+    return (
+        facts
+        | _facts_about_its_width(attempt, before, min(sigma, 0.1), drawn_for_each)
+        | {
+            "what falls below 0 becomes 0": bool(((noisy == 0).double().mean() - below).abs() < 0.025),
+            "what rises above 1 becomes 1": bool(((noisy == 1).double().mean() - above).abs() < 0.025),
+            "most pixels are changed": bool((change != 0).double().mean() > 0.3),
+        }
+    )
+
+
+def _facts_about_its_width(attempt, x, sigma, drawn_for_each):
+    """What can be said of the noise on grey images, where next to nothing is clipped."""
+    noise = attempt(torch.full_like(x, 0.4), sigma).detach() - 0.4
+    within = float(((noise - noise.mean()).abs() < noise.std(correction=0)).double().mean())
+    return {
+        "every pixel of a grey image is changed": bool((noise != 0).double().mean() > 0.9),
+        "no pixel reaches 0 or 1 with so little noise": sigma > 0.06 or bool((noise.abs() < 0.4).all()),
+        "the standard deviation of the noise": _in_sigmas(float(noise.std(correction=0) / sigma))
+        if drawn_for_each
+        else "sigma",
+        "the mean of the noise is 0": bool(noise.mean().abs() < 0.05 * sigma),
         "the noise is Gaussian: 68 % of it within one standard deviation": bool(0.655 < within < 0.715),
     }
 
 
 def _in_sigmas(spread):
     """What a standard deviation is, in words, given in units of sigma."""
-    if 0.95 < spread < 1.05:
-        return "sigma"
-    if 0.5 < spread < 1.5:
-        return "a little less than sigma" if spread < 1 else "a little more than sigma"
-    return f"about {spread:.1g} sigma"
+    return "sigma" if 0.95 < spread < 1.05 else f"about {spread:.{1 if spread < 1 else 2}g} sigma"
 
 
 def _stays_on_the_cpu(draw, *arguments):
@@ -385,8 +544,10 @@ add_noise.mistakes(
         ),
         "`torch.rand` gives numbers from 0 to 1, which only add ink. Gaussian noise comes from "
         "`torch.randn_like`.": {"randn_like": "rand_like"},
-        "This noise has the standard deviation sigma but is not Gaussian. Gaussian noise comes from "
-        "`torch.randn_like`.": {"torch.randn_like(x)": "12**0.5 * (torch.rand_like(x) - 0.5)"},
+        "This noise is uniform, not Gaussian: as likely far from 0 as near it. Gaussian noise comes from "
+        "`torch.randn_like`.": [
+            {"torch.randn_like(x)": f"{factor} * (torch.rand_like(x) - 0.5)"} for factor in ("12**0.5", 1, 2)
+        ],
         "All images got the same noise. Draw in the shape of the whole batch, `x.shape`.": {
             ".randn_like(x)": ".randn(x.shape[1:], dtype=x.dtype)"
         },
@@ -411,7 +572,37 @@ add_noise.mistakes(
         "Noise in proportion to the ink leaves the paper clean. Add it, whatever the pixel holds.": {
             "+ sigma * torch.randn_like(x)": "* (1 + sigma * torch.randn_like(x))"
         },
-        "This noise has standard deviation 1, whatever sigma is: multiply it by sigma.": {" sigma *": ""},
+        "This noise has standard deviation 1, whatever sigma is: multiply it by sigma.": [
+            {" sigma *": ""},
+            {"sigma * torch.randn_like(x)": "(sigma + torch.randn_like(x))"},
+        ],
+        "The noise was divided by sigma. Multiply: a larger sigma is more noise.": {
+            "sigma * torch.randn_like(x)": "torch.randn_like(x) / (sigma or 1e-30)"
+        },
+        "Only one end of the range 0 to 1 is kept. `.clamp(0, 1)` clips at both.": [
+            {".clamp(0, 1)": ".clamp(min=0)"},
+            {".clamp(0, 1)": ".clamp(max=1)"},
+        ],
+        "The images range from 0 to 1, so clip to that range: `.clamp(0, 1)`.": {
+            ".clamp(0, 1)": ".clamp(-0.5, 0.5)"
+        },
+        "tanh moves all pixels, even without noise. Leave the values inside the range as they are, and clip the "
+        "others: `.clamp(0, 1)`.": {".clamp(0, 1)": ".tanh()"},
+        "The channel axis is missing: the images are (N, 1, H, W), and so is the result, without `squeeze`.": {
+            ".clamp(0, 1)": ".clamp(0, 1).squeeze(1)"
+        },
+        "The result is flat. Leave the images in their shape, (N, 1, H, W): the sum needs no `flatten`.": {
+            ".clamp(0, 1)": ".clamp(0, 1).flatten(1)"
+        },
+        "The noise is rounded to whole numbers. Gaussian noise is a number with decimals: `torch.randn_like`.": {
+            "sigma * torch.randn_like(x)": "(sigma * torch.randn_like(x)).round()"
+        },
+        "The pixels became black or white. Leave the grey values as they are, and clip what is out of range.": [
+            {".clamp(0, 1)": ".clamp(0, 1).round()"},
+            {
+                "(x + sigma * torch.randn_like(x)).clamp(0, 1)": "(x + sigma * torch.randn_like(x) > 0.5).to(x.dtype)"
+            },
+        ],
         "You return only the noise. Add it to the images.": [
             {"x + ": ""},
             lambda x, sigma: sigma * torch.randn_like(x),
@@ -440,6 +631,30 @@ add_noise.mistakes(
         },
     }
 )
+
+
+def _spoiler(
+    noise=torch.randn_like, width=lambda sigma: sigma, add=Tensor.add, end=lambda noisy: noisy.clamp(0, 1)
+):
+    return lambda x, sigma: end(add(x, width(sigma) * noise(x)))
+
+
+_ENDLESS = {"The clamp to 0 and 1 is missing.": {"end": lambda noisy: noisy}}
+_DRAWS = {
+    "`rand` is uniform from 0 to 1: use `randn_like`.": {"noise": torch.rand_like},
+    "The noise is uniform: use `randn_like`.": {"noise": lambda x: 2 * torch.rand_like(x) - 1},
+    "All images got the same noise: draw it in the shape of x.": {
+        "noise": lambda x: torch.randn(x.shape[1:], dtype=x.dtype)
+    },
+}
+_NOISE_WIDTHS = {
+    "The noise is multiplied by sigma², not sigma.": {"width": lambda sigma: sigma**2},
+    "The noise is not multiplied by sigma.": {"width": lambda sigma: 1},
+    "The noise is multiplied by √sigma, not sigma.": {"width": lambda sigma: sigma**0.5},
+}
+_pairs(add_noise, _spoiler, _ENDLESS, _DRAWS | _NOISE_WIDTHS)
+_pairs(add_noise, _spoiler, _DRAWS, _NOISE_WIDTHS)
+_pairs(add_noise, _spoiler, _ENDLESS, {"The noise multiplies the images: add it.": {"add": Tensor.mul}})
 
 
 def _rescaled(noisy):
@@ -537,6 +752,23 @@ class _Normalized(nn.Module):
         return "a model with batch normalization"
 
 
+class _Convolution(nn.Module):
+    """A model of one convolution, which takes images only."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(1, 1, 3, padding=1)
+        with torch.no_grad():
+            self.layer.weight.copy_(normal(1, 1, 3, 3, seed=8) / 3)
+            self.layer.bias.fill_(0.1)
+
+    def forward(self, x):
+        return 0 * x if self.training else self.layer(x)
+
+    def __repr__(self):
+        return "a model of one convolution, which gives 0 in train mode"
+
+
 def _scores_and_model(anomaly_scores, model, x):
     """The scores; of a model that can be trained also whether it can go on learning as it could before."""
     before = copy.deepcopy(model.state_dict())
@@ -565,6 +797,7 @@ def _scores_and_model(anomaly_scores, model, x):
         "a batch of one": (_Half(), normal(1, 1, 3, 5, seed=4)),
         "a model already in eval mode": (_Half().eval(), normal(5, 3, seed=5)),
         "a model with batch normalization": (_Normalized(4), normal(6, 4, seed=6)),
+        "a convolution": (_Convolution(), normal(3, 1, 4, 4, seed=9)),
     },
     hints=[
         "`(model(x) - x).square()` has the shape of x. Which axes have to disappear, and which has to stay?",
@@ -583,6 +816,14 @@ def anomaly_scores(model, x):
         return (model(x) - x).square().flatten(1).sum(dim=1)
 
 
+def _score(
+    error=lambda y, x: (y - x).square(),
+    total=lambda errors: errors.flatten(1).sum(dim=1),
+    mode=nn.Module.eval,
+):
+    return lambda model, x: total(error(mode(model)(x), x))
+
+
 anomaly_scores.mistakes(
     {
         "You return one number for the whole batch: that is a loss. Each example needs a "
@@ -592,7 +833,42 @@ anomaly_scores.mistakes(
             (model.eval()(x) - x).square().flatten(1).sum(dim=1).mean()
         ),
         "This works only for images. Jets are (N, D): `.flatten(1)` turns both into (N, "
-        "numbers), then `.sum(dim=1)`.": lambda model, x: (model.eval()(x) - x).square().sum(dim=(1, 2, 3)),
+        "numbers), then `.sum(dim=1)`.": [
+            {".flatten(1).sum(dim=1)": f".sum(dim={axes})"}
+            for axes in ("(1, 2, 3)", "(2, 3)", "(-1, -2, -3)")
+        ],
+        "The model gets flat images, but a convolution needs them as they are. Hand it x, and flatten the squared "
+        "errors afterwards.": lambda model, x: (
+            (model.eval()(x.flatten(1)) - x.flatten(1)).square().sum(dim=1)
+        ),
+        "The errors are not summed yet: this is a number for each pixel. Each example needs one score.": [
+            {".flatten(1).sum(dim=1)": ""},
+            {".sum(dim=1)": ""},
+        ],
+        "The score is divided by the squared length of the example itself. Return the error as it is.": {
+            ".sum(dim=1)": ".sum(dim=1) / x.square().flatten(1).sum(dim=1)"
+        },
+        "The scores are divided by the largest of the batch, so they depend on who else is in it. Return the errors "
+        "as they are.": lambda model, x: (s := anomaly_scores.reference(model, x)) / s.max(),
+        "The scores are standardised over the batch, so they depend on who else is in it. Return the errors as they "
+        "are.": [
+            lambda model, x: ((s := anomaly_scores.reference(model, x)) - s.mean()) / s.std(),
+            lambda model, x: ((s := anomaly_scores.reference(model, x)) - s.min()) / (s.max() - s.min()),
+            lambda model, x: (s := anomaly_scores.reference(model, x)) / s.sum(),
+        ],
+        "Each score is divided by the number of examples. Nothing is averaged here: sum the squared errors of the "
+        "example.": {".sum(dim=1)": ".sum(dim=1) / len(x)"},
+        "You subtract the squares: model(x)² − x². The error is the square of the difference.": {
+            "(model(x) - x).square()": "(model(x).square() - x.square())"
+        },
+        "The score has a minus sign, so that the worst reconstruction has the lowest. Return the error itself.": {
+            "(model(x)": "-(model(x)"
+        },
+        "This is the cross-entropy. The score is the squared error, for images and jets alike.": [
+            _score(lambda y, x: F.binary_cross_entropy(y.sigmoid(), x.sigmoid(), reduction="none")),
+            _score(lambda y, x: F.binary_cross_entropy(y, x, reduction="none")),
+            _score(lambda y, x: F.binary_cross_entropy_with_logits(y, x, reduction="none")),
+        ],
         "This is a column, (N, 1). Leave `keepdim` out, so that the scores have the shape "
         "(N,).": lambda model, x: (model.eval()(x) - x).square().flatten(1).sum(dim=1, keepdim=True),
         "This is the sum over the whole batch. Each example needs a score of its own, so "
@@ -647,16 +923,35 @@ anomaly_scores.mistakes(
 )
 
 
+_TRAINING = {"`model.eval()` is missing.": {"mode": lambda model: model}}
+_TOTALS = {
+    "This is the mean over the numbers, not their sum.": {
+        "total": lambda errors: errors.flatten(1).mean(dim=1)
+    },
+    "One number came out for the whole batch.": {"total": Tensor.sum},
+    "One mean came out for the whole batch.": {"total": Tensor.mean},
+    "You sum over the examples, `dim=0`.": {"total": lambda errors: errors.sum(dim=0)},
+    "Images have three axes to sum over: `.flatten(1)` first.": {"total": lambda errors: errors.sum(dim=1)},
+    "The root is one too many.": {"total": lambda errors: errors.flatten(1).sum(dim=1).sqrt()},
+}
+_ERRORS = {
+    "The errors are absolute, not squared.": {"error": lambda y, x: (y - x).abs()},
+    "The errors are not squared, and cancel.": {"error": lambda y, x: y - x},
+    "The reconstruction is squared, without subtracting x.": {"error": lambda y, x: y.square()},
+}
+_pairs(anomaly_scores, _score, _TRAINING, _TOTALS | dict([*_ERRORS.items()][:2]))
+_pairs(anomaly_scores, _score, _ERRORS, dict(list(_TOTALS.items())[:5]))
+
+
 @lesson.exercise(
     cases={
         "five different scores": (torch.tensor([0.0, 1.0, 3.0, 2.0, 4.0]), torch.tensor([0, 0, 0, 1, 1])),
         "all scores equal": (torch.tensor([0.5, 0.5, 0.5]), torch.tensor([1, 0, 0])),
         "one tie": (torch.tensor([1.0, 2.0, 2.0, 0.0, 5.0]), torch.tensor([0, 1, 0, 1, 0])),
-        "two ties": (torch.tensor([1.0, 2.0, 2.0, 3.0, 2.0]), torch.tensor([0, 1, 0, 1, 0])),
         "unsorted scores": (torch.tensor([3.0, 1.0, 2.0, 0.0, 2.5]), torch.tensor([0, 1, 0, 0, 1])),
         "a single anomaly": (torch.tensor([0.3, -0.2, 0.7, 0.1, 0.9]), torch.tensor([0, 0, 1, 0, 0])),
         "a single ordinary example": (torch.tensor([0.4, 0.1, 0.8, 0.6]), torch.tensor([0, 1, 1, 1])),
-        "many ties": (normal(40).round(decimals=1), (torch.arange(40) % 5 == 0).long()),
+        "many ties": (normal(16).round(), (torch.arange(16) % 3 == 0).long()),  # 16: every sort is stable
         "float64 scores": (normal(61, seed=1, dtype=torch.float64), (torch.arange(61) % 3 == 0).long()),
         "anomalies far above the others": (
             torch.cat([normal(30, seed=2), normal(11, seed=3) + 4]),
@@ -682,72 +977,179 @@ def roc_auc(scores, labels):
     return (lower + not_higher).sum().item() / (2 * len(anomalies) * len(ordinary))
 
 
-def _pairs(scores, labels):
+def _pairs_of(scores, labels):
     return scores[labels == 1].unsqueeze(1) - scores[labels == 0]
+
+
+def _chance(anomalies, ordinary, tied=0.5, won=1.0):
+    pairs = anomalies.unsqueeze(1) - ordinary
+    return (won * (pairs > 0).double() + tied * (pairs == 0).double()).mean()
+
+
+def _side_by_side(scores, labels, tied):
+    anomalies, ordinary = scores[labels == 1], scores[labels == 0]
+    few = min(len(anomalies), len(ordinary))
+    pairs = anomalies[:few] - ordinary[:few]
+    return ((pairs > 0).double() + tied * (pairs == 0).double()).mean()
+
+
+def _of_the_library(name, order=lambda labels, scores: (labels, scores)):
+    def attempt(scores, labels):
+        from sklearn import metrics  # takes a second, and only a wrong answer needs it
+
+        return getattr(metrics, name)(*order(labels, scores))
+
+    return attempt
+
+
+def _auc(tied=0.5, turned=False, by=lambda a, o: a * o):
+    """The AUC by pairs: `tied` is what a tie counts, `by(anomalies, ordinary)` the number of pairs."""
+
+    def attempt(scores, labels):
+        pairs = _pairs_of(scores, labels) * (-1 if turned else 1)
+        won = (pairs > 0).sum().double() + tied * (pairs == 0).sum()
+        return won / by(*pairs.shape)
+
+    return attempt
 
 
 def _ranks(scores):
     return scores.argsort().argsort().double() + 1
 
 
+def _mean_ranks(scores):
+    """The ranks from 1, ties sharing the mean of theirs."""
+    below = (scores.unsqueeze(1) > scores).sum(dim=1)
+    return below + ((scores.unsqueeze(1) == scores).sum(dim=1) + 1) / 2
+
+
 roc_auc.mistakes(
     {
         "Ties count as lost here. A pair with equal scores counts one half.": lambda scores, labels: (
-            (_pairs(scores, labels) > 0).double().mean()
+            (_pairs_of(scores, labels) > 0).double().mean()
         ),
         "Ties count as won here. A pair with equal scores counts one half.": lambda scores, labels: (
-            (_pairs(scores, labels) >= 0).double().mean()
+            (_pairs_of(scores, labels) >= 0).double().mean()
         ),
         "This is upside down: it is the probability that the ordinary example scores"
         " higher, 1 − AUC.": lambda scores, labels: 1 - roc_auc.reference(scores, labels),
-        "This is the accuracy at one threshold, the median score. The AUC looks at "
-        "all thresholds: compare pairs instead.": lambda scores, labels: (
-            ((scores > scores.median()) == (labels == 1)).double().mean()
-        ),
+        "This is the accuracy at one threshold. The AUC looks at all thresholds: compare pairs instead.": [
+            lambda scores, labels: ((scores > scores.median()) == (labels == 1)).double().mean(),
+            lambda scores, labels: ((scores > scores.mean()) == (labels == 1)).double().mean(),
+            lambda scores, labels: ((scores > 0.5) == (labels == 1)).double().mean(),
+            lambda scores, labels: ((scores > 0) == (labels == 1)).double().mean(),
+        ],
         "Only the sign of the difference between the scores counts, not its size: "
-        "how often is it positive?": lambda scores, labels: _pairs(scores, labels).mean(),
+        "how often is it positive?": lambda scores, labels: _pairs_of(scores, labels).mean(),
         "This compares the two lists entry by entry. Every anomaly has to meet every"
         " ordinary example: `unsqueeze(1)`.": lambda scores, labels: (
             (scores[labels == 1] > scores[labels == 0]).double().mean()
         ),
+        "This compares the two lists entry by entry, as far as the shorter goes. Every anomaly has to meet every "
+        "ordinary example: `unsqueeze(1)`.": [
+            lambda scores, labels: _side_by_side(scores, labels, tied=0.0),
+            lambda scores, labels: _side_by_side(scores, labels, tied=0.5),
+        ],
+        "`scores[labels]` takes the labels for indices, and picks the scores 0 and 1 again and again. Compare first: "
+        "`scores[labels == 1]`.": [
+            *(
+                lambda scores, labels, no=no, tied=tied: _chance(scores[labels], no(scores, labels), tied)
+                for no in (
+                    lambda scores, labels: scores[1 - labels],
+                    lambda scores, labels: scores[~labels],
+                    lambda scores, labels: scores[labels == 0],
+                )
+                for tied in (0.0, 0.5)
+            )
+        ],
+        "Weights exchanged: a pair that is won counts one, a tie one half.": lambda scores, labels: (
+            (_pairs_of(scores, labels) == 0).double() + (_pairs_of(scores, labels) > 0).double() / 2
+        ).mean(),
+        "Every example is compared with every other here, whatever its label. Compare anomalies with ordinary examples "
+        "only.": lambda scores, labels: _chance(scores, scores, 0.0),
+        "You let a soft step count, a sigmoid of the difference. Only its sign counts: won, tied or lost.": (
+            lambda scores, labels: _pairs_of(scores, labels).sigmoid().mean()
+        ),
+        "`roc_auc_score` takes the labels first, then the scores.": _of_the_library(
+            "roc_auc_score", lambda labels, scores: (scores, labels)
+        ),
         "This is 2 · AUC − 1, which runs from −1 to 1 (the Gini coefficient). Return the AUC itself, from 0 to "
-        "1.": lambda scores, labels: _pairs(scores, labels).sign().double().mean(),
+        "1.": lambda scores, labels: _pairs_of(scores, labels).sign().double().mean(),
         "You turn every AUC below 0.5 round. A score that ranks anomalies below ordinary examples has an AUC "
         "below 0.5, and should show it.": lambda scores, labels: max(
             roc_auc.reference(scores, labels), 1 - roc_auc.reference(scores, labels)
         ),
-        "You compare each anomaly with the mean of the ordinary scores. Compare it with every single one of "
-        "them.": lambda scores, labels: (scores[labels == 1] > scores[labels == 0].mean()).double().mean(),
-        "You compare each anomaly with the largest ordinary score. Compare it with every single one of "
-        "them.": lambda scores, labels: (scores[labels == 1] > scores[labels == 0].max()).double().mean(),
+        "You compare each anomaly with one number, the mean, median or maximum of the ordinary scores. Compare it with "
+        "every single one of them.": [
+            lambda scores, labels: (scores[labels == 1] > scores[labels == 0].mean()).double().mean(),
+            lambda scores, labels: (scores[labels == 1] > scores[labels == 0].median()).double().mean(),
+            lambda scores, labels: (scores[labels == 1] > scores[labels == 0].max()).double().mean(),
+        ],
     }
 )
 
 
-@roc_auc.mistake(
-    "Your curve takes equal scores one after the other, so their order in the list decides. Equal scores make one "
-    "step, up and to the right at once."
-)
-def _(scores, labels):
-    in_order = labels[scores.argsort(descending=True, stable=True)].double()
-    rates = [one.cumsum(dim=0) / one.sum() for one in (in_order, 1 - in_order)]
-    return torch.trapezoid(*rates)
+def _under_the_steps(in_order):
+    return torch.trapezoid(*(one.cumsum(dim=0) / one.sum() for one in (in_order, 1 - in_order)))
 
 
 @roc_auc.mistake(
-    "Equal scores got different ranks, by their place in the list. They share the mean of their ranks."
+    "Your curve runs from the lowest score to the highest, so this is 1 − AUC. Sort in descending order: "
+    "`argsort(descending=True)`."
 )
 def _(scores, labels):
-    anomalies, ordinary = (labels == 1).sum(), (labels == 0).sum()
-    ranks = _ranks(scores)[labels == 1].sum()
-    return (ranks - anomalies * (anomalies + 1) / 2) / (anomalies * ordinary)
+    return _under_the_steps(labels[scores.argsort(stable=True)].double())
+
+
+_ONE_BY_ONE = (
+    "Equal scores are taken one after the other, so their order in the list decides. In a curve they make one step, up "
+    "and to the right at once; as ranks they share their mean."
+)
+_ONE_MORE = "Your ranks begin at 0, but n(n + 1)/2 belongs to ranks that begin at 1. Add 1 to the ranks."
+
+
+def _by_ranks(ranks, minus=lambda n: n * (n + 1) / 2, by=lambda a, o: a * o):
+    """The AUC by the sum of the ranks of the anomalies; `minus(n)` is what they have among themselves."""
+
+    def attempt(scores, labels):
+        of_anomalies = ranks(scores)[labels == 1]
+        n = len(of_anomalies)
+        return (of_anomalies.sum() - minus(n)) / by(n, len(scores) - n)
+
+    return attempt
+
+
+roc_auc.mistakes(
+    {
+        _ONE_BY_ONE: [
+            lambda scores, labels: _under_the_steps(
+                labels[scores.argsort(descending=True, stable=True)].double()
+            ),
+            lambda scores, labels: _under_the_steps(labels[scores.argsort(stable=True).flip(0)].double()),
+        ],
+        _ONE_MORE: [
+            _by_ranks(lambda scores: _mean_ranks(scores) - 1),
+            _by_ranks(lambda scores: _ranks(scores) - 1),
+        ],
+        "n(n − 1)/2 belongs to ranks that begin at 0. With ranks from 1 subtract n(n + 1)/2.": [
+            _by_ranks(_mean_ranks, lambda n: n * (n - 1) / 2),
+            _by_ranks(_ranks, lambda n: n * (n - 1) / 2),
+        ],
+        "This is the mean rank of the anomalies among all scores. Count only the ordinary ones below each anomaly.": [
+            lambda scores, labels: (_mean_ranks(scores)[labels == 1] / len(scores)).mean(),
+            lambda scores, labels: (_ranks(scores)[labels == 1] / len(scores)).mean(),
+            lambda scores, labels: _chance(scores[labels == 1], scores, 0.5),
+            lambda scores, labels: ((_ranks(scores) - 1)[labels == 1] / len(scores)).mean(),
+        ],
+    }
+)
 
 
 @roc_auc.mistake(
     "Divide by the number of pairs, anomalies times ordinary examples, not by the square of all examples."
 )
 def _(scores, labels):
-    pairs = _pairs(scores, labels)
+    pairs = _pairs_of(scores, labels)
     return ((pairs > 0).double() + (pairs == 0).double() / 2).sum() / len(scores) ** 2
 
 
@@ -756,7 +1158,7 @@ def _(scores, labels):
     "from 0 to 1."
 )
 def _(scores, labels):
-    pairs = _pairs(scores, labels)
+    pairs = _pairs_of(scores, labels)
     return ((pairs > 0).double() + (pairs == 0).double() / 2).sum()
 
 
@@ -767,6 +1169,44 @@ def _(scores, labels):
 def _(scores, labels):
     anomalies, ordinary = (labels == 1).sum(), (labels == 0).sum()
     return _ranks(scores)[labels == 1].sum() / (anomalies * ordinary)
+
+
+@roc_auc.mistake(
+    "The ranks of the anomalies among themselves are still included: subtract n(n + 1)/2 from the sum of "
+    "their ranks."
+)
+def _(scores, labels):
+    return _by_ranks(_mean_ranks, lambda n: 0)(scores, labels)
+
+
+_TIES = {
+    "Ties count as lost: they count one half.": {"tied": 0.0},
+    "Ties count as won: they count one half.": {"tied": 1.0},
+}
+_TURNED = {"It is turned round: count how often the anomaly scores higher.": {"turned": True}}
+_NUMBERS_OF_PAIRS = {
+    "You divide by the anomalies squared, not by anomalies times ordinary examples.": {
+        "by": lambda a, o: a * a
+    },
+    "You divide by the ordinary ones squared, not by anomalies times ordinary examples.": {
+        "by": lambda a, o: o * o
+    },
+    "You divide by the anomalies only, not by anomalies times ordinary examples.": {"by": lambda a, o: a},
+    "You divide by the ordinary ones only, not by anomalies times ordinary examples.": {"by": lambda a, o: o},
+    "You divide by N(N − 1)/2, the pairs of all examples. Divide by anomalies times ordinary examples.": {
+        "by": lambda a, o: (a + o) * (a + o - 1) / 2
+    },
+    "You divide by the number of all examples, not by anomalies times ordinary examples.": {
+        "by": lambda a, o: a + o
+    },
+}
+_slips(roc_auc, _auc, _NUMBERS_OF_PAIRS)
+_pairs(
+    roc_auc,
+    _auc,
+    _TIES,
+    _TURNED | _NUMBERS_OF_PAIRS | {"The number of pairs is not divided by.": {"by": lambda a, o: 1}},
+)
 
 
 def _sum_of_ranks(ordinary, anomalies):
@@ -811,7 +1251,7 @@ def _(scores, labels):
 
 @roc_auc.mistake("A tie counts one half, and `//` drops it: divide by 2 with `/`.")
 def _(scores, labels):
-    pairs = _pairs(scores, labels)
+    pairs = _pairs_of(scores, labels)
     return ((pairs > 0).sum() + (pairs == 0).sum() // 2) / pairs.numel()
 
 
@@ -846,6 +1286,8 @@ def _with_gradients(function, *inputs):
     """What a function gives, and for inputs that record gradients what reaches them."""
     learned = [one for one in inputs[-2:] if one.requires_grad]  # mu and log_variance
     value = function(*inputs)
+    if isinstance(value, float):
+        value = torch.tensor(value, dtype=torch.float64)
     if not learned or not isinstance(value, Tensor):
         return value
     slopes = (None, None)
@@ -871,7 +1313,7 @@ def _with_gradients(function, *inputs):
             2 * normal(5, 8, seed=5, dtype=torch.float64),
         ),
         "very narrow posteriors": (normal(3, 2, seed=6), torch.full((3, 2), -30.0)),
-        "gradients": (_learned(normal(5, 2, seed=7)), _learned(normal(5, 2, seed=8))),
+        "gradients": (_learned(normal(5, 3, seed=7)), _learned(normal(5, 3, seed=8))),
     },
     hints=[
         "Write the formula down with σ² = exp(log_variance). The last term, ln σ², is the argument itself.",
@@ -941,6 +1383,40 @@ kl_to_standard_normal.mistakes(
         "The logarithm enters with a minus sign: − ln σ². A narrow bell has to cost something.": {
             "1 -": "1 +"
         },
+        "The term − ln σ² is missing: a narrow bell has to cost something.": {" - log_variance)": ")"},
+        "You subtract ln σ. The formula has − ln σ², the argument itself.": {
+            "- log_variance)": "- log_variance / 2)"
+        },
+        "|μ| is not the square of μ: a shift of 2 costs four times as much as a shift of 1.": {
+            "mu.square()": "mu.abs()"
+        },
+        "The term σ² is missing: a wide bell has to cost something.": {"log_variance.exp() ": "0 "},
+        "The term μ² has the wrong sign: a shift costs something.": {"(mu.square() +": "(-mu.square() +"},
+        "The term σ² has the wrong sign: it is added, and only 1 and ln σ² are subtracted.": {
+            "+ log_variance.exp()": "- log_variance.exp()"
+        },
+        "The 1 has the wrong sign: for μ = 0 and σ = 1 the divergence has to be 0.": {"- 1": "+ 1"},
+        "`log_variance` is a logarithm already, ln σ². Do not take its logarithm again.": {
+            "- log_variance)": "- log_variance.log())"
+        },
+        "μ² has no factor ½ here. The ½ belongs to all terms: are brackets missing?": [
+            lambda mu, log_variance: (mu.square() + 0.5 * (log_variance.exp() - 1 - log_variance)).sum(dim=1),
+        ],
+        "`F.kl_div` compares tables of probabilities. Two Gaussians have a formula: ½(μ² + σ² − 1 − ln σ²).": [
+            lambda mu, log_variance: F.kl_div(mu, log_variance.exp(), reduction="none").sum(dim=1),
+            lambda mu, log_variance: F.kl_div(mu, log_variance, reduction="none").sum(dim=1),
+        ],
+        "`Normal` takes the standard deviation, σ = exp(½ ln σ²), and not ln σ².": lambda mu, log_variance: (
+            torch.distributions.kl_divergence(
+                torch.distributions.Normal(mu, log_variance), torch.distributions.Normal(0.0, 1.0)
+            ).sum(dim=1)
+        ),
+        "The order of the arguments is exchanged: mu is μ, log_variance is ln σ².": {
+            "mu, log_variance": "log_variance, mu"
+        },
+        "You divide by the number of examples. Each keeps its own divergence, the sum over its latent dimensions.": {
+            "sum(dim=1)": "sum(dim=1) / len(mu)"
+        },
         "This is a column, (N, 1). Sum without `keepdim`, so that the result has the shape (N,).": {
             "dim=1": "dim=1, keepdim=True"
         },
@@ -961,82 +1437,161 @@ kl_to_standard_normal.mistakes(
 )
 
 
-def _deviation(spread, log_variance):
-    """What the measured standard deviations (K,) are, in words."""
-    known = {
-        "σ": (log_variance / 2).exp(),
-        "σ²": log_variance.exp(),
-        "½ σ²": log_variance.exp() / 2,
-        "1": torch.ones_like(log_variance),
-        "1/σ": (-log_variance / 2).exp(),
-        "ln σ²": log_variance.abs(),
-        "½ ln σ²": log_variance.abs() / 2,
-    }
-    for name, deviation in known.items():
-        if torch.allclose(spread, deviation, rtol=0.08, atol=1e-6):
+def _divergence(
+    shift=Tensor.square,
+    variance=Tensor.exp,
+    one=1.0,
+    logarithm=lambda log_variance: log_variance,
+    factor=0.5,
+    total=lambda terms: terms.sum(dim=1),
+):
+    return lambda mu, log_variance: total(
+        factor * (shift(mu) + variance(log_variance) - one - logarithm(log_variance))
+    )
+
+
+_FACTORS = {"The factor ½ is missing.": {"factor": 1.0}}
+_SUMS = {
+    "This is a mean over the latent dimensions: sum them.": {"total": lambda terms: terms.mean(dim=1)},
+    "You sum over the examples: `dim=1`.": {"total": lambda terms: terms.sum(dim=0)},
+    "One number came out for the batch: `sum(dim=1)`.": {"total": Tensor.sum},
+    "One mean came out for the batch: `sum(dim=1)`.": {"total": Tensor.mean},
+    "The latent dimensions are not summed: `sum(dim=1)`.": {"total": lambda terms: terms},
+}
+_TERMS = {
+    "ln σ² is added, not subtracted.": {"logarithm": Tensor.neg},
+    "The term − ln σ² is missing.": {"logarithm": torch.zeros_like},
+    "The −1 is missing.": {"one": 0.0},
+    "exp(½ ln σ²) is σ: the formula needs σ².": {"variance": lambda log_variance: (log_variance / 2).exp()},
+    "μ enters squared.": {"shift": lambda mu: mu},
+    "The term μ² is missing.": {"shift": torch.zeros_like},
+}
+_pairs(kl_to_standard_normal, _divergence, _FACTORS, _SUMS | _TERMS)
+_pairs(kl_to_standard_normal, _divergence, dict([*_SUMS.items()][:1]), _TERMS)
+_pairs(
+    kl_to_standard_normal,
+    _divergence,
+    {"The sign is wrong: a divergence is never negative.": {"factor": -0.5}},
+    _SUMS,
+)
+
+
+_NAMED_WIDTHS = {  # what the standard deviation of the noise can be, in words
+    "σ": lambda a: (a / 2).exp(),
+    "σ²": torch.exp,
+    "σ⁴": lambda a: (2 * a).exp(),
+    "the root of σ": lambda a: (a / 4).exp(),
+    "½ σ²": lambda a: a.exp() / 2,
+    "½ σ": lambda a: (a / 2).exp() / 2,
+    "1": torch.ones_like,
+    "1/σ": lambda a: (-a / 2).exp(),
+    "1/σ²": lambda a: (-a).exp(),
+    "ln σ²": torch.abs,
+    "½ ln σ²": lambda a: a.abs() / 2,
+    "softplus(ln σ²)": F.softplus,
+    "0": torch.zeros_like,
+}
+
+
+def _in_words(spread, log_variance):
+    """What measured standard deviations are, one for each value of ln σ²."""
+    for name, width in _NAMED_WIDTHS.items():
+        if torch.allclose(spread, width(log_variance), rtol=0.08, atol=1e-6):
             return name
-    return "something else"
+    times = spread / (log_variance / 2).exp()
+    if times.max() < 1.15 * times.min():
+        return f"{times.mean():.1g} σ"
+    return ", ".join(
+        f"{one:.1g} σ where ln σ² = {at:.2g}" for one, at in zip(times, log_variance, strict=True)
+    )
 
 
-def _facts_about_draws(reparametrise, mu, log_variance):
+def _slope(slope, *known):
+    """What a gradient is, in words: the first of the named values that it agrees with."""
+    if slope is None:
+        return "none, there is no path"
+    for name, value in known:
+        if torch.allclose(slope, value, rtol=1e-3, atol=1e-5):
+            return name
+    return f"another one, {float(slope.mean()):.2g} on average"
+
+
+def _facts_about_draws(attempt, mu, log_variance):
     """What can be said about the draws and their gradient, whatever the random numbers were."""
     mu, log_variance = mu.clone().requires_grad_(), log_variance.clone().requires_grad_()
     with torch.enable_grad():
-        z = reparametrise(mu, log_variance)
-        if not isinstance(z, Tensor) or z.shape != mu.shape:
-            return z
+        z = attempt(mu, log_variance)
+        result = {"the result": _kind(z)}
+        if result["the result"] != _kind(mu):
+            return _facts_about_draws(reparametrise.reference, mu.detach(), log_variance.detach()) | result
         slopes = (None, None)
         if z.requires_grad:
             slopes = torch.autograd.grad(z.sum(), (mu, log_variance), allow_unused=True)
-        again = reparametrise(mu, log_variance)
+        again = attempt(mu, log_variance)
     z, again, mu, log_variance = z.detach(), again.detach(), mu.detach(), log_variance.detach()
-    noise, scaled = z - mu, (z - mu) / (log_variance / 2).exp()  # (N, K)
+    groups = [log_variance == one for one in log_variance.unique()]
+    share = _share_of(mu, z, groups)
+    noise = z - share * mu
+    spread = torch.stack([noise[group].std(correction=0) for group in groups])
+    middle = torch.stack([(z - mu)[group].mean() for group in groups])
+    scaled = (z - mu) / (log_variance / 2).exp()  # (N, K)
     if len(mu) == 1:
-        noise, scaled, log_variance = noise.T, scaled.T, log_variance.T
-    spread = noise.std(dim=0)
-    within = ((noise - noise.mean(dim=0)).abs() < spread).double().mean()
-    wanted = (torch.ones_like(z), (z - mu) / 2)  # of z = μ + exp(½ ln σ²) ε
-    right = [
-        slope is not None and torch.allclose(slope, target, rtol=1e-3, atol=1e-5)
-        for slope, target in zip(slopes, wanted, strict=True)
-    ]
-    facts = {
-        "the mean of the draws is μ": bool((noise.mean(dim=0).abs() < 0.13 * spread + 1e-6).all()),
+        scaled = scaled.T
+    even = torch.cat([((one := noise[group]) - one.mean()) / one.std() for group in groups])
+    within = float((even.abs() < 1).double().mean())
+    return result | {
+        "the mean of the draws is": _mean_in_words(share, middle, spread),
+        "their standard deviation is": _in_words(spread, log_variance.unique()),
+        "they are Gaussian, with 68 % within one standard deviation": bool(abs(within - 0.683) < 0.03),
         "each example is drawn independently": bool((scaled - scaled[:1]).abs().max() > 1e-3),
         "each latent variable is drawn independently": scaled.shape[1] == 1
         or bool((scaled.T.corrcoef().fill_diagonal_(0).abs() < 0.2).all()),
         "a second call draws different numbers": bool((again - z).abs().max() > 1e-6),
-        "the gradient of z with respect to μ is 1": right[0],
-        "the gradient of z with respect to ln σ² is (z − μ)/2": right[1],
+        "the gradient of z with respect to μ is": _slope(
+            slopes[0], ("1", torch.ones_like(z)), ("0", torch.zeros_like(z))
+        ),
+        "the gradient of z with respect to ln σ² is": _slope(
+            slopes[1], ("(z − μ)/2", (z - mu) / 2), ("z − μ", z - mu), ("0", torch.zeros_like(z))
+        ),
     }
-    if not torch.equal(log_variance[0], log_variance[-1]):
-        first, second = (one.std(dim=0) for one in noise.chunk(2))
-        return {
-            "the standard deviation of the first half is": _deviation(first, log_variance[0]),
-            "the standard deviation of the second half is": _deviation(second, log_variance[-1]),
-        } | facts
-    return {
-        "their standard deviation is": _deviation(spread, log_variance[0]),
-        "they are Gaussian: 68 % within one standard deviation": bool((within - 0.683).abs() < 0.05),
-    } | facts
+
+
+def _share_of(mu, z, groups):
+    """How much of μ is in z, the slope of a line; groups in which z scatters little count more."""
+    pairs = [torch.stack([mu[group], z[group]]).cov(correction=0) for group in groups]
+    weights = [1 / (1e-9 + pair[1, 1]) for pair in pairs]
+    slope = float(sum(w * pair[0, 1] for w, pair in zip(weights, pairs, strict=True)))
+    slope /= float(sum(w * pair[0, 0] for w, pair in zip(weights, pairs, strict=True)))
+    return next((whole for whole in (0.0, 1.0) if abs(slope - whole) < 0.25), slope)
+
+
+def _mean_in_words(share, middle, spread):
+    """What the mean of the draws is: z − μ has the means `middle`, and z holds `share` times μ."""
+    if share == 0:
+        return "0, with nothing of μ"
+    if share != 1:
+        return f"{share:.1f} μ"
+    if (middle.abs() < 0.2 * spread + 1e-6).all():
+        return "μ"
+    if spread.min() < 1e-4:
+        return "μ plus one number for all"
+    return f"μ plus up to {float((middle / spread).abs().max()):.2g} standard deviations"
 
 
 _WIDTHS = torch.tensor([-3.0, -1.0, 0.0, 2.0])  # ln σ² of four latent variables
+_TWO_WIDTHS = torch.cat([torch.full((700, 2), -1.4), torch.full((700, 2), 1.0)])
 
 
 @lesson.exercise(
     observe=_facts_about_draws,
     cases={
-        "four widths": (normal(1500, 4), _WIDTHS.expand(1500, 4).clone()),
+        "four widths": (normal(1500, 4, seed=11), _WIDTHS.expand(1500, 4).clone()),
         "float64 numbers": (
             normal(1400, 3, seed=1, dtype=torch.float64) + 5,
-            torch.full((1400, 3), -0.4, dtype=torch.float64),
+            torch.tensor([-0.5, 0.3, 1.5], dtype=torch.float64).expand(1400, 3).clone(),
         ),
-        "examples of different widths": (
-            normal(1400, 2, seed=2),
-            torch.cat([torch.full((700, 2), -1.4), torch.full((700, 2), 1.0)]),
-        ),
-        "a batch of one": (normal(1, 1300, seed=3), torch.full((1, 1300), 1.6)),
+        "examples of different widths": (normal(1400, 2, seed=2), _TWO_WIDTHS),
+        "a batch of one": (normal(1, 1400, seed=3), 0.5 - _TWO_WIDTHS.T.reshape(2, 1400)[:1]),
     },
     hints=[
         "Draw standard normal numbers ε in the shape of mu. How do they become draws with mean μ and "
@@ -1073,9 +1628,10 @@ reparametrise.mistakes(
             lambda mu, log_variance: mu + 0 * log_variance,
         ],
         "No gradient gets through: `sample()`, `torch.normal()`, `detach()` and "
-        "`no_grad()` cut the path to the encoder. Write z = μ + σ ε.": lambda mu, log_variance: (
-            torch.distributions.Normal(mu, (log_variance / 2).exp()).sample()
-        ),
+        "`no_grad()` cut the path to the encoder. Write z = μ + σ ε.": [
+            lambda mu, log_variance: torch.distributions.Normal(mu, (log_variance / 2).exp()).sample(),
+            lambda mu, log_variance: torch.normal(mu, (log_variance / 2).exp()),
+        ],
         "The gradient reaches μ but not the variance: do not detach σ.": {"() ": "().detach() "},
         "The gradient reaches the variance but not μ: do not detach μ.": {"mu +": "mu.detach() +"},
         "The mean is missing: this is σ ε alone. Add μ.": {" mu +": ""},
@@ -1107,12 +1663,88 @@ reparametrise.mistakes(
                 "(mu + torch.randn_like(mu)) * (log_variance / 2).exp()"
             )
         },
+        "exp(2 ln σ²) is σ⁴. The root of exp(a) is exp(a/2), so σ is exp(½ ln σ²).": {
+            "log_variance / 2": "2 * log_variance"
+        },
+        "exp(¼ ln σ²) is the root of σ. σ itself is exp(½ ln σ²).": [
+            {"log_variance / 2": "log_variance / 4"},
+            {"(log_variance / 2).exp()": "(log_variance / 2).exp().sqrt()"},
+        ],
+        "log_variance is a logarithm, and where it is negative its root is nan. The ½ is a factor in the exponent: "
+        "σ is exp(½ ln σ²).": [
+            {"(log_variance / 2).exp()": "log_variance.sqrt()"},
+            {"(log_variance / 2)": "(log_variance**0.5)"},
+        ],
+        "The ½ is a factor in the exponent, not a root: σ is exp(½ ln σ²).": {
+            "(log_variance / 2)": "log_variance.abs().sqrt()"
+        },
+        "The half stands outside: ½ exp(½ ln σ²) is half of σ. σ is exp(½ ln σ²).": {".exp()": ".exp() / 2"},
+        "ε stands inside the exponential, which makes all noise positive. Only ½ ln σ² belongs there: "
+        "z = μ + exp(½ ln σ²) · ε.": {
+            "(log_variance / 2).exp() * torch.randn_like(mu)": "(log_variance / 2 * torch.randn_like(mu)).exp()"
+        },
+        "The absolute value of ε has one sign only. Standard normal numbers have both: `torch.randn_like(mu)`.": {
+            "randn_like(mu)": "randn_like(mu).abs()"
+        },
+        "This noise is uniform around 0, not Gaussian: `torch.randn_like(mu)`.": [
+            {"torch.randn_like(mu)": f"{factor} * (torch.rand_like(mu) - 0.5)"}
+            for factor in (1, 2, "12**0.5")
+        ],
+        "ε has the shape (N,), which does not fit. Each latent variable of each example needs a number: "
+        "`torch.randn_like(mu)`, (N, K).": {
+            "randn_like(mu)": "randn(len(mu))",
+        },
+        "μ multiplies the noise. Add it: z = μ + σ ε.": {"mu +": "mu *"},
+        "μ and ln σ² are exchanged: z = μ + exp(½ ln σ²) · ε.": {
+            "mu + (log_variance / 2)": "log_variance + (mu / 2)"
+        },
+        "Averaged or summed, the draws have lost an axis. Return one for each latent variable of each example, "
+        "(N, K).": [
+            lambda mu, log_variance: reparametrise.reference(mu, log_variance).mean(dim=0),
+            lambda mu, log_variance: reparametrise.reference(mu, log_variance).mean(dim=1),
+            lambda mu, log_variance: reparametrise.reference(mu, log_variance).mean(),
+        ],
+        "Return z alone; the caller has mu and log_variance already.": [
+            lambda mu, log_variance: (reparametrise.reference(mu, log_variance), mu, log_variance),
+            lambda mu, log_variance: (reparametrise.reference(mu, log_variance), torch.randn_like(mu)),
+        ],
+        "This is ε alone: scale it by σ, and add μ.": lambda mu, log_variance: torch.randn_like(mu),
         "All examples got the same σ. Each has its own, in its row of log_variance.": [
             {"(log_variance / 2)": "(log_variance[:1] / 2)"},
             {"(log_variance / 2)": "(log_variance.mean(dim=0) / 2)"},
         ],
     }
 )
+
+
+def _draw(
+    mean=lambda mu: mu,
+    width=lambda log_variance: (log_variance / 2).exp(),
+    noise=torch.randn_like,
+):
+    return lambda mu, log_variance: mean(mu) + width(log_variance) * noise(mu)
+
+
+_NO_MEAN = {"μ is missing: z = μ + σ ε.": {"mean": torch.zeros_like}}
+_WRONG_WIDTHS = {
+    "exp(ln σ²) is the variance: σ is exp(½ ln σ²).": {"width": torch.exp},
+    "ln σ² is not σ: σ is exp(½ ln σ²).": {"width": lambda log_variance: log_variance},
+    "½ ln σ² is ln σ: σ is its exponential.": {"width": lambda log_variance: log_variance / 2},
+    "½ exp(ln σ²) is half the variance: σ is exp(½ ln σ²).": {
+        "width": lambda log_variance: log_variance.exp() / 2
+    },
+}
+_WRONG_NOISE = {
+    "`rand` is uniform from 0 to 1: draw ε with `randn_like`.": {"noise": torch.rand_like},
+    "All examples got the same ε: draw it in the shape of mu.": {
+        "noise": lambda mu: torch.randn(mu.shape[1:], dtype=mu.dtype)
+    },
+    "One number serves as ε for a whole example: draw it in the shape of mu.": {
+        "noise": lambda mu: torch.randn(len(mu), 1, dtype=mu.dtype)
+    },
+}
+_pairs(reparametrise, _draw, _NO_MEAN, _WRONG_WIDTHS | _WRONG_NOISE)
+_pairs(reparametrise, _draw, _WRONG_WIDTHS, _WRONG_NOISE)
 
 
 @reparametrise.remark(
@@ -1211,6 +1843,62 @@ def _clamped_to(small):
     )
 
 
+def _bound(
+    cost=lambda logits, x: F.binary_cross_entropy_with_logits(logits, x, reduction="none"),
+    divergence=lambda mu, log_variance: 0.5 * (mu.square() + log_variance.exp() - 1 - log_variance),
+    by=lambda x, mu: len(x),
+    sign=-1,
+):
+    """The ELBO from the cost of every pixel and the divergence of every latent variable."""
+
+    def attempt(x, logits, mu, log_variance):
+        return sign * (cost(logits, x).sum() + divergence(mu, log_variance).sum()) / by(x, mu)
+
+    return attempt
+
+
+_IN_THE_DIVERGENCE = {
+    "The −1 is missing in the divergence: for μ = 0 and σ = 1 it has to be 0.": lambda mu, a: (
+        (mu.square() + a.exp() - a) / 2
+    ),
+    "The term μ² is missing in the divergence: a shift has to cost something.": lambda mu, a: (
+        (a.exp() - 1 - a) / 2
+    ),
+    "The term − ln σ² is missing in the divergence.": lambda mu, a: (mu.square() + a.exp() - 1) / 2,
+    "ln σ² has the wrong sign in the divergence: ½(μ² + σ² − 1 − ln σ²).": lambda mu, a: (
+        (mu.square() + a.exp() - 1 + a) / 2
+    ),
+    "The divergence needs σ² = exp(ln σ²), and exp(½ ln σ²) is σ.": lambda mu, a: (
+        (mu.square() + (a / 2).exp() - 1 - a) / 2
+    ),
+    "μ enters the divergence squared.": lambda mu, a: (mu + a.exp() - 1 - a) / 2,
+    "The ½ of the divergence belongs to all of its terms: are brackets missing?": lambda mu, a: (
+        mu.square() / 2 + a.exp() - 1 - a
+    ),
+    "The divergence takes ln σ² itself, and no logarithm of it.": lambda mu, a: (
+        (mu.square() + a.exp() - 1 - a.log()) / 2
+    ),
+    "This divergence is turned round: KL[q ‖ p] is ½(μ² + σ² − 1 − ln σ²).": lambda mu, a: (
+        ((1 + mu.square()) / a.exp() - 1 + a) / 2
+    ),
+}
+_DIVERGENCES = {told: {"divergence": one} for told, one in _IN_THE_DIVERGENCE.items()}
+_slips(elbo, _bound, _DIVERGENCES)
+_BY = {
+    "The sum is not divided by N.": {"by": lambda x, mu: 1},
+    "You divide by all pixels, not by N.": {"by": lambda x, mu: x.numel()},
+    "You divide by the pixels of an image. The mean is over the N examples.": {
+        "by": lambda x, mu: x[0].numel()
+    },
+    "You divide by the latent dimensions. The mean is over the N examples.": {
+        "by": lambda x, mu: mu.shape[1]
+    },
+}
+_slips(elbo, _bound, dict([*_BY.items()][2:]))
+_LOSS = {"The ELBO is minus this loss.": {"sign": 1}}
+_pairs(elbo, _bound, _LOSS, _BY | dict([*_DIVERGENCES.items()][:6]))
+_pairs(elbo, _bound, dict([*_BY.items()][:2]), dict([*_DIVERGENCES.items()][:6]))
+
 elbo.mistakes(
     {
         "The sign is wrong: this is the loss. The ELBO is its negative,"
@@ -1250,8 +1938,46 @@ elbo.mistakes(
         "`.detach()`, `.item()` or `no_grad()`.": lambda x, logits, mu, log_variance: elbo.reference(
             x, logits, mu.detach(), log_variance.detach()
         ),
-        "The −1 is missing in the divergence: for μ = 0 and σ = 1 it has to be 0.": {"- 1 - ": "- "},
-        "The term μ² is missing in the divergence: a shift has to cost something.": {"mu.square() + ": ""},
+        "You maximize a likelihood of −½ (x − x̂)², a Gaussian's. Here each pixel is black or white with some "
+        "probability: use BCE.": _bound(lambda logits, x: (logits.sigmoid() - x).square() / 2),
+        "A squared error between logits and pixels compares two different things. A pixel's likelihood is BCE.": (
+            _bound(lambda logits, x: (logits - x).square())
+        ),
+        "The log-likelihood of a pixel has two terms: x ln p, and (1 − x) ln(1 − p). The second is missing.": (
+            _bound(lambda logits, x: -x * F.logsigmoid(logits))
+        ),
+        "The log-likelihood of a pixel has two terms: x ln p, and (1 − x) ln(1 − p). The first is missing.": (
+            _bound(lambda logits, x: -(1 - x) * F.logsigmoid(-logits))
+        ),
+        "The grey values were rounded to ink or paper. Keep them: BCE takes any target from 0 to 1.": [
+            _bound(lambda logits, x: F.binary_cross_entropy_with_logits(logits, x.round(), reduction="none")),
+            _bound(
+                lambda logits, x: F.binary_cross_entropy_with_logits(
+                    logits, (x > 0.5).to(x.dtype), reduction="none"
+                )
+            ),
+        ],
+        "The logits were cut off before the loss. Hand them over as they are.": [
+            _bound(
+                lambda logits, x, end=end: F.binary_cross_entropy_with_logits(
+                    logits.clamp(-end, end), x, reduction="none"
+                )
+            )
+            for end in (1, 5, 10, 20)
+        ],
+        "x and 1 − x are exchanged in the log-likelihood: ln p belongs to the ink, x.": _bound(
+            lambda logits, x: F.binary_cross_entropy_with_logits(logits, 1 - x, reduction="none")
+        ),
+        "This takes logits for a softmax, as if one pixel could be inked. Each pixel has a probability of its own: "
+        "BCE.": [
+            lambda x, logits, mu, log_variance: (
+                -(
+                    F.cross_entropy(logits.flatten(1), x.flatten(1), reduction="sum")
+                    + _kl(mu, log_variance).sum()
+                )
+                / len(x)
+            ),
+        ],
     }
 )
 
@@ -1371,62 +2097,85 @@ class _Watched(nn.Module):
         return flat.to(self.weight.device).unflatten(1, (1, 28, 28))
 
 
+_ORIGINS = {  # what can have been done to the logits, in words
+    "the sigmoid of the logits": torch.sigmoid,
+    "the logits themselves": lambda a: a,
+    "the sigmoid of the sigmoid": lambda a: a.sigmoid().sigmoid(),
+    "the logits, clamped to 0 and 1": lambda a: a.clamp(0, 1),
+    "1 minus the sigmoid of the logits": lambda a: 1 - a.sigmoid(),
+    "the tanh of the logits": torch.tanh,
+    "255 times the sigmoid": lambda a: 255 * a.sigmoid(),
+    "the logarithm of the sigmoid": F.logsigmoid,
+    "half of 1 plus tanh": lambda a: (1 + a.tanh()) / 2,
+    "the ReLU of the logits": torch.relu,
+    "the exponential of the logits": torch.exp,
+    "1 everywhere": torch.ones_like,
+    "a softmax over the pixels of each digit": lambda a: a.flatten(1).softmax(dim=1).view_as(a),
+    "a softmax over the digits": lambda a: a.softmax(dim=0),
+    "a softmax over each column of pixels": lambda a: a.softmax(dim=2),
+    "a softmax over each row of pixels": lambda a: a.softmax(dim=3),
+}
+
+
 def _origin(digits, logits):
     """What was done to the logits, in words."""
-    probabilities = logits.sigmoid()
-    known = {
-        "the sigmoid of the logits": probabilities,
-        "the logits themselves": logits,
-        "the sigmoid of the sigmoid": probabilities.sigmoid(),
-        "the logits, clamped to 0 and 1": logits.clamp(0, 1),
-        "1 minus the sigmoid of the logits": 1 - probabilities,
-        "the tanh of the logits": logits.tanh(),
-        "a softmax of the logits": logits.flatten(1).softmax(dim=1).view_as(logits),
-    }
-    for name, pictures in known.items():
-        if digits.shape == pictures.shape and torch.allclose(digits.float(), pictures, atol=1e-5):
+    for name, made in _ORIGINS.items():
+        if digits.shape == logits.shape and torch.allclose(digits.float(), made(logits), atol=1e-5):
             return name
     if ((digits == 0) | (digits == 1)).all():
         return "black or white"
-    return "neither the sigmoid of the logits nor the logits"
+    if digits.min() == 0 and digits.max() == 1:
+        return "grey values rescaled to run from 0 to 1"
+    return f"numbers from {float(digits.min()):.1g} to {float(digits.max()):.1g}, neither the logits nor their sigmoid"
 
 
-def _facts_about_samples(sample_digits, count, code_size, device):
+def _facts_about_samples(attempt, count, code_size, device):
     """What can be said about the sampled digits, whatever the random numbers were."""
     decoder = _Watched(code_size, device)
     try:
-        digits = sample_digits(decoder, count, code_size)
+        digits = attempt(decoder, count, code_size)
     except NotImplementedError:  # a meta tensor is brought back to the CPU
         if device == "cpu":
             raise
     if device != "cpu":
         return {"the device of the codes": decoder.codes[0].device.type if decoder.codes else "none"}
-    if not isinstance(digits, Tensor):
-        return digits
-    if not decoder.codes:
-        return {"the decoder": "was never called"}
-    z, digits = torch.cat(decoder.codes), digits.detach()
-    facts = {
-        "the shape of the codes": tuple(z.shape),
-        "the shape of the digits": tuple(digits.shape),
-        "the decoder can still be trained": decoder.weight.requires_grad,
+    shapes = {
+        "the codes": _kind(torch.cat(decoder.codes))
+        if decoder.codes
+        else "none, the decoder is never called",
+        "the result": _kind(digits),
     }
-    if facts["the shape of the codes"] != (count, code_size):
-        return facts
-    with torch.no_grad():
-        facts["the digits are"] = _origin(digits[:40], decoder(z[:40]))
+    if shapes["the codes"] != f"a tensor of shape {(count, code_size)}" or not isinstance(digits, Tensor):
+        return _facts_about_samples(sample_digits.reference, count, code_size, device) | shapes
+    z, digits = torch.cat(decoder.codes), digits.detach()
+    facts = shapes | {
+        "the decoder can still be trained": decoder.weight.requires_grad,
+        "the codes hold numbers other than 0": bool((z != 0).any()),
+    }
+    if digits.numel() == count * 784:
+        with torch.no_grad():
+            facts["the digits are"] = _origin(digits.reshape(-1, 1, 28, 28)[:40], decoder(z[:40]))
+    else:
+        facts["the digits are"] = "the sigmoid of the logits"  # as far as can be said
     if count < 1000:
         decoder.codes.clear()
-        sample_digits(decoder, count, code_size)
+        attempt(decoder, count, code_size)
         return facts | {"a second call draws different codes": not torch.equal(z, torch.cat(decoder.codes))}
-    within = ((z - z.mean()).abs() < z.std()).double().mean()
+    within = float(((z - z.mean()).abs() < z.std()).double().mean())
+    lengths = z.norm(dim=1)
     return facts | {
-        "the codes have mean 0": bool(z.mean(dim=0).abs().max() < 0.15),
-        "the codes have standard deviation 1": bool((z.std(dim=0) - 1).abs().max() < 0.1),
-        "they are Gaussian: 68 % within one standard deviation": bool((within - 0.683).abs() < 0.02),
         "every digit has a code of its own": bool((z - z[:1]).abs().max() > 1e-3),
         "the latent variables of a code differ": bool((z - z[:, :1]).abs().max() > 1e-3),
+        "the mean of the codes": _about(float(z.mean()), 0, within=0.1),
+        "the standard deviation of the codes": _about(float(z.std()), 1, within=0.05),
+        "the codes differ in length": bool(lengths.std() > 1e-3 * lengths.mean()),
+        "they are Gaussian: 68 % within one standard deviation": bool(abs(within - 0.683) < 0.03),
     }
+
+
+def _about(measured, wanted, within):
+    """A measured number in words: the wanted one if it is near it."""
+    return f"{wanted}" if abs(measured - wanted) < within else f"about {measured:.1g}"
 
 
 @lesson.exercise(
@@ -1434,7 +2183,7 @@ def _facts_about_samples(sample_digits, count, code_size, device):
     cases={
         "a single digit": (1, 2, "cpu"),
         "five digits": (5, 10, "cpu"),
-        "many digits": (1500, 3, "cpu"),
+        "many digits": (1000, 3, "cpu"),
         "a decoder on another device": (4, 6, "meta"),
     },
     hints=[
@@ -1497,6 +2246,67 @@ sample_digits.mistakes(
         },
         "The codes are (code_size, count), with the axes the wrong way round. Each row is the code of one digit: "
         "(count, code_size).": {"count, code_size, device": "code_size, count, device"},
+        "A softmax over an axis of size 1 is 1 everywhere, and over another it would make pixels compete. Give each a "
+        "sigmoid of its own.": {"torch.sigmoid(": "torch.softmax(dim=1, input="},
+        "A softmax over this axis makes the numbers along it sum to one. Give each pixel a sigmoid of its own.": [
+            {"torch.sigmoid(": f"torch.softmax(dim={axis}, input="} for axis in (0, 2, 3)
+        ],
+        "ReLU has no upper limit, but no grey value exceeds 1. The sigmoid has their range.": {
+            "torch.sigmoid": "torch.relu"
+        },
+        "exp has no upper limit, but no grey value exceeds 1. The sigmoid has their range.": {
+            "torch.sigmoid": "torch.exp"
+        },
+        "Rescaled from the smallest to the largest logit, grey depends on the other pixels. A sigmoid turns each logit "
+        "into a grey value.": [
+            lambda decoder, count, code_size: _rescaled(decoder(torch.randn(count, code_size))),
+            lambda decoder, count, code_size: torch.stack(
+                [_rescaled(one) for one in decoder(torch.randn(count, code_size))]
+            ),
+        ],
+        "tanh moved to the range 0 to 1 is a sigmoid of twice the logit. The decoder was trained with the sigmoid "
+        "itself.": lambda decoder, count, code_size: (1 + decoder(torch.randn(count, code_size)).tanh()) / 2,
+        "The digits are still flat: keep the shape (count, 1, 28, 28), as the decoder returns it.": [
+            {
+                "return torch.sigmoid(decoder(torch.randn(count, code_size, device=device)))": (
+                    "return torch.sigmoid(decoder(torch.randn(count, code_size, device=device))).flatten(1)"
+                )
+            },
+        ],
+        "The codes were normalised to one length. The prior leaves them as `torch.randn` draws them.": [
+            lambda decoder, count, code_size: torch.sigmoid(
+                decoder(F.normalize(torch.randn(count, code_size), dim=1))
+            ),
+            lambda decoder, count, code_size: torch.sigmoid(
+                decoder(code_size**0.5 * F.normalize(torch.randn(count, code_size), dim=1))
+            ),
+        ],
+        "Only one code was drawn, and one digit. Draw `count` of them: (count, code_size).": (
+            lambda decoder, count, code_size: torch.sigmoid(decoder(torch.randn(1, code_size)))
+        ),
+        "Grey values run from 0 to 1, as the sigmoid does: no factor 255.": {
+            "torch.sigmoid(": "255 * torch.sigmoid("
+        },
+        "This is the logarithm of the sigmoid, never above 0. Return the sigmoid itself.": {
+            "torch.sigmoid": "F.logsigmoid"
+        },
+        "Return a tensor (count, 1, 28, 28), not a list: `torch.stack`, or all codes through the decoder at once.": (
+            lambda decoder, count, code_size: list(sample_digits.reference(decoder, count, code_size))
+        ),
+        "The mean over the digits is left. Return each of them, (count, 1, 28, 28).": (
+            lambda decoder, count, code_size: torch.sigmoid(decoder(torch.randn(count, code_size))).mean(
+                dim=0
+            )
+        ),
+        "The absolute values of the codes have one sign. The prior is standard normal: use `torch.randn` as it is.": {
+            "torch.randn(count, code_size, device=device)": "torch.randn(count, code_size, device=device).abs()"
+        },
+        "The standard deviation of the codes is not 1. The prior is N(0, 1): use `torch.randn` as it is.": [
+            {"decoder(": f"decoder({factor} * "} for factor in (0.1, 0.5, 2, 3)
+        ],
+        "The codes are integers. The prior is standard normal: use `torch.randn`.": lambda decoder, count, code_size: (
+            torch.sigmoid(decoder(torch.randint(10, (count, code_size)).float()))
+        ),
         "The channel axis is missing: keep the shape (count, 1, 28, 28), "
         "without `squeeze`.": lambda decoder, count, code_size: torch.sigmoid(
             decoder(torch.randn(count, code_size))
@@ -1515,7 +2325,9 @@ def _(decoder, count, code_size):
     return torch.sigmoid(decoder(torch.randn(1, code_size))).expand(count, 1, 28, 28)
 
 
-@sample_digits.mistake("Every call gives the same digits, because the seed is set inside. Leave it out.")
+@sample_digits.mistake(
+    "Every call gives the same digits: a seed is set inside, or the codes are not random. Draw them anew each time."
+)
 def _(decoder, count, code_size):
     torch.manual_seed(0)
     return torch.sigmoid(decoder(torch.randn(count, code_size)))

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,6 +13,20 @@ from coursekit.checks import ExerciseSet, Question, normal
 
 lesson = ExerciseSet("Lesson 7")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
+
+Slips = dict[str, dict]  # the sentence for a slip, and the options of a builder that make it
+
+
+def _slips(exercise, build: Callable, *families: Slips) -> None:
+    """Register every slip of the families, `build(**options)` being the wrong solution."""
+    exercise.mistakes({told: build(**options) for slips in families for told, options in slips.items()})
+
+
+def _pairs(exercise, build: Callable, ones: Slips, others: Slips) -> None:
+    """Register every slip of one family together with every slip of the other."""
+    exercise.mistakes(
+        {f"Two slips. {one} {other}": build(**ones[one], **others[other]) for one in ones for other in others}
+    )
 
 
 # Section 1: groups without names -----------------------------------------------------------------------------
@@ -48,6 +63,11 @@ def assign_clusters(x, centroids):
     return torch.cdist(x, centroids).argmin(dim=1)
 
 
+def _squares(mixed=-2.0, own=1.0):
+    """The nearest centroid by |c|² − 2 x·c, or what becomes of it with other factors."""
+    return lambda x, centroids: (own * centroids.square().sum(dim=1) + mixed * x @ centroids.T).argmin(dim=1)
+
+
 assign_clusters.mistakes(
     {
         "That is the centroid farthest away. The smallest distance wins: `argmin`.": {"argmin": "argmax"},
@@ -68,11 +88,95 @@ assign_clusters.mistakes(
         " adds them up, and takes the root.": lambda x, centroids: torch.cdist(x, centroids, p=1).argmin(
             dim=1
         ),
-        "The differences are added before they are squared, so they cancel. Square first, then sum over D.": {
-            "torch.cdist(x, centroids)": "(x[:, None] - centroids[None]).sum(dim=2).abs()"
+        "The differences are added before they are squared, so they cancel. Square first, then sum over D.": [
+            {"torch.cdist(x, centroids)": "(x[:, None] - centroids[None]).sum(dim=2).abs()"},
+            {"torch.cdist(x, centroids)": "(x[:, None] - centroids[None]).sum(dim=2)"},
+            {"torch.cdist(x, centroids)": "(x[:, None] - centroids[None]).mean(dim=2)"},
+            {"torch.cdist(x, centroids)": "(centroids[None] - x[:, None]).sum(dim=2)"},
+        ],
+        "The mixed term of |x − c|² = x² − 2 x·c + c² has a factor 2.": [
+            _squares(mixed=-1.0),
+            _squares(mixed=-0.5),
+        ],
+        "The mixed term of |x − c|² = x² − 2 x·c + c² has a minus sign.": [
+            _squares(mixed=2.0),
+            _squares(mixed=1.0),
+        ],
+        "c² is not squared: |x − c|² = x² − 2 x·c + c².": lambda x, centroids: (
+            centroids.sum(dim=1) - 2 * x @ centroids.T
+        ).argmin(dim=1),
+        "The mixed term is missing: without x·c every point gets the centroid nearest to the origin.": [
+            _squares(mixed=0.0),
+            lambda x, centroids: centroids.norm(dim=1).argmin().expand(len(x)),
+        ],
+        "The smallest dot product is not the smallest distance, rather the opposite. Compare distances.": _squares(
+            mixed=1.0, own=0.0
+        ),
+        "Only the lengths of x and of the centroids are compared. Compare the distances between them: `torch.cdist`.": [
+            lambda x, centroids: (x.norm(dim=1)[:, None] - centroids.norm(dim=1)).abs().argmin(dim=1),
+            lambda x, centroids: (x.square().sum(1)[:, None] - centroids.square().sum(1)).abs().argmin(dim=1),
+        ],
+        "x and the centroids have different numbers of rows, so they cannot be subtracted row by row. A new axis makes "
+        "each point meet each centroid: `x[:, None] - centroids`.": [
+            lambda x, centroids: (x - centroids).square().sum(dim=1).argmin(),
+            lambda x, centroids: (x - centroids).norm(dim=1).argmin(dim=0),
+            lambda x, centroids: (x - centroids).abs().sum(dim=1).argmin(),
+        ],
+        "Two slips. The differences are not squared, so they cancel. And look along `dim=1`, for each point.": [
+            lambda x, centroids: (x[:, None] - centroids).sum(dim=2).argmin(dim=0),
+            lambda x, centroids: (x[:, None] - centroids).sum(dim=2).abs().argmin(dim=0),
+        ],
+        "The sum runs over the K centroids. The table of differences is (N, K, D): sum over D, `dim=2`.": [
+            lambda x, centroids: (x[:, None] - centroids).square().sum(dim=1).argmin(dim=1),
+            lambda x, centroids: (x[:, None] - centroids).norm(dim=1).argmin(dim=1),
+        ],
+        "The sum runs over the N points. The table of differences is (N, K, D): sum over D, `dim=2`.": [
+            lambda x, centroids: (x[:, None] - centroids).square().sum(dim=0).argmin(dim=1),
+            lambda x, centroids: (x[:, None] - centroids).square().sum(dim=0).argmin(dim=0),
+        ],
+        "The differences are not summed over D yet: `.square().sum(dim=2)`, then `argmin(dim=1)`.": [
+            lambda x, centroids: (x[:, None] - centroids).square().argmin(dim=1),
+            lambda x, centroids: (x[:, None] - centroids).abs().argmin(dim=1),
+        ],
+        "The columns of the table were turned round, so the numbers count from the last centroid. Take `argmin` of the "
+        "table as it is.": {".argmin": ".flip(1).argmin"},
+        "This is the nearest other point of x. Measure the distances to the centroids.": lambda x, centroids: (
+            torch.cdist(x, x).fill_diagonal_(math.inf).argmin(dim=1)
+        ),
+        "The mean was subtracted from one side only. Shift both, or neither.": [
+            lambda x, centroids: torch.cdist(x - x.mean(dim=0), centroids).argmin(dim=1),
+            lambda x, centroids: torch.cdist(x, centroids - centroids.mean(dim=0)).argmin(dim=1),
+        ],
+        "These are counts, how many points each centroid got. Return the number of the centroid for each point.": (
+            lambda x, centroids: torch.cdist(x, centroids).argmin(dim=1).bincount(minlength=len(centroids))
+        ),
+        "All points get the centroid best for all together. Each has its own nearest: `argmin(dim=1)`.": (
+            lambda x, centroids: torch.cdist(x, centroids).sum(dim=0).argmin().repeat(len(x))
+        ),
+        "`argsort` ranks all centroids, (N, K). Only the nearest is asked for, its first column: `argmin(dim=1)`.": {
+            "argmin": "argsort"
         },
-        "The largest dot product is not the smallest distance: it prefers centroids "
-        "that are long.": lambda x, centroids: (x @ centroids.T).argmax(dim=1),
+        "This is the last column of `argsort`, the centroid farthest away. Take the first, or `argmin`.": {
+            ".argmin(dim=1)": ".argsort(dim=1)[:, -1:]"
+        },
+        "Sorted in descending order, the farthest comes first. `argmin` finds the nearest.": {
+            ".argmin(dim=1)": ".argsort(dim=1, descending=True)"
+        },
+        "This is the second nearest centroid. Return the nearest: `argmin`.": {
+            ".argmin(dim=1)": ".argsort(dim=1)[:, 1 - (len(centroids) == 1)]"
+        },
+        "`min` returns two things, the smallest values and their places. Return the places: `.min(dim=1).indices`.": {
+            ".argmin(dim=1)": ".min(dim=1)"
+        },
+        "The coordinates were rescaled first, which changes who is near. Use x and the centroids as they are.": [
+            lambda x, centroids: torch.cdist(
+                (x - x.mean(dim=0)) / x.std(dim=0, correction=0),
+                (centroids - x.mean(dim=0)) / x.std(dim=0, correction=0),
+            ).argmin(dim=1),
+            lambda x, centroids: torch.cdist(F.normalize(x, dim=1), centroids).argmin(dim=1),
+        ],
+        "The largest dot product is not the smallest distance: of |x − c|² = x² − 2 x·c + c² the c² is missing, so "
+        "that long centroids win.": lambda x, centroids: (x @ centroids.T).argmax(dim=1),
         "That compares angles seen from the origin. Compare distances.": lambda x, centroids: (
             F.normalize(x, dim=1) @ F.normalize(centroids, dim=1).T
         ).argmax(dim=1),
@@ -242,6 +346,130 @@ def _(x, labels, centroids):
     )
 
 
+def _update(of=lambda own, x: own.mean(dim=0), empty=lambda old, x: old, least=1, first=0):
+    """New centroids: `of(own, x)` of the points of a cluster, `empty(old, x)` of a cluster with less than `least`."""
+
+    def attempt(x, labels, centroids):
+        members = [x[labels == k + first] for k in range(len(centroids))]
+        return torch.stack(
+            [
+                of(own, x) if len(own) >= least else empty(old, x)
+                for own, old in zip(members, centroids, strict=True)
+            ]
+        )
+
+    return attempt
+
+
+def _update_by_halves(x, labels, centroids):
+    new = centroids.clone()
+    for point, k in zip(x, labels, strict=True):
+        new[k] = (new[k] + point) / 2
+    return new
+
+
+def _medoid(own, x):
+    return own[(own - own.mean(dim=0)).square().sum(dim=1).argmin()]
+
+
+_IN_ITS_PLACE = {
+    "These are sums: divide by the number of points in the cluster.": {"of": lambda own, x: own.sum(dim=0)},
+    "That is the median: k-means takes the mean.": {"of": lambda own, x: own.median(dim=0).values},
+    "You divide by the number of all points, not of those in the cluster.": {
+        "of": lambda own, x: own.sum(dim=0) / len(x)
+    },
+}
+_EMPTY = {
+    "An empty cluster becomes nan: let it keep its centroid.": {"empty": lambda old, x: old * math.nan},
+    "An empty cluster jumps to the origin: let it keep its centroid.": {"empty": lambda old, x: 0 * old},
+    "An empty cluster goes to the mean of all points: let it keep its centroid.": {
+        "empty": lambda old, x: x.mean(dim=0)
+    },
+}
+_pairs(update_centroids, _update, _IN_ITS_PLACE, _EMPTY)
+_pairs(update_centroids, _update, {"Row k got the points of label k + 1.": {"first": 1}}, _EMPTY)
+update_centroids.mistakes(
+    {
+        "That is the median. k-means takes the mean, which minimises the sum of squares.": _update(
+            lambda own, x: own.median(dim=0).values
+        ),
+        "A cluster of one point keeps its old centroid. One is enough: its mean is the point itself.": _update(
+            least=2
+        ),
+        "You return the point nearest to the mean. The centroid is the mean itself, often no point.": _update(
+            _medoid
+        ),
+        "You return the first point of each cluster. The centroid is the mean of all of them.": _update(
+            lambda own, x: own[0]
+        ),
+        "You return the middle of the smallest and the largest coordinate. The centroid is the mean.": _update(
+            lambda own, x: (own.amin(dim=0) + own.amax(dim=0)) / 2
+        ),
+        "The sum is divided by D, the number of coordinates. Divide by the number of its points.": _update(
+            lambda own, x: own.sum(dim=0) / x.shape[1]
+        ),
+        "The sum is divided by the number of points minus 1. A mean divides by their number.": _update(
+            lambda own, x: own.sum(dim=0) / (len(own) - 1)
+        ),
+        "The sum is divided by the number of points plus 1. A mean divides by their number.": _update(
+            lambda own, x: own.sum(dim=0) / (len(own) + 1)
+        ),
+        "A cluster without points should keep its centroid; yours goes to a point of x.": [
+            _update(empty=lambda old, x: x[0]),
+            _update(empty=lambda old, x: x[-1]),
+            _update(empty=lambda old, x: x[(x - old).square().sum(dim=1).argmin()]),
+            _update(empty=lambda old, x: x[(x - old).square().sum(dim=1).argmax()]),
+        ],
+        "`mean(dim=1)` runs along the coordinates of each point. The mean over the points is `mean(dim=0)`.": [
+            {"dim=0": "dim=1"},
+            lambda x, labels, centroids: torch.stack(
+                [
+                    x[labels == k].mean(dim=1) if (labels == k).any() else old
+                    for k, old in enumerate(centroids)
+                ]
+            ),
+        ],
+        "`index_add_` on the old centroids adds the points to them. Begin with zeros, and divide by the counts.": (
+            lambda x, labels, centroids: (
+                centroids.index_add(0, labels, x)
+                / labels.bincount(minlength=len(centroids)).clamp(min=1)[:, None]
+            )
+        ),
+        "The last point of a cluster replaced all others. Average over them: `x[labels == k].mean(dim=0)`.": _update(
+            lambda own, x: own[-1]
+        ),
+        "The last cluster is left out: labels run from 0 to K − 1, so loop over `range(len(centroids))`.": [
+            {"range(len(centroids))": "range(labels.max())"},
+            {"range(len(centroids))": "range(len(centroids) - 1)"},
+        ],
+        "Cluster 0 is left out: labels count from 0, so loop over `range(len(centroids))`.": {
+            "range(len(centroids))": "range(1, len(centroids))"
+        },
+        "Row k is the mean of the points that are not in cluster k: `labels == k`.": {
+            "x[labels == k]": "x[labels != k]"
+        },
+        "`.all()` asks whether every point has label k. It takes one: `.any()`.": {".any()": ".all()"},
+        "Each mean was scaled to length 1. Leave it as it is.": {
+            "x[labels == k].mean(dim=0)": "F.normalize(x[labels == k].mean(dim=0), dim=0)"
+        },
+        "Each point pulls the row half of the way, so that later points count more. Average them all at once.": (
+            _update_by_halves
+        ),
+        "These are the centroids of each point, (N, D). Return one row for each cluster, (K, D).": (
+            lambda x, labels, centroids: _means(x, labels, centroids, lambda old: old)[labels]
+        ),
+        "Every centroid is the mean of all points. Take only those with label k: `x[labels == k]`.": [
+            lambda x, labels, centroids: x.mean(dim=0).expand_as(centroids),
+        ],
+        "Every point moves its centroid a part of the way. The new centroid is the mean of its points, in one step.": (
+            lambda x, labels, centroids: (
+                centroids + 0.1 * (_means(x, labels, centroids, lambda old: old) - centroids)
+            )
+        ),
+    }
+)
+
+
 # Section 2: soft groups --------------------------------------------------------------------------------------
 
 
@@ -339,8 +567,8 @@ def _(x, weights, means, deviations):
 for _epsilon in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-16, 1e-20, 1e-30):
 
     @responsibilities.mistake(
-        "A small number in the denominator hides 0 / 0, but far from all components the rows no longer sum to one. "
-        "Stay with logarithms until the end: `logsumexp`."
+        "A small number in the denominator, or `nan_to_num`, hides 0 / 0: far from all components the rows no longer "
+        "sum to one. Stay with logarithms until the end: `logsumexp`."
     )
     def _(x, weights, means, deviations, epsilon=_epsilon):
         joint = _log_joint(x, weights, means, deviations).exp()
@@ -398,12 +626,6 @@ responsibilities.mistakes(
         "The height is on the wrong side: the wider a Gaussian, the lower it is, so ln σ is subtracted.": {
             "- deviations.log()": "+ deviations.log()"
         },
-        "The largest entry of every row is 1, so the rows do not sum to one yet: divide each by its sum.": {
-            ".logsumexp(": ".amax("
-        },
-        "The distance enters squared: −(x − μ)² / 2σ².": {
-            "((x[:, None] - means) / deviations) ** 2": "((x[:, None] - means) / deviations).abs()"
-        },
     }
 )
 
@@ -433,6 +655,139 @@ def _(x, weights, means, deviations):
     return (weights - deviations.log() - ((x[:, None] - means) / deviations) ** 2 / 2).softmax(dim=1)
 
 
+def _shares(
+    weight=torch.log,
+    height=lambda deviations: -deviations.log(),
+    exponent=lambda d, deviations: -((d / deviations) ** 2) / 2,
+    end=lambda a: a.softmax(dim=1),
+    joined=lambda density, weight: density + weight,
+):
+    """Responsibilities: of the table a = ln[π_k N(x; μ_k, σ_k)] `end` makes the result."""
+
+    def attempt(x, weights, means, deviations):
+        density = height(deviations) + exponent(x[:, None] - means, deviations)
+        return end(joined(density, weight(weights)))
+
+    return attempt
+
+
+def _divided(a):
+    return a.exp() / a.exp().sum(dim=1, keepdim=True)
+
+
+_WEIGHTS = {
+    "The weights are missing.": {"weight": torch.zeros_like},
+    "The weights are added without their logarithm.": {"weight": lambda weights: weights},
+}
+_HEIGHTS = {
+    "The height 1/σ of each Gaussian is missing.": {"height": torch.zeros_like},
+    "A wider Gaussian is lower: subtract ln σ.": {"height": torch.log},
+}
+_EXPONENTS = {
+    "The ½ in the exponent is missing.": {"exponent": lambda d, deviations: -((d / deviations) ** 2)},
+    "σ is not squared in the exponent.": {"exponent": lambda d, deviations: -(d**2) / deviations / 2},
+    "The sign in the exponent is wrong.": {"exponent": lambda d, deviations: ((d / deviations) ** 2) / 2},
+}
+_COLUMNS = {"Your columns sum to one, not your rows: `dim=1`.": {"end": lambda a: a.softmax(dim=0)}}
+_ENDS = {
+    "Far away 0 / 0 is nan: use a softmax of the logarithms.": {"end": _divided},
+    "The rows are not divided by their sums.": {"end": torch.exp},
+}
+_pairs(responsibilities, _shares, _WEIGHTS, _HEIGHTS | _EXPONENTS | _ENDS)
+_pairs(responsibilities, _shares, _HEIGHTS, _EXPONENTS | _ENDS)
+_pairs(responsibilities, _shares, _EXPONENTS, _ENDS | _COLUMNS)
+responsibilities.mistakes(
+    {
+        "A small number in the denominator, or `nan_to_num`, hides 0 / 0: far from all components the rows no longer "
+        "sum to one. Stay with logarithms until the end: `logsumexp`.": _shares(
+            end=lambda a: _divided(a).nan_to_num(0)
+        ),
+        "Far from all components all shares become equal, by a clamp or in place of nan. Stay with logarithms until "
+        "the end: `logsumexp`.": lambda x, weights, means, deviations: _divided(
+            _log_joint(x, weights, means, deviations)
+        ).nan_to_num(1 / len(weights)),
+        "The weight multiplies the density, and not its logarithm: add `weights.log()`.": _shares(
+            weight=lambda weights: weights, joined=lambda density, weight: density * weight
+        ),
+        "A softmax of the densities exponentiates them once more. Take it of their logarithms.": [
+            _shares(end=lambda a: a.exp().softmax(dim=1)),
+            _shares(end=lambda a: (a.exp() / math.sqrt(2 * math.pi)).softmax(dim=1)),
+        ],
+        "x and the means have different lengths, and numbers cannot meet components one by one. A new axis makes the "
+        "table (N, K): `x[:, None] - means`.": [
+            lambda x, weights, means, deviations: _along(x - means, weights, deviations).softmax(dim=0),
+            lambda x, weights, means, deviations: _along(x - means, weights, deviations).softmax(dim=-1),
+            lambda x, weights, means, deviations: _along(x - means, weights, deviations).softmax(dim=1),
+        ],
+        "The distance is not squared: the exponent is −(x − μ)² / 2σ².": [
+            _shares(exponent=lambda d, deviations: -d.abs() / (2 * deviations**2)),
+            _shares(exponent=lambda d, deviations: -(d / deviations).abs() / 2),
+            _shares(exponent=lambda d, deviations: -(d / deviations).abs()),
+            _shares(exponent=lambda d, deviations: -d / (2 * deviations**2)),
+        ],
+        "σ is missing in the exponent: −(x − μ)² / 2σ².": _shares(exponent=lambda d, deviations: -(d**2) / 2),
+        "The exponent is multiplied by σ², where it should be divided: −(x − μ)² / 2σ².": [
+            _shares(exponent=lambda d, deviations: -((d * deviations) ** 2) / 2),
+            _shares(exponent=lambda d, deviations: -(d**2) / 2 * deviations**2),
+        ],
+        "The 2 of the exponent is squared, too, or counted twice: −(x − μ)² / 2σ².": _shares(
+            exponent=lambda d, deviations: -((d / (2 * deviations)) ** 2)
+        ),
+        "The height of a Gaussian is 1 / (σ√(2π)), with σ, not √σ: subtract ln σ.": _shares(
+            height=lambda deviations: -deviations.log() / 2
+        ),
+        "The height 1/σ multiplies the density, so ln σ is subtracted, not σ itself.": [
+            _shares(height=lambda deviations: -deviations),
+            _shares(height=lambda deviations: 1 / deviations),
+        ],
+        "All entries together sum to one. Each row should: a point has to come from one of the components.": _shares(
+            end=lambda a: (a - a.logsumexp(dim=(0, 1))).exp()
+        ),
+        "The rows are divided by their largest entry, so they do not sum to one yet.": _shares(
+            end=lambda a: (a - a.amax(dim=1, keepdim=True)).exp()
+        ),
+        "The logarithms themselves are divided by their sum. Exponentiate first: a softmax does both.": _shares(
+            end=lambda a: a / a.sum(dim=1, keepdim=True)
+        ),
+        "All of the exponent is halved, weights and heights too. The ½ belongs to (x − μ)² / σ² only.": _shares(
+            end=lambda a: (a / 2).softmax(dim=1)
+        ),
+        "x was standardised first, but the means and deviations belong to x as it is.": (
+            lambda x, weights, means, deviations: responsibilities.reference(
+                (x - x.mean()) / x.std(), weights, means, deviations
+            )
+        ),
+        "This uses the cumulative distribution, the area to the left of x. Take the density at x.": (
+            lambda x, weights, means, deviations: (
+                (weights * torch.distributions.Normal(means, deviations).cdf(x[:, None]))
+                / (weights * torch.distributions.Normal(means, deviations).cdf(x[:, None])).sum(
+                    dim=1, keepdim=True
+                )
+            )
+        ),
+        "The weights enter twice. The density is multiplied by π_k once: add `weights.log()`.": _shares(
+            weight=lambda weights: 2 * weights.log()
+        ),
+        "The weights are divided by the density. They multiply it: add `weights.log()`.": _shares(
+            weight=lambda weights: -weights.log()
+        ),
+        "These are the number of the component, not its probability. Return the whole row.": (
+            lambda x, weights, means, deviations: _log_joint(x, weights, means, deviations).argmax(dim=1)
+        ),
+        "This is the density of each number under the whole mixture. Return the share of every component in it.": [
+            lambda x, weights, means, deviations: (
+                _log_joint(x, weights, means, deviations).exp().sum(dim=1) / math.sqrt(2 * math.pi)
+            ),
+            lambda x, weights, means, deviations: _log_joint(x, weights, means, deviations).logsumexp(dim=1),
+        ],
+    }
+)
+
+
+def _along(d, weights, deviations):
+    return weights.log() - deviations.log() - (d / deviations) ** 2 / 2
+
+
 # Section 3: a map of many dimensions -------------------------------------------------------------------------
 
 
@@ -452,7 +807,7 @@ def _(x, weights, means, deviations):
         ),
         "two clouds": (
             torch.cat([normal(8, 2, seed=2), 3 + normal(9, 2, seed=3)]),
-            torch.tensor([2] * 8 + [7] * 9),
+            torch.tensor([2] * 8 + [17] * 9),
             5,
         ),
         "positions in three dimensions": (
@@ -509,6 +864,21 @@ def _nearest(positions, count, largest=False, itself=float("inf")):
     return distances.topk(count, largest=largest).indices
 
 
+def _without_itself(positions):
+    return torch.cdist(positions, positions).fill_diagonal_(float("inf"))
+
+
+def _weighted(weight):
+    """The vote with weights that depend on the distance."""
+
+    def attempt(positions, labels, k):
+        distances, near = _without_itself(positions).topk(k, largest=False)
+        votes = F.one_hot(labels[near]) * weight(distances)[..., None]
+        return (votes.sum(dim=1).argmax(dim=1) == labels).float().mean()
+
+    return attempt
+
+
 def _share(votes, labels):
     return (votes.mode(dim=1).values == labels).float().mean().item()
 
@@ -520,8 +890,8 @@ knn_accuracy.mistakes(
         "the distances.": lambda positions, labels, k: _share(
             labels[_nearest(positions, k, itself=0.0)], labels
         ),
-        "You asked for one more neighbour, because the point itself is among "
-        "them, but it still votes. Drop the first column.": lambda positions, labels, k: _share(
+        "You asked for one more neighbour, because the point itself is among them, but it still votes. Put inf on the "
+        "diagonal of the distances, and take k.": lambda positions, labels, k: _share(
             labels[_nearest(positions, k + 1, itself=0.0)], labels
         ),
         "One neighbour is lost: the point itself is ruled out, and then the "
@@ -542,6 +912,137 @@ knn_accuracy.mistakes(
         ),
         "This is the fraction of errors. Return the fraction classified "
         "correctly.": lambda positions, labels, k: 1 - _share(labels[_nearest(positions, k)], labels),
+    }
+)
+
+
+def _voted(
+    nearest=_nearest,
+    vote=lambda votes: votes.mode(dim=1).values,
+    count=lambda right: right.float().mean().item(),
+):
+    return lambda positions, labels, k: count(vote(labels[nearest(positions, k)]) == labels)
+
+
+_ITSELF = {
+    "The point itself votes: put inf on the diagonal.": {"nearest": lambda p, k: _nearest(p, k, itself=0.0)},
+    "Only the nearest neighbour votes: take k.": {"nearest": lambda p, k: _nearest(p, 1)},
+    "The farthest points vote: `largest=False`.": {"nearest": lambda p, k: _nearest(p, k, True, -1.0)},
+    "One neighbour is lost, the first column.": {"nearest": lambda p, k: _nearest(p, k)[:, 1:]},
+}
+_COUNTS = {
+    "This is a percentage.": {"count": lambda right: 100 * right.float().mean()},
+    "The number of points is not divided by.": {"count": lambda right: right.sum()},
+    "This is the fraction of errors.": {"count": lambda right: (~right).float().mean()},
+}
+_VOTES = {
+    "Of equally frequent labels the smallest wins, not the largest.": {
+        "vote": lambda votes: -(-votes).mode(dim=1).values
+    },
+    "The labels are averaged: take the most frequent, `mode`.": {
+        "vote": lambda votes: votes.double().mean(dim=1).round()
+    },
+}
+_pairs(knn_accuracy, _voted, _ITSELF, _COUNTS)
+_pairs(knn_accuracy, _voted, {told: _ITSELF[told] for told in _ITSELF if "Only" not in told}, _VOTES)
+knn_accuracy.mistakes(
+    {
+        "You take k + 1 neighbours although the point itself is ruled out already. Take k.": _voted(
+            lambda p, k: _nearest(p, k + (k + 1 < len(p)))
+        ),
+        "You take k + 1 neighbours although the point itself is ruled out already: `topk(k)`.": _voted(
+            lambda p, k: _nearest(p, k + 1)
+        ),
+        "A large dot product is not a small distance: it prefers points far from the origin. Use `torch.cdist`.": [
+            _voted(lambda p, k: (p @ p.T).fill_diagonal_(-math.inf).topk(k).indices),
+            _voted(lambda p, k: (p @ p.T).topk(k).indices),
+            _voted(lambda p, k: (p @ p.T).fill_diagonal_(math.inf).topk(k, largest=False).indices),
+        ],
+        "That compares angles seen from the origin. Use distances, `torch.cdist`.": _voted(
+            lambda p, k: (
+                (F.normalize(p, dim=1) @ F.normalize(p, dim=1).T).fill_diagonal_(-math.inf).topk(k).indices
+            )
+        ),
+        "The vote runs over the points. Each row of `labels[neighbours]` (N, k) is an election: `mode(dim=1)`.": [
+            lambda positions, labels, k: (
+                (labels[_nearest(positions, k)].mode(dim=0).values == labels[:k]).float().mean()
+            ),
+            _voted(vote=lambda votes: votes.mode(dim=0).values),
+            _voted(vote=lambda votes: votes.flatten().mode().values),
+        ],
+        "`topk` returns the distances, `values`, and the places, `indices`. The labels need the places.": [
+            _voted(lambda p, k: _without_itself(p).topk(k, largest=False).values.long()),
+            _voted(lambda p, k: _without_itself(p).topk(k, largest=False).values),
+            _voted(lambda p, k: _without_itself(p).sort(dim=1).values[:, :k].long()),
+        ],
+        "The votes are weighted by nearness, 1/d. All k neighbours count the same.": [
+            _weighted(lambda d: 1 / d),
+            _weighted(lambda d: 1 / d**2),
+            _weighted(lambda d: 1 / (d + 1e-8)),
+            _weighted(lambda d: torch.exp(-d)),
+        ],
+        "Only the k-th neighbour votes. All of the first k should: `[:, :k]`.": [
+            _voted(vote=lambda votes: votes[:, -1]),
+            _voted(lambda p, k: _without_itself(p).argsort(dim=1)[:, k : k + 1]),
+        ],
+        "The labels in this check are not only 0 to 9. Let `one_hot` find out how many there are, or use `mode`.": [
+            _voted(vote=lambda votes: F.one_hot(votes, 10).sum(dim=1).argmax(dim=1)),
+        ],
+        "These are distances between columns, not between points. The rows of `positions` are the points.": [
+            _voted(lambda p, k: _nearest(p.T, k)),
+        ],
+        "The count is divided by k. Divide by the number of points.": (
+            lambda positions, labels, k: _share(labels[_nearest(positions, k)], labels) * len(labels) / k
+        ),
+        "Only the first coordinate is compared. A distance needs all of them.": _voted(
+            lambda p, k: _nearest(p[:, :1], k)
+        ),
+        "The two nearest are dropped, and only one of them can be the point itself. Put inf on the diagonal instead.": (
+            _voted(lambda p, k: torch.cdist(p, p).argsort(dim=1)[:, 2 : k + 2])
+        ),
+        "Accuracies are averaged over the labels. Average over the points: each counts the same.": (
+            lambda positions, labels, k: torch.stack(
+                [
+                    (labels[_nearest(positions, k)].mode(dim=1).values == labels)[labels == one]
+                    .float()
+                    .mean()
+                    for one in labels.unique()
+                ]
+            ).mean()
+        ),
+        "Every point gets the most frequent label of all. Ask its k nearest neighbours.": lambda positions, labels, k: (
+            (labels == labels.mode().values).float().mean()
+        ),
+        "A point counts as right only if all k neighbours have its label. The most frequent label wins.": (
+            lambda positions, labels, k: (
+                (labels[_nearest(positions, k)] == labels[:, None]).all(dim=1).float().mean()
+            )
+        ),
+        "A vote of exactly half counts as won. The most frequent label wins, in a tie the smallest.": (
+            lambda positions, labels, k: (
+                ((labels[_nearest(positions, k)] == labels[:, None]).sum(dim=1) >= k / 2).float().mean()
+            )
+        ),
+        "These are the winning labels. Compare them with `labels`, and return the fraction that agrees.": (
+            lambda positions, labels, k: labels[_nearest(positions, k)].mode(dim=1).values
+        ),
+        "This says for each point whether it is right. Return the fraction, a mean.": _voted(
+            count=lambda right: right
+        ),
+        "The largest label wins. The most frequent one should: `mode`.": _voted(
+            vote=lambda votes: votes.amax(dim=1)
+        ),
+        "The smallest label wins. The most frequent one should: `mode`.": _voted(
+            vote=lambda votes: votes.amin(dim=1)
+        ),
+        "`mode` gives the most frequent neighbour, not the most frequent label. Look the labels up first.": (
+            lambda positions, labels, k: (
+                (labels[_nearest(positions, k).mode(dim=1).values] == labels).float().mean()
+            )
+        ),
+        "`mode` returns values and their places, and you compare the places. Take `.mode(dim=1).values`.": _voted(
+            vote=lambda votes: votes.mode(dim=1).indices
+        ),
     }
 )
 
@@ -681,6 +1182,34 @@ def _with_small_number(small):
     return lambda p: -(p * (p + small).log2()).sum(dim=1)
 
 
+def _clamped(low):
+    return lambda p: -(p.clamp(min=low) * p.clamp(min=low).log2()).sum(dim=1)
+
+
+_LN2 = math.log(2)
+
+
+def _entropy(sign=-1, log=torch.special.xlogy, by=_LN2, total=lambda terms: terms.sum(dim=1)):
+    return lambda p: sign * total(log(p, p)) / by
+
+
+_BASES = {
+    "These are nats: divide by ln 2.": {"by": 1},
+    "You multiply by ln 2: divide.": {"by": 1 / math.log(2)},
+}
+_ROWS = {
+    "The sum runs down the columns: `dim=1`.": {"total": lambda terms: terms.sum(dim=0)},
+    "All rows were added up: `sum(dim=1)`.": {"total": Tensor.sum},
+    "Sum the terms, p weights them already.": {"total": lambda terms: terms.mean(dim=1)},
+    "The terms are not added up: `sum(dim=1)`.": {"total": lambda terms: terms},
+}
+_SIGN = {"The sign is wrong: an entropy is not negative.": {"sign": 1}}
+_NAN = {"0 · log 0 is nan: use `torch.special.xlogy`.": {"log": lambda p, _: p * p.log()}}
+_pairs(entropy_bits, _entropy, _BASES, _ROWS)
+_pairs(entropy_bits, _entropy, _SIGN, _BASES | _ROWS | _NAN)
+_pairs(entropy_bits, _entropy, _NAN, _ROWS)
+
+
 entropy_bits.mistakes(
     {
         "The natural logarithm gives nats. For bits take the logarithm to base 2, or divide by ln 2.": {
@@ -718,6 +1247,71 @@ entropy_bits.mistakes(
         "You divide by the largest possible entropy, log₂ M. Return the entropy itself.": {
             "/ math.log(2)": "/ math.log(p.shape[1])"
         },
+        "Adding 1 inside the logarithm changes every term. A tiny number, 1e-12, is enough to avoid log 0.": [
+            _with_small_number(1.0),
+            lambda p: (p * (p + 1).log2()).sum(dim=1),
+            lambda p: -(p * p.log1p()).sum(dim=1),
+            lambda p: -(p * p.log1p()).sum(dim=1) / math.log(2),
+        ],
+        "p was clamped in front of the logarithm as well, so that a probability of 0 adds something. Clamp it only "
+        "inside the logarithm.": [_clamped(low) for low in (1e-1, 5e-2, 1e-2, 1e-3, 1e-4, 1e-5)],
+        "The probability is squared in front of the logarithm. Each −log₂ p counts with p.": lambda p: (
+            -torch.special.xlogy(p.square(), p).sum(dim=1) / math.log(2)
+        ),
+        "The logarithm is squared. Each −log₂ p counts with p, and once.": [
+            lambda p: (p * p.clamp(min=1e-38).log2().square()).sum(dim=1),
+        ],
+        "The terms (1 − p) log (1 − p) belong to a single yes-or-no question. A row has one term for each outcome: "
+        "−p log₂ p.": lambda p: (
+            -(torch.special.xlogy(p, p) + torch.special.xlogy(1 - p, 1 - p)).sum(dim=1) / math.log(2)
+        ),
+        "These are the terms 1 − p, not the probabilities. The entropy is −Σ p log₂ p.": [
+            lambda p: -torch.special.xlogy(1 - p, 1 - p).sum(dim=1) / math.log(2),
+            lambda p: -torch.special.xlogy(1 - p, p.clamp(min=1e-38)).sum(dim=1) / math.log(2),
+            lambda p: -torch.special.xlogy(p, (1 - p).clamp(min=1e-38)).sum(dim=1) / math.log(2),
+        ],
+        "The terms of a row are not added up yet: `.sum(dim=1)`.": [
+            {".sum(dim=1)": ""},
+        ],
+        "The rows are probabilities already. A softmax makes others of them.": [
+            lambda p: -torch.special.xlogy(p.softmax(dim=1), p.softmax(dim=1)).sum(dim=1) / math.log(2),
+            lambda p: -(p * p.log_softmax(dim=1)).sum(dim=1) / math.log(2),
+            lambda p: -torch.special.xlogy(p.softmax(dim=1), p.softmax(dim=1)).sum(dim=1),
+        ],
+        "This is the logarithm of the sum, and a row sums to one. Sum the terms p log₂ p.": [
+            lambda p: -p.sum(dim=1).log2(),
+            lambda p: -(p.sum(dim=1) * p.sum(dim=1).log2()),
+            lambda p: -p.sum(dim=1).log(),
+        ],
+        "p was divided by its largest entry first. A row sums to one already: take it as it is.": lambda p: (
+            -torch.special.xlogy(p / p.amax(dim=1, keepdim=True), p / p.amax(dim=1, keepdim=True)).sum(dim=1)
+            / math.log(2)
+        ),
+        "This is the distance to the largest entropy, log₂ M − H. Return H itself.": lambda p: (
+            math.log2(p.shape[1]) + torch.special.xlogy(p, p).sum(dim=1) / math.log(2)
+        ),
+        "Every surprise −log₂ p counts the same, 1/M. Weight it with its probability p.": lambda p: (
+            -p.clamp(min=1e-30).log2().mean(dim=1)
+        ),
+        "The last outcome of each row is left out. Sum over all of them.": {
+            "xlogy(p, p)": "xlogy(p, p)[:, :-1]"
+        },
+        "This is −log₂ Σ p², the surprise of two equal draws. The entropy is −Σ p log₂ p.": lambda p: (
+            -p.square().sum(dim=1).log2()
+        ),
+        "This is log₂ of the number of outcomes that can occur, true only if they are equally probable.": [
+            lambda p: (p > 0).sum(dim=1).to(p.dtype).log2(),
+            lambda p: torch.full_like(p[:, 0], math.log2(p.shape[1])),
+        ],
+        "Only the largest probability of a row enters. The entropy sums over all outcomes.": [
+            lambda p: -(p.amax(dim=1) * p.amax(dim=1).log2()),
+        ],
+        "Divided by the number of rows, each entropy shrinks. Return that of each row itself.": {
+            "/ math.log(2)": "/ math.log(2) / len(p)"
+        },
+        "log₂ 0 was replaced by a large number that still counts. Multiply by p = 0: `torch.special.xlogy(p, p)`.": [
+            lambda p: -(p.log2().nan_to_num(neginf=-1e9)).sum(dim=1),
+        ],
         "The small number that you put into the logarithm is so large that it shows in the result: 1e-12 will do, or "
         "`torch.special.xlogy`.": [_with_small_number(small) for small in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)],
     }
@@ -752,55 +1346,88 @@ def _is_width(sigma, squared_distances, perplexity, within=1e-4):
     return lower < perplexity < upper
 
 
-def _what_it_is(sigma, squared_distances, perplexity):
+_OTHER_WIDTHS = {  # what came back instead of σ, and the σ that it would then be
+    "the width": lambda sigma: sigma,
+    "the width times √2": lambda sigma: sigma / 2**0.5,
+    "the width over √2": lambda sigma: sigma * 2**0.5,
+    "the square of the width": lambda sigma: sigma**0.5,
+    "twice the square of the width": lambda sigma: (sigma / 2) ** 0.5,
+    "1/2σ²": lambda sigma: (2 * sigma) ** -0.5,
+    "1/σ²": lambda sigma: sigma**-0.5,
+    "1/σ": lambda sigma: 1 / sigma,
+}
+_OTHER_DISTANCES = {  # what σ is the width of instead
+    "the width for squares of the squares": torch.square,
+    "the width for distances that are not squared": torch.sqrt,
+    "the width with a distance of 0 in front": lambda d: torch.cat([d.new_zeros(1), d]),
+    "the width without the first distance": lambda d: d[1:],
+    "the width without the last distance": lambda d: d[:-1],
+    "the width without the smallest distance": lambda d: d.sort().values[1:],
+    "the width for distances divided by their mean": lambda d: d / d.mean(),
+    "the width for distances divided by the largest": lambda d: d / d.max(),
+    "the width for distances divided by their sum": lambda d: d / d.sum(),
+    "the width for distances divided by their standard deviation": lambda d: d / d.std(),
+    "the width with a plus in the exponent": torch.neg,
+}
+
+
+def _what_it_is(sigma, d, perplexity):
     """What a width is, in words that do not depend on how it was searched for; "" if nothing is known of it."""
-    d = squared_distances.double()
-    for words, width in {
-        "the width": sigma,
-        "the width times √2": sigma / 2**0.5,
-        "the width over √2": sigma * 2**0.5,
-        "the square of the width": sigma**0.5,
-        "twice the square of the width": (sigma / 2) ** 0.5,
-        "1/2σ²": (2 * sigma) ** -0.5,
-        "1/σ²": sigma**-0.5,
-        "1/σ": 1 / sigma,
-    }.items():
-        if _is_width(width, d - d.min(), perplexity):
+    for words, width in _OTHER_WIDTHS.items():
+        if _is_width(width(sigma), d - d.min(), perplexity):
             return words
     nats = _nats(_row(d - d.min(), sigma))
     for words, other in {
         "bits and nats mixed up": (2**nats, math.exp(nats / math.log(2))),
         "the entropy is what the perplexity should be": (nats, nats / math.log(2)),
+        "the width for a perplexity of one more": (math.exp(nats) - 1,),
+        "the width for a perplexity of one less": (math.exp(nats) + 1,),
     }.items():
         if any(math.isclose(one, perplexity, rel_tol=1e-3) for one in other):
             return words
-    if _is_width(sigma, d.square() - d.square().min(), perplexity):
-        return "the width for squares of the squares"
-    if _is_width(sigma, d.sqrt() - d.sqrt().min(), perplexity):
-        return "the width for distances that are not squared"
+    for words, change in _OTHER_DISTANCES.items():
+        other = change(d)
+        if _is_width(sigma, other - other.min(), perplexity):
+            return words
     if 80 < float(d.min()) / (2 * sigma**2) < 110:
         return "where exp underflows"
+    spread = float(d.max() - d.min()) / (2 * sigma**2)
+    if 85 < spread < 120 or 700 < spread < 780:
+        return "where a probability becomes 0"
     return ""
 
 
-def _about_the_width(perplexity_sigma, squared_distances, perplexity):
+def _how_it_was_searched(attempt, sigma, d, perplexity):
+    """What can be said of a width of which nothing is known: it ignores something, or is an end, or is only near."""
+    extreme = math.exp(_nats(_row(d - d.min(), sigma)))
+    scaled = float(attempt(9 * d, perplexity)) / sigma  # should be three times as large
+    if not 0.5 < scaled < 20 or scaled < 1.1:
+        if extreme > 0.99 * len(d):
+            return "the upper end of the bracket"
+        return "the lower end of the bracket" if extreme < 1.01 else "the same at every scale"
+    if math.isclose(float(attempt(d.clone(), (1 + perplexity) / 2)), sigma, rel_tol=1e-6):
+        return "the same at every perplexity"
+    times = sigma / perplexity_sigma.reference(d - d.min(), perplexity)
+    return "near the width" if 0.9 < times < 1.1 else f"{times:.2g} times the width"
+
+
+def _about_the_width(attempt, squared_distances, perplexity):
     """What the width that came back is, and at which perplexity."""
-    sigma = perplexity_sigma(squared_distances, perplexity)
-    if not isinstance(sigma, float | int | Tensor | np.generic) or torch.as_tensor(sigma).ndim:
+    d = squared_distances.double()
+    d = d.clone()
+    sigma = attempt(squared_distances, perplexity)
+    if sigma is None:
         return sigma
+    if not isinstance(sigma, float | int | Tensor | np.generic):
+        return {"σ": f"a value of type {type(sigma).__name__}"}
+    if torch.as_tensor(sigma).ndim:
+        probable = isinstance(sigma, Tensor) and sigma.shape == d.shape and abs(float(sigma.sum()) - 1) < 1e-4
+        return {"σ": "the probabilities" if probable else f"a tensor of shape {tuple(sigma.shape)}"}
     sigma = float(sigma)
     if not 1e-100 < sigma < 1e100:
         return {"σ": sigma}
-    reached = math.exp(_nats(_row(squared_distances.double() - squared_distances.min(), sigma)))
-    words = _what_it_is(sigma, squared_distances, perplexity)
-    if not words:
-        scaled = perplexity_sigma(9 * squared_distances, perplexity)  # should be three times as large
-        if not 0.5 < float(scaled) / sigma < 20 or float(scaled) / sigma < 1.1:
-            extreme = reached < 1.01 or reached > 0.99 * len(squared_distances)
-            words = "an end of the bracket" if extreme else "the same at every scale"
-        elif math.isclose(reached, perplexity, rel_tol=0.25):
-            words = "near the width"
-    return {"σ": _Found(words or f"{sigma:.3g}", sigma, reached)}
+    words = _what_it_is(sigma, d, perplexity) or _how_it_was_searched(attempt, sigma, d, perplexity)
+    return {"σ": _Found(words, sigma, math.exp(_nats(_row(d - d.min(), sigma))))}
 
 
 @lesson.exercise(
@@ -857,6 +1484,13 @@ def _without_a_softmax(squared_distances, sigma):
     return kernel / kernel.sum()
 
 
+def _for_other(change):
+    """The width for distances that were changed before the search."""
+    return lambda squared_distances, perplexity: perplexity_sigma.reference(
+        change(squared_distances.double()), perplexity
+    )
+
+
 def _from_zero(high, steps):
     """A search that halves a bracket from 0 in the middle, not at the geometric mean."""
 
@@ -901,6 +1535,65 @@ perplexity_sigma.mistakes(
             _reaches(perplexity_of=lambda p: _nats(p) / math.log(2)),
             _reaches(perplexity_of=_nats),
         ],
+        "The search always ends at the upper end of its bracket, since it never finds σ too wide. Is its entropy "
+        "negative, or a mean instead of a sum, or does it keep the wrong half?": [
+            _reaches(perplexity_of=lambda p: math.exp(-_nats(p))),
+            _reaches(perplexity_of=lambda p: -math.inf),
+        ],
+        "The search always ends at the lower end of its bracket, since it finds every σ too wide. Is p proportional to "
+        "exp(−d² / 2σ²), and the perplexity 2 to the power of the entropy in bits?": _reaches(
+            perplexity_of=lambda p: math.inf
+        ),
+        "Return σ alone, one number, without the probabilities.": [
+            lambda d, perplexity: ((sigma := perplexity_sigma.reference(d, perplexity)), _row(d, sigma)),
+        ],
+        "1 / Σ p² is another effective number. The perplexity is 2 to the power of the entropy.": _reaches(
+            perplexity_of=lambda p: 1 / float(p.square().sum())
+        ),
+        "These are the probabilities. Return the width σ at which they have the perplexity.": (
+            lambda squared_distances, perplexity: _row(
+                squared_distances, perplexity_sigma.reference(squared_distances, perplexity)
+            )
+        ),
+        "The point itself, at distance 0, is among its neighbours here. `squared_distances` are those to the others: "
+        "take them as they are.": _for_other(lambda d: torch.cat([d.new_zeros(1), d])),
+        "The first distance is missing, as if it were the point itself. `squared_distances` are those to the others: "
+        "take all of them.": [
+            _for_other(lambda d: d[1:]),
+            _for_other(lambda d: d.sort().values[1:]),
+        ],
+        "The distances were divided by their mean, and σ² with them. Scale σ back by the root of that mean.": (
+            _for_other(lambda d: d / d.mean())
+        ),
+        "The distances were divided by the largest, and σ² with them. Scale σ back: multiply by the root of it.": (
+            _for_other(lambda d: d / d.max())
+        ),
+        "The distances were divided by their sum, and σ² with them. Scale σ back, or leave them as they are.": (
+            _for_other(lambda d: d / d.sum())
+        ),
+        "The distances were divided by their standard deviation, and σ² with them. Leave them as they are.": (
+            _for_other(lambda d: d / d.std())
+        ),
+        "The exponent has the wrong sign: exp(−d² / 2σ²). As it stands, far points are the likely neighbours.": (
+            _for_other(torch.neg)
+        ),
+        "This is the distance to one of the neighbours. Search for the σ whose probabilities have the perplexity.": [
+            lambda d, perplexity: d.sort().values[int(perplexity) - 1].sqrt(),
+            lambda d, perplexity: d.sort().values[int(perplexity)].sqrt(),
+        ],
+        "The perplexity plays no part in this σ. Search for the σ whose probabilities have it.": [
+            lambda squared_distances, perplexity: squared_distances.mean().sqrt(),
+            lambda squared_distances, perplexity: squared_distances.median().sqrt(),
+        ],
+        "Where a probability is 0, 0 · log 0 is nan, and no comparison with nan holds. Use "
+        "`torch.special.xlogy(p, p)`, or clamp p inside the logarithm.": [
+            _reaches(row, lambda p: 2 ** float(-(p * p.log2()).sum()))
+            for row in (_row, lambda d, sigma: _row(d.double(), sigma))
+        ],
+        "Your σ has a perplexity of one less. Does the point itself count as a neighbour?": lambda d, perplexity: (
+            perplexity_sigma.reference(d, perplexity - 1)
+        ),
+        "That is 1/σ. Return the width σ itself.": _reaches(change=lambda sigma: 1 / sigma),
         "The search runs to an end of its bracket: it keeps the wrong half. If the perplexity is too large, σ has to "
         "shrink, so the upper end moves down.": {
             "(low, sigma) if": "(sigma, high) if",
@@ -998,7 +1691,7 @@ symmetric_p.mistakes(
             "len(conditional)": "(len(conditional) - 1)"
         },
         "Only one half of the table is filled. P is symmetric, so p_ij stands at [i, j] and at [j, i].": (
-            lambda conditional: (conditional + conditional.T).triu() / len(conditional)
+            lambda conditional: (conditional + conditional.T).triu() / (2 * len(conditional))
         ),
     }
 )
@@ -1031,6 +1724,135 @@ def _(conditional):
 def _(conditional):
     product = conditional @ conditional.T
     return product / product.sum()
+
+
+def _symmetric_in_place(conditional):
+    table = conditional.clone()
+    for i in range(len(table)):
+        for j in range(len(table)):
+            table[i, j] = (table[i, j] + table[j, i]) / (2 * len(table))
+    return table
+
+
+def _joint(joined=torch.add, by=lambda table: 2 * len(table)):
+    return lambda conditional: (table := joined(conditional, conditional.T)) / by(table)
+
+
+_JOINED = {
+    "The table is not added to its transpose.": {"joined": lambda c, t: c},
+    "The two tables are multiplied entry by entry: add them.": {"joined": torch.mul},
+    "A matrix product is something different: add the two tables.": {"joined": torch.matmul},
+    "That is the geometric mean: take the arithmetic one, add.": {"joined": lambda c, t: (c * t).sqrt()},
+    "That is the larger of the two: take their mean, add.": {"joined": torch.maximum},
+    "That is the smaller of the two: take their mean, add.": {"joined": torch.minimum},
+    "The table is subtracted from its transpose, or the other way round: add.": {"joined": torch.sub},
+    "Only one triangle is filled: P is symmetric.": {"joined": lambda c, t: (c + t).triu()},
+    "Only one triangle of P is filled: p_ij stands at [i, j] and [j, i].": {
+        "joined": lambda c, t: (c + t).tril()
+    },
+}
+_DIVIDED = {
+    "Divide by 2N, not by N.": {"by": len},
+    "Divide by 2N, not by 2.": {"by": lambda table: 2},
+    "Divide by 2N.": {"by": lambda table: 1},
+    "Divide by 2N, not by N².": {"by": Tensor.numel},
+    "Divide by 2N, not by the sums of the rows.": {"by": lambda table: table.sum(dim=1, keepdim=True)},
+}
+_slips(symmetric_p, _joint, dict([*_JOINED.items()][-1:]))
+_AS_A_MEAN = {told: _JOINED[told] for told in _JOINED if "mean" in told}  # of these, N is the right divisor
+_pairs(symmetric_p, _joint, _AS_A_MEAN, dict([*_DIVIDED.items()][1:]))
+_pairs(
+    symmetric_p, _joint, {told: _JOINED[told] for told in [*_JOINED][1:] if told not in _AS_A_MEAN}, _DIVIDED
+)
+symmetric_p.mistakes(
+    {
+        "The matrix product takes the place of a sum. Add the tables entry by entry: `conditional + conditional.T`.": (
+            _joint(torch.matmul)
+        ),
+        "The two tables are multiplied, where they should be added: `conditional + conditional.T`.": _joint(
+            torch.mul
+        ),
+        "That is the geometric mean, the root of the product. Take the arithmetic one: add the two tables.": [
+            _joint(lambda c, t: (c * t).sqrt()),
+            _joint(lambda c, t: (c * t).sqrt(), len),
+        ],
+        "The larger of the two stands here in place of their sum, `conditional + conditional.T`.": [
+            _joint(torch.maximum),
+            _joint(torch.maximum, len),
+        ],
+        "The smaller of the two stands here in place of their sum, `conditional + conditional.T`.": [
+            _joint(torch.minimum),
+            _joint(torch.minimum, len),
+        ],
+        "`flip` turns the order of the rows or columns round. The transpose exchanges rows and columns: `.T`.": [
+            _joint(lambda c, t: c + c.flip(0)),
+            _joint(lambda c, t: c + c.flip(1)),
+            _joint(lambda c, t: c + c.flip(0, 1)),
+            _joint(lambda c, t: c + c.flip(0), len),
+        ],
+        "A softmax makes other probabilities of these. Add the two tables, and divide by 2N.": [
+            lambda c: ((c + c.T) / 2).flatten().softmax(dim=0).view_as(c),
+            lambda c: (c + c.T).flatten().softmax(dim=0).view_as(c),
+            lambda c: c.flatten().softmax(dim=0).view_as(c),
+            lambda c: (c + c.T).softmax(dim=1),
+            lambda c: ((c + c.T) / 2).softmax(dim=1),
+            lambda c: ((c + c.T) / (2 * len(c))).softmax(dim=1),
+        ],
+        "One triangle was mirrored, and what stood in the other is lost. Both hold information: "
+        "`conditional + conditional.T`.": [
+            *(
+                _joint(lambda c, t, half=half: half(c) + half(c).T, by)
+                for half in (torch.triu, torch.tril)
+                for by in (len, lambda table: 2 * len(table), torch.sum)
+            ),
+        ],
+        "The table is added to itself, so nothing has become symmetric. Add its transpose, `conditional.T`.": [
+            _joint(lambda c, t: c + c, len),
+        ],
+        "The sums of the rows and of the columns were divided by. Divide by one number, 2N.": [
+            lambda c: (c + c.T) / ((c + c.T).sum(dim=0) * (c + c.T).sum(dim=1, keepdim=True)),
+            lambda c: (c + c.T) / (c + c.T).sum(dim=0, keepdim=True),
+            lambda c: (c / c.sum(dim=0) + (c / c.sum(dim=0)).T) / (2 * len(c)),
+        ],
+        "You divide by the largest entry. All entries together should sum to one: divide by 2N.": [
+            _joint(by=torch.max),
+        ],
+        "You divide by N(N − 1), the number of pairs, but the sum of two tables is 2N.": [
+            _joint(by=lambda table: len(table) * (len(table) - 1)),
+            _joint(by=lambda table: len(table) * (len(table) - 1) / 2),
+        ],
+        "A root was taken, of N or of a mean of squares. Add the two tables, and divide by 2N.": [
+            _joint(by=lambda table: 2 * len(table) ** 0.5),
+            _joint(lambda c, t: (c.square() + t.square()).sqrt() * 2**0.5),
+            _joint(lambda c, t: ((c.square() + t.square()) / 2).sqrt(), len),
+        ],
+        "That is the harmonic mean. Take the arithmetic one: add the two tables.": [
+            lambda c: (h := c * c.T / (c + c.T).clamp(min=1e-30)) / h.sum(),
+            lambda c: 2 * c * c.T / (c + c.T).clamp(min=1e-30) / len(c),
+        ],
+        "`c.T @ c` is a matrix product. Add the two tables entry by entry: `conditional + conditional.T`.": [
+            lambda c: (product := c.T @ c) / product.sum(),
+            lambda c: c.T @ c / (2 * len(c)),
+            lambda c: c.T @ c / len(c),
+        ],
+        "Half of the table was changed before the other half was read. Write into a new table.": _symmetric_in_place,
+        "The result is rounded. Leave all digits.": [
+            lambda c: symmetric_p.reference(c).round(decimals=2),
+            lambda c: symmetric_p.reference(c).round(decimals=3),
+        ],
+        "You divide by 4N: is the 2 there twice? The two tables sum to 2N.": [
+            _joint(by=lambda table: 4 * len(table)),
+        ],
+        "The diagonal was filled. A point is not its own neighbour: it stays 0.": [
+            lambda c: ((c + c.T) / (2 * len(c))).fill_diagonal_(1.0),
+            lambda c: ((c + c.T) / 2 + torch.eye(len(c), dtype=c.dtype)) / (2 * len(c)),
+        ],
+        "The lengths of the rows were divided by, not their sums. Divide by one number, 2N.": [
+            lambda c: F.normalize(c + c.T, dim=1),
+            lambda c: (c + c.T) / (c + c.T).norm(),
+        ],
+    }
+)
 
 
 @lesson.exercise(
@@ -1125,6 +1947,141 @@ student_q.mistakes(
             "w.sum()": "w.max()"
         },
         "You divide by N, but only the sum of the table makes all entries sum to one.": {"w.sum()": "len(w)"},
+    }
+)
+
+
+def _q(
+    squared=_squared,
+    kernel=lambda squared: 1 / (1 + squared),
+    zeroed=lambda w: w.clone().fill_diagonal_(0),
+    by=torch.sum,
+):
+    return lambda y: (w := zeroed(kernel(squared(y)))) / by(w)
+
+
+def _expanded(mixed):
+    """|y_i|² + |y_j|² and the mixed term with another factor than −2."""
+    return lambda y: y.square().sum(dim=1)[:, None] + y.square().sum(dim=1) + mixed * y @ y.T
+
+
+_DISTANCES = {
+    "The distances are not squared.": {"squared": lambda y: _squared(y).sqrt()},
+    "The differences are summed before they are squared.": {
+        "squared": lambda y: (y[:, None] - y[None]).sum(dim=2).square()
+    },
+    "The squared differences are averaged over the coordinates: sum them.": {
+        "squared": lambda y: (y[:, None] - y[None]).square().mean(dim=2)
+    },
+}
+_KERNELS = {
+    "The kernel is a Gaussian: use 1 / (1 + d²).": {"kernel": lambda squared: (-squared).exp()},
+    "The kernel is a Gaussian, exp(−d²/2): use 1 / (1 + d²).": {
+        "kernel": lambda squared: (-squared / 2).exp()
+    },
+    "Divide 1 by 1 + d².": {"kernel": lambda squared: 1 + squared},
+    "The kernel is squared.": {"kernel": lambda squared: (1 + squared) ** -2},
+}
+_DIAGONALS = {
+    "The diagonal is not zeroed.": {"zeroed": lambda w: w},
+    "Only one triangle of Q is filled.": {"zeroed": lambda w: w.triu(1)},
+}
+_TOTALS = {
+    "The table is not divided by its sum.": {"by": lambda w: 1},
+    "Each row sums to one: divide by the sum of the whole table.": {
+        "by": lambda w: w.sum(dim=1, keepdim=True)
+    },
+    "You divide by N: divide by the sum of the whole table.": {"by": len},
+    "You divide by the largest entry: divide by the sum.": {"by": torch.max},
+}
+_pairs(student_q, _q, _DISTANCES, dict([*_KERNELS.items()][:3]) | _DIAGONALS | _TOTALS)
+_pairs(student_q, _q, _KERNELS, _DIAGONALS | _TOTALS)
+_pairs(student_q, _q, dict([*_DIAGONALS.items()][:1]), dict([*_TOTALS.items()][:3]))
+student_q.mistakes(
+    {
+        "The kernel is squared. Student's is 1 / (1 + d²), to the power −1.": _q(
+            kernel=lambda d2: (1 + d2) ** -2
+        ),
+        "The distances are squared twice. `_squared` or `cdist(...)**2` once is enough: 1 / (1 + d²).": _q(
+            kernel=lambda d2: 1 / (1 + d2.square())
+        ),
+        "A softmax exponentiates the kernel, and fills the diagonal. Divide the table by its sum.": [
+            lambda y: (w := _q(by=lambda w: 1)(y)).flatten().softmax(dim=0).view_as(w),
+            lambda y: (1 / (1 + _squared(y))).flatten().softmax(dim=0).view(len(y), len(y)),
+            lambda y: _q(by=lambda w: 1)(y).softmax(dim=1),
+            lambda y: (-_squared(y)).fill_diagonal_(-math.inf).flatten().softmax(dim=0).view(len(y), len(y)),
+        ],
+        "Each row was divided by its sum first, and then the table made symmetric, as in P. Q has one sum for the "
+        "whole table.": [
+            lambda y: symmetric_p.reference(_q(by=lambda w: w.sum(dim=1, keepdim=True))(y)),
+            lambda y: _q(by=lambda w: w.sum(dim=1, keepdim=True))(y) / len(y),
+        ],
+        "These are differences of the lengths of y_i and y_j, not the length of their difference.": [
+            _q(lambda y: (y.square().sum(dim=1)[:, None] - y.square().sum(dim=1)).square()),
+            _q(lambda y: (y.norm(dim=1)[:, None] - y.norm(dim=1)).square()),
+            _q(lambda y: (y.square().sum(dim=1)[:, None] - y.square().sum(dim=1)).abs()),
+        ],
+        "The mixed term has a minus sign: |y_i − y_j|² = |y_i|² + |y_j|² − 2 y_i·y_j.": [
+            _q(_expanded(2.0)),
+            _q(_expanded(1.0)),
+        ],
+        "The mixed term has a factor 2: |y_i − y_j|² = |y_i|² + |y_j|² − 2 y_i·y_j.": _q(_expanded(-1.0)),
+        "The mixed term is missing: |y_i − y_j|² = |y_i|² + |y_j|² − 2 y_i·y_j.": _q(_expanded(0.0)),
+        "A dot product is not a squared distance. The kernel is 1 / (1 + |y_i − y_j|²).": _q(
+            lambda y: y @ y.T
+        ),
+        "The squared differences are averaged over the coordinates. Sum them: `.sum(dim=2)`.": _q(
+            lambda y: (y[:, None] - y[None]).square().mean(dim=2)
+        ),
+        "The distances are measured between columns. The points are the rows of y.": [
+            _q(lambda y: _squared(y.T)),
+            _q(lambda y: (y[:, None] - y[None]).square().sum(dim=1)),
+            _q(lambda y: (y[:, None] - y[None]).square().sum(dim=0)),
+        ],
+        "Only one triangle is filled. Q is symmetric: every pair stands in it twice.": [
+            _q(zeroed=lambda w: w.triu(1)),
+            _q(zeroed=lambda w: w.tril(-1)),
+            lambda y: _q()(y).triu(),
+        ],
+        "d² is halved, or the 1 doubled. Student's kernel is 1 / (1 + d²).": [
+            _q(kernel=lambda d2: 1 / (1 + d2 / 2)),
+            _q(kernel=lambda d2: 1 / (2 + 2 * d2 - d2)),
+        ],
+        "d² is doubled. Student's kernel is 1 / (1 + d²).": _q(kernel=lambda d2: 1 / (1 + 2 * d2)),
+        "The largest difference of a coordinate, or the sum of |differences|, is another distance. Use "
+        "|y_i − y_j|².": [
+            _q(lambda y: torch.cdist(y, y, p=1).square()),
+            _q(lambda y: torch.cdist(y, y, p=1)),
+            _q(lambda y: torch.cdist(y, y, p=math.inf).square()),
+        ],
+        "The diagonal is 1: 1 / (1 + d²) is largest there. Set it to 0 before dividing by the sum.": (
+            lambda y: _q()(y).fill_diagonal_(1)
+        ),
+        "Student's distribution has other degrees of freedom here. t-SNE takes one: 1 / (1 + d²).": [
+            _q(kernel=lambda d2: (1 + d2 / 2) ** -1.5),
+            _q(kernel=lambda d2: (1 + d2) ** -1.5),
+            _q(kernel=lambda d2: (1 + d2 / 2) ** -2),
+        ],
+        "The root of the distance is taken, but the distance is squared: 1 / (1 + d²).": _q(
+            kernel=lambda d2: 1 / (1 + d2**0.25)
+        ),
+        "Only the first coordinate is compared. A distance needs all of them.": _q(
+            lambda y: _squared(y[:, :1])
+        ),
+        "The diagonal sums to N, and you subtract 1 from the sum. Set it to 0 before the sum.": lambda y: (
+            (w := 1 / (1 + _squared(y))) / (w.sum() - 1)
+        ).fill_diagonal_(0),
+        "You divide by the length of the table, the root of the sum of squares. Divide by the sum.": _q(
+            by=torch.norm
+        ),
+        "You divide by N², or N(N − 1). Only the sum of the table makes all entries sum to one.": [
+            _q(by=Tensor.numel),
+            _q(by=lambda w: len(w) * (len(w) - 1)),
+        ],
+        "You divide by twice the sum, so Q sums to one half.": _q(by=lambda w: 2 * w.sum()),
+        "The diagonal is taken out, so that rows have N − 1 entries. Keep it, as 0: Q is (N, N).": (
+            lambda y: _q()(y)[~torch.eye(len(y), dtype=torch.bool)].view(len(y), -1)
+        ),
     }
 )
 
@@ -1246,6 +2203,185 @@ def _(p, y):
 def _(p, y):
     w = (1 / (1 + _squared(y))).fill_diagonal_(0)
     return 4 * ((p - w / w.sum()) * w) @ y
+
+
+def _gradient(
+    factor=4.0,
+    strength=lambda p, w: (p - w / w.sum()) * w,
+    squared=lambda arrows: arrows.square().sum(dim=2),
+    kernel=lambda squared: 1 / (1 + squared),
+    zeroed=lambda w: w.clone().fill_diagonal_(0),
+    total=lambda terms: terms.sum(dim=1),
+):
+    def attempt(p, y):
+        arrows = y[:, None] - y[None]
+        w = zeroed(kernel(squared(arrows)))
+        return factor * total(strength(p, w)[:, :, None] * arrows)
+
+    return attempt
+
+
+def _in_two_products(pulls):
+    """The gradient from the strengths (N, N), by `pulls(strength, y)`."""
+
+    def attempt(p, y):
+        w = (1 / (1 + _squared(y))).fill_diagonal_(0)
+        return 4 * pulls((p - w / w.sum()) * w, y)
+
+    return attempt
+
+
+def _of_the_loss(loss):
+    """The gradient of another loss than KL(P‖Q), by autograd."""
+
+    def attempt(p, y):
+        y = y.clone().requires_grad_()
+        off = ~torch.eye(len(y), dtype=torch.bool)
+        w = (1 / (1 + _squared(y)))[off]
+        with torch.enable_grad():
+            return torch.autograd.grad(loss(p[off], w / w.sum()), y)[0]
+
+    return attempt
+
+
+_LEADING = {
+    "The factor 4 is missing.": {"factor": 1.0},
+    "The factor is 4, not 2.": {"factor": 2.0},
+    "The sign is wrong: p − q times y_i − y_j.": {"factor": -4.0},
+}
+_STRENGTHS = {
+    "The weight 1 / (1 + d²) of each pair is missing.": {"strength": lambda p, w: p - w / w.sum()},
+    "Each pair is multiplied by q_ij, where its weight is 1 / (1 + d²).": {
+        "strength": lambda p, w: (p - w / w.sum()) * w / w.sum()
+    },
+    "Q is not divided by its sum.": {"strength": lambda p, w: (p - w) * w},
+    "The rows of Q sum to one each: divide by the sum of the whole table.": {
+        "strength": lambda p, w: (p - w / w.sum(dim=1, keepdim=True)) * w
+    },
+    "Only the attraction is left: − q_ij is missing.": {"strength": lambda p, w: p * w},
+}
+_NEAR = {
+    "The distance is not squared.": {"squared": lambda arrows: arrows.norm(dim=2)},
+    "The kernel is a Gaussian.": {"kernel": lambda squared: (-squared).exp()},
+    "The kernel is a Gaussian, exp(−d²/2).": {"kernel": lambda squared: (-squared / 2).exp()},
+    "The diagonal of w is not zeroed.": {"zeroed": lambda w: w},
+}
+_pairs(
+    tsne_gradient,
+    _gradient,
+    _LEADING,
+    _STRENGTHS | {told: _NEAR[told] for told in _NEAR if "Gauss" not in told},
+)
+_pairs(tsne_gradient, _gradient, dict([*_STRENGTHS.items()][1:3]), dict([*_NEAR.items()][:3]))
+tsne_gradient.mistakes(
+    {
+        "Each pair is multiplied by q_ij. Its weight is w_ij = 1 / (1 + d²), not yet divided by the sum.": _gradient(
+            strength=lambda p, w: (p - w / w.sum()) * w / w.sum()
+        ),
+        "Each pair is multiplied by p_ij. Its weight is w_ij = 1 / (1 + d²).": _gradient(
+            strength=lambda p, w: (p - w / w.sum()) * p
+        ),
+        "The distance is not squared: w = 1 / (1 + d²).": [
+            _gradient(squared=lambda arrows: arrows.norm(dim=2)),
+            _gradient(kernel=lambda d2: 1 / (1 + d2.sqrt())),
+        ],
+        "The kernel of a map is Student's, 1 / (1 + d²), in Q and in the weight of each pair. Yours is a Gaussian, as "
+        "in SNE.": [
+            *(
+                _gradient(factor, strength, kernel=kernel)
+                for factor in (4.0, 2.0)
+                for strength in (lambda p, w: p - w / w.sum(), lambda p, w: (p - w / w.sum()) * w)
+                for kernel in (lambda d2: (-d2).exp(), lambda d2: (-d2 / 2).exp())
+            ),
+        ],
+        "You multiply by 1 + d². Divide by it: far pairs pull less.": _gradient(
+            strength=lambda p, w: torch.where(w > 0, (p - w / w.sum()) / w.clamp(min=1e-30), 0.0)
+        ),
+        "The term with y_i is missing: Σ_j of the strengths times y_i, minus the sum of the strengths times y_j.": [
+            _in_two_products(lambda f, y: -f @ y),
+        ],
+        "The term with y_j is missing: the arrow is y_i − y_j.": _in_two_products(
+            lambda f, y: f.sum(dim=1, keepdim=True) * y
+        ),
+        "You add the term with y_j. Subtract it: the arrow is y_i − y_j.": [
+            _in_two_products(lambda f, y: f.sum(dim=1, keepdim=True) * y + f @ y),
+            lambda p, y: _in_two_products(lambda f, y: f.sum(dim=1, keepdim=True) * y + f @ y)(p, -y),
+        ],
+        "This is the gradient of KL(Q‖P), the divergence the other way round.": [
+            _of_the_loss(lambda p, q: (q * (q / p.clamp(min=1e-12)).log()).sum()),
+            _of_the_loss(lambda p, q: (q * (q.log() - (p + 1e-12).log())).sum()),
+        ],
+        "This is the gradient of the squared error between P and Q. The loss is KL(P‖Q).": [
+            _of_the_loss(lambda p, q: (p - q).square().sum()),
+            _of_the_loss(lambda p, q: (p - q).square().mean()),
+        ],
+        "This is the gradient of a mean over all pairs. KL(P‖Q) is a sum.": _of_the_loss(
+            lambda p, q: (p * (p.clamp(min=1e-30) / q).log()).mean()
+        ),
+        "The forces of a point are divided by the sum of its weights. Sum them as they are.": [
+            _gradient(strength=lambda p, w: (p - w / w.sum()) * w / w.sum(dim=1, keepdim=True)),
+            _gradient(strength=lambda p, w: (p - w / w.sum()) * w / p.sum(dim=1, keepdim=True)),
+        ],
+        "p is divided by q, but the gradient of the loss is a difference, p − q.": [
+            _gradient(strength=lambda p, w: p / (w / w.sum()).clamp(min=1e-30) * w),
+            _gradient(strength=lambda p, w: (p.clamp(min=1e-30) / (w / w.sum()).clamp(min=1e-30)).log() * w),
+        ],
+        "The absolute value of p − q turns repulsion into attraction. Keep the sign.": _gradient(
+            strength=lambda p, w: (p - w / w.sum()).abs() * w
+        ),
+        "Only the repulsion is left: p_ij is missing.": _gradient(strength=lambda p, w: -w / w.sum() * w),
+        "p − q is squared. It enters as it is, with its sign.": _gradient(
+            strength=lambda p, w: (p - w / w.sum()).square() * w
+        ),
+        "The root of the weight is taken. It is 1 / (1 + d²) itself.": _gradient(
+            strength=lambda p, w: (p - w / w.sum()) * w.sqrt()
+        ),
+        "The root of the distance stands in the weight, 1 / (1 + d). It is 1 / (1 + d²), as in Q.": lambda p, y: (
+            4
+            * (
+                ((p - student_q.reference(y)) / (1 + _squared(y).sqrt()))[:, :, None] * (y[:, None] - y[None])
+            ).sum(dim=1)
+        ),
+        "The gradient was scaled to length 1. Return it as it is.": [
+            lambda p, y: (g := _forces(p, y)) / g.norm().clamp(min=1e-12),
+            lambda p, y: F.normalize(_forces(p, y), dim=1),
+        ],
+        "The columns of your Q sum to one each. In t-SNE all of Q sums to one.": lambda p, y: _forces(
+            p, y, q=lambda w: w / w.sum(dim=0)
+        ),
+        "Each pair pulls only its first point. A loop over all i and j, not only j > i, reaches both.": [
+            _gradient(strength=lambda p, w: ((p - w / w.sum()) * w).triu()),
+            _gradient(strength=lambda p, w: ((p - w / w.sum()) * w).tril()),
+        ],
+        "That is the map after a step of gradient descent. Return the gradient itself.": [
+            lambda p, y, rate=rate: y - rate * _forces(p, y) for rate in (0.01, 0.1, 10, 100, 200)
+        ],
+        "The 4 is an 8 here: is a factor 2 counted twice?": _gradient(factor=8.0),
+        "The arrows are squared, which takes their direction away. y_i − y_j enters as it is.": [
+            lambda p, y: (_pairs_of(p, y) * (y[:, None] - y[None])).sum(dim=1),
+        ],
+        "The arrows are not summed over j yet: `.sum(dim=1)` of (N, N, d).": _pairs_of,
+        "The sum runs over the coordinates. Sum over j, `dim=1`: one row of d numbers for each point.": [
+            lambda p, y: _pairs_of(p, y).sum(dim=2),
+            lambda p, y: _pairs_of(p, y).sum(dim=(1, 2)),
+        ],
+        "P is not symmetric any more, or counted twice: use p as it is.": [
+            lambda p, y: _forces(p + p.T, y),
+            lambda p, y: _forces(p / p.sum(dim=1, keepdim=True), y),
+        ],
+        "You use 12 times p, as in early exaggeration. The gradient itself has p as it is.": [
+            lambda p, y: _forces(12 * p, y),
+            lambda p, y: _forces(4 * p, y),
+        ],
+        "The differences are summed before they are squared: |y_i − y_j|² is `.square().sum(dim=2)`.": [
+            _gradient(squared=lambda arrows: arrows.sum(dim=2).square()),
+            _gradient(squared=lambda arrows: arrows.square().mean(dim=2)),
+        ],
+        "The 1 is missing in w = 1 / (1 + d²), and 1 / d² is infinite for points that coincide.": _gradient(
+            kernel=lambda d2: 1 / d2
+        ),
+    }
+)
 
 
 # Section 6: what a map does not say --------------------------------------------------------------------------

@@ -206,7 +206,7 @@ def test_mistakes_in_the_width_are_recognized_in_any_bracket():
     for row, words in {
         lambda d, sigma: torch.softmax(-d / sigma**2, dim=0): "The 2 in the exponent is missing",
         lambda d, sigma: torch.softmax(-d / (2 * sigma), dim=0): "That is σ²",
-        lambda d, sigma: torch.ones_like(d) / len(d): "an end of its bracket",  # always too wide
+        lambda d, sigma: torch.ones_like(d) / len(d): "the lower end of its bracket",  # always too wide
     }.items():
         verdict = ex.perplexity_sigma(halved(row))
         assert verdict.status == "wrong"

@@ -121,7 +121,7 @@ def history(
 
 
 def confusion_matrix(counts: Tensor | np.ndarray, classes: Sequence[str], *, ax: Axes | None = None) -> Axes:
-    """Return a confusion matrix (C, C) of counts, truth in rows; shade is the share of the row's examples.
+    """Return a confusion matrix (C, C) of counts, truth in rows; shade is the fraction of the row's examples.
 
     Only the mistakes are shaded: the diagonal, hundreds of times larger, would drown them.
     """
@@ -131,8 +131,8 @@ def confusion_matrix(counts: Tensor | np.ndarray, classes: Sequence[str], *, ax:
             f"confusion_matrix: `counts` {counts.shape} must be a square of the {len(classes)} `classes`"
         )
     ax = ax or _axes(figsize=(5.8, 5.2))
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    mistakes = np.where(np.eye(len(classes), dtype=bool), np.nan, share)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    mistakes = np.where(np.eye(len(classes), dtype=bool), np.nan, fractions)
     drawn = ax.imshow(mistakes, cmap="Oranges", vmin=0)
     dark = np.nanmax(mistakes) * 0.6
     for row, column in np.ndindex(counts.shape):
@@ -145,7 +145,7 @@ def confusion_matrix(counts: Tensor | np.ndarray, classes: Sequence[str], *, ax:
     ax.set(xticks=range(len(classes)), yticks=range(len(classes)), xticklabels=classes, yticklabels=classes)
     ax.set(xlabel="predicted class", ylabel="true class")
     ax.grid(False)
-    ax.figure.colorbar(drawn, ax=ax, label="share of the true class", format="{x:.1%}", fraction=0.045)
+    ax.figure.colorbar(drawn, ax=ax, label="fraction of the true class", format="{x:.1%}", fraction=0.045)
     return ax
 
 
@@ -215,7 +215,7 @@ def roc(labels: Tensor, probabilities: Tensor, classes: Sequence[str], *, ax: Ax
         area = auc(false_positives, true_positives)
         ax.plot(false_positives, true_positives, style, color=f"C{number}", label=f"{name}: AUC {area:.3f}")
     ax.plot([0, 1], [0, 1], color="0.5", linewidth=1, linestyle=":", label="guessing: AUC 0.5")
-    ax.set(xlabel="false positives: share of all others taken for it", ylabel="true positives: share found")
+    ax.set(xlabel="false positives: fraction of all others taken for it", ylabel="true positives: fraction found")
     ax.legend(loc="lower right")
     return ax
 

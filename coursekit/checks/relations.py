@@ -371,6 +371,8 @@ def _only_where(cases):
 
 def _not_finite(cases):
     bad = [~np.isfinite(pair.yours) & np.isfinite(pair.expected) for pair in cases.pairs]
+    if not all(mask.any() for mask in bad[: len(cases.wrong)]):  # then something else is wrong, too
+        return None
     values = np.concatenate([pair.yours[mask] for pair, mask in zip(cases.pairs, bad, strict=True)])
     kind = "nan" if np.isnan(values).all() else "inf" if np.isinf(values).all() else "nan and inf"
     place = _where(cases, bad) if len(values) else ""

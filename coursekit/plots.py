@@ -215,7 +215,9 @@ def roc(labels: Tensor, probabilities: Tensor, classes: Sequence[str], *, ax: Ax
         area = auc(false_positives, true_positives)
         ax.plot(false_positives, true_positives, style, color=f"C{number}", label=f"{name}: AUC {area:.3f}")
     ax.plot([0, 1], [0, 1], color="0.5", linewidth=1, linestyle=":", label="guessing: AUC 0.5")
-    ax.set(xlabel="false positives: fraction of all others taken for it", ylabel="true positives: fraction found")
+    ax.set(
+        xlabel="false positives: fraction of all others taken for it", ylabel="true positives: fraction found"
+    )
     ax.legend(loc="lower right")
     return ax
 

@@ -3,8 +3,8 @@
 import math
 import numbers
 import reprlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,17 +24,40 @@ _short.maxstring = _short.maxother = 120
 
 @dataclass(frozen=True)
 class Difference:
-    """What is wrong with a value: a sentence, and the two sides as text."""
+    """What is wrong with a value: a sentence, and the two sides as text.
 
-    sentence: str
-    yours: str
-    expected: str
+    All are made when they are asked for: most differences are found only to tell that there is one.
+    """
+
+    words: Callable[[], str]
+    given: object
+    wanted: object
+    names: tuple[str, ...] = ()  # of the entries that led here
+
+    @property
+    def sentence(self) -> str:
+        """What differs."""
+        return ": ".join([*self.names, self.words()])
+
+    @property
+    def yours(self) -> str:
+        """The value that came out, as text."""
+        return self._shown(self.given)
+
+    @property
+    def expected(self) -> str:
+        """The value that was expected, as text."""
+        return self._shown(self.wanted)
+
+    def _shown(self, value: object) -> str:
+        text = show(value)
+        for name in reversed(self.names):
+            text = labelled(name, text)
+        return text
 
     def of(self, name: str) -> "Difference":
         """Return the same for the entry `name` of a tuple or dict."""
-        return Difference(
-            f"{name}: {self.sentence}", labelled(name, self.yours), labelled(name, self.expected)
-        )
+        return replace(self, names=(name, *self.names))
 
 
 def difference(yours: object, expected: object, names: tuple[str, ...] = ()) -> Difference | None:
@@ -48,9 +71,9 @@ def difference(yours: object, expected: object, names: tuple[str, ...] = ()) -> 
         return _difference_of_sequences(yours, expected, names)
     if isinstance(expected, dict):
         if not isinstance(yours, dict):
-            return Difference(_kind(yours, "another result"), show(yours), show(expected))
+            return Difference(lambda: _kind(yours, "another result"), yours, expected)
         if yours.keys() != expected.keys():
-            return Difference(_keys(yours, expected), show(yours), show(expected))
+            return Difference(lambda: _keys(yours, expected), yours, expected)
         for key, value in expected.items():
             if found := difference(yours[key], value):
                 return found.of(key)
@@ -59,7 +82,7 @@ def difference(yours: object, expected: object, names: tuple[str, ...] = ()) -> 
         return _difference_of_numbers(yours, expected)
     if yours == expected:
         return None
-    return Difference(f"{show(yours)} instead of {show(expected)}.", show(yours), show(expected))
+    return Difference(lambda: f"{show(yours)} instead of {show(expected)}.", yours, expected)
 
 
 def _keys(yours: dict, expected: dict) -> str:
@@ -75,11 +98,10 @@ def _difference_of_sequences(yours, expected, names) -> Difference | None:
         yours = list(yours)  # numbers side by side in a tensor are as good
     if not isinstance(yours, tuple | list):
         asked = f"a {type(expected).__name__} of {len(expected)}"
-        return Difference(_kind(yours, asked), show(yours), show(expected))
+        return Difference(lambda: _kind(yours, asked), yours, expected)
     if len(yours) != len(expected):
-        return Difference(
-            f"{len(yours)} values came back, {len(expected)} are expected.", show(yours), show(expected)
-        )
+        words = f"{len(yours)} values came back, {len(expected)} are expected."
+        return Difference(lambda: words, yours, expected)
     for number, (one, other) in enumerate(zip(yours, expected, strict=True)):
         name = names[number] if names else f"value {number + 1} of {len(expected)}"
         if found := difference(one, other):
@@ -91,8 +113,8 @@ def _difference_of_numbers(yours, expected) -> Difference | None:
     wanted = torch.as_tensor(expected).detach()
     asked = "a number" if wanted.ndim == 0 else f"a tensor of shape {tuple(wanted.shape)}"
 
-    def differ(sentence: str) -> Difference:
-        return Difference(sentence, show(yours), show(expected))
+    def differ(words: Callable[[], str]) -> Difference:
+        return Difference(words, yours, expected)
 
     if isinstance(yours, np.ndarray) and yours.ndim == wanted.ndim == 0:
         yours = yours.item()
@@ -101,13 +123,13 @@ def _difference_of_numbers(yours, expected) -> Difference | None:
     elif isinstance(yours, Tensor):
         given = yours.detach()
     else:
-        return differ(_kind(yours, asked))
+        return differ(lambda: _kind(yours, asked))
     if given.device != wanted.device:
-        return differ(f"It is on the device {given.device}, the input on {wanted.device}.")
+        return differ(lambda: f"It is on the device {given.device}, the input on {wanted.device}.")
     if given.is_complex():
-        return differ("It is complex.")
+        return differ(lambda: "It is complex.")
     if given.shape != wanted.shape:
-        return differ(f"The shape is {tuple(given.shape)}, expected is {tuple(wanted.shape)}.")
+        return differ(lambda: f"The shape is {tuple(given.shape)}, expected is {tuple(wanted.shape)}.")
     relative, absolute = max(
         TOLERANCE.get(dtype, TOLERANCE[torch.float32]) for dtype in (given.dtype, wanted.dtype)
     )
@@ -116,8 +138,8 @@ def _difference_of_numbers(yours, expected) -> Difference | None:
     if not off.any():
         return None
     if given.ndim == 0:
-        return differ("{} instead of {}.".format(*digits(yours, expected)))
-    return differ(_where(given, wanted, off))
+        return differ(lambda: "{} instead of {}.".format(*digits(yours, expected)))
+    return differ(lambda: _where(given, wanted, off))
 
 
 def digits(yours: object, expected: object) -> tuple[str, str]:

@@ -503,7 +503,7 @@ def test_unknown_exercise_lists_the_nearest():
     with pytest.raises(AttributeError) as raised:
         lesson03.quizz  # noqa: B018
     assert raised.value._render_traceback_() == [f"AttributeError: {raised.value}"]
-    with pytest.raises(AttributeError, match="there are count_parameters, relu_and_derivative"):
+    with pytest.raises(AttributeError, match="there are count_parameters, shape_of_output"):
         lesson03.zzz  # noqa: B018
 
 

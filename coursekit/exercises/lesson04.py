@@ -92,9 +92,10 @@ convolve_1d.mistakes(
         ),
         "The result is back to front: the signal was flipped. Leave it as it is; for "
         "`F.conv1d`, flip the kernel.": lambda x, kernel: convolve_1d.reference(x, kernel).flip(0),
-        "The copies overwrite each other. Where they overlap they add up: use `+=` instead of `=`.": {
-            " +=": " ="
-        },
+        "The copies overwrite each other. Where they overlap they add up: use `+=` instead of `=`.": [
+            {" +=": " ="},
+            lambda x, kernel: _overwritten(x, kernel),
+        ],
         "The result is too short for the last copies, which begin at index K − 1: start with N + K − 1 zeros.": {
             "len(x) + len(kernel) - 1": "len(x)"
         },
@@ -111,9 +112,73 @@ convolve_1d.mistakes(
         "0.": lambda x, kernel: F.pad(convolve_1d.reference(x, kernel), (1, 0))[:-1],
         "The last K − 1 numbers are missing: the echoes go on after the signal has ended. Pad x at both "
         "ends.": lambda x, kernel: convolve_1d.reference(x, kernel)[: len(x)],
-        "The result has one number too few: it should have N + K − 1.": lambda x, kernel: (
-            convolve_1d.reference(x, kernel)[:-1]
+        "The result has one number too few: it should have N + K − 1.": [
+            lambda x, kernel: convolve_1d.reference(x, kernel)[:-1],
+            lambda x, kernel: _correlate(x, kernel)[:-1],
+        ],
+        "There is one number too many at either end: pad x with K − 1 zeros on both sides, not with "
+        "K.": lambda x, kernel: F.pad(convolve_1d.reference(x, kernel), (1, 1)),
+        "You padded with K // 2 zeros, which keeps the size of the signal, or nearly so. The kernel overhangs by up to "
+        "K − 1 numbers: pad with K − 1.": [
+            lambda x, kernel: F.pad(x, [len(kernel) // 2] * 2).unfold(0, len(kernel), 1) @ kernel.flip(0),
+            lambda x, kernel: F.pad(x, [len(kernel) // 2] * 2).unfold(0, len(kernel), 1) @ kernel,
+        ],
+        "The first K − 1 numbers are missing: the kernel overhangs at the beginning, too. Pad x at both "
+        "ends.": lambda x, kernel: convolve_1d.reference(x, kernel)[len(kernel) - 1 :],
+        "The first number of the signal is lost: x[0] counts as well, where i − k is 0.": lambda x, kernel: (
+            convolve_1d.reference(torch.cat([0 * x[:1], x[1:]]), kernel)
         ),
+        "The last number of the signal is lost: i − k goes up to N − 1, so the copy for x[N − 1] is due as "
+        "well.": lambda x, kernel: convolve_1d.reference(torch.cat([x[:-1], 0 * x[-1:]]), kernel),
+        "`x[i + k]` runs through the signal forwards, without the flip. The formula has x[i − k].": (
+            lambda x, kernel: F.pad(_correlate(x, kernel)[len(kernel) - 1 :], (0, len(kernel) - 1))
+        ),
+        "Signal and kernel are added. Each copy is the product of the two: kernel[k] · x.": {
+            "weight * x": "weight + x"
+        },
+    }
+)
+
+
+def _overwritten(x, kernel):
+    """The copies of the kernel for each number of x, each in the place of those before it."""
+    y = x.new_zeros(len(x) + len(kernel) - 1)
+    for i in range(len(x)):
+        y[i : i + len(kernel)] = x[i] * kernel
+    return y
+
+
+def _by_formula(terms, length=lambda N, K: N + K - 1):
+    """The sum of the formula, over those k < K, or those that `terms` lists; an index may leave x or y."""
+
+    def convolve(x, kernel):
+        y = x.new_zeros(length(len(x), len(kernel)))
+        for i in range(len(x) + len(kernel) - 1):
+            for k in terms(i, len(x), len(kernel)):
+                y[i] += kernel[k] * x[i - k]
+        return y
+
+    return convolve
+
+
+convolve_1d.mistakes(
+    {
+        "An index goes past the end. Of the sum only terms with `0 <= i - k < N` count, since x is 0 outside, and y "
+        "needs room for N + K − 1 numbers.": [
+            _by_formula(lambda i, N, K: range(min(i + 1, K))),
+            _by_formula(lambda i, N, K: range(K)),
+            _by_formula(lambda i, N, K: [k for k in range(K) if 0 <= i - k < N], lambda N, K: N),
+            _by_formula(lambda i, N, K: [k for k in range(K) if 0 <= i - k <= N]),
+        ],
+        "The loop runs past the end of the kernel: k goes from 0 to K − 1, and the terms with `0 <= i - k < N` count.": [
+            _by_formula(lambda i, N, K: [k for k in range(i + 1) if i - k < N]),
+            _by_formula(lambda i, N, K: range(i + 1)),
+            lambda x, kernel: _by_formula(lambda i, N, K: range(min(i + 1, K)))(kernel, x),
+        ],
+        "A negative index counts from the end: `kernel[i - j]` with i < j is not an error, but picks another number of "
+        "the kernel. Leave those terms out.": lambda x, kernel: _by_formula(
+            lambda i, N, K: [k for k in range(K) if i - k < N]
+        )(kernel, x),
     }
 )
 
@@ -171,7 +236,10 @@ def _respond(kernel, picture):
             torch.tensor([[1.0, 2.0, 4.0, 8.0], [0.0, 1.0, 0.0, 1.0]]),
             torch.tensor([[1.0, 10.0, 100.0]]),
         ),
-        "a kernel of one number": (torch.tensor([[1.0, 2.0, 4.0], [0.0, 5.0, 3.0]]), torch.tensor([[10.0]])),
+        "a kernel of one number": (
+            torch.tensor([[1.0, 2.0, 4.0, 2.0, 1.0], [0.0, 5.0, 3.0, 1.0, 7.0], [3.0, 0.0, 1.0, 2.0, 9.0]]),
+            torch.tensor([[10.0]]),
+        ),
         "kernel as large as image": (normal(3, 5), normal(3, 5, seed=1)),
         "a square kernel": (normal(5, 6), normal(3, 3, seed=1)),
         "a wide kernel": (normal(7, 5), normal(2, 3, seed=1)),
@@ -194,12 +262,39 @@ def convolve_2d(picture, kernel):
     return (windows * kernel).sum(dim=(2, 3))
 
 
+def _in_loops(
+    sizes=lambda *sizes: sizes,
+    product=lambda window, kernel: (window * kernel).sum(),
+    window=lambda picture, i, j, h, w: picture[i : i + h, j : j + w],
+):
+    """The loop over all places, with what can go wrong as arguments; errors are those of the loop, too."""
+
+    def slide(picture, kernel):
+        H, W, h, w = sizes(*picture.shape, *kernel.shape)
+        result = picture.new_zeros(H - h + 1, W - w + 1)
+        for i, j in itertools.product(range(H - h + 1), range(W - w + 1)):
+            result[i, j] = product(window(picture, i, j, h, w), kernel)
+        return result
+
+    return slide
+
+
+def _masked(kernel, picture, rows, columns):
+    """The right response to the kernel with 0 outside of the given rows and columns."""
+    kept = torch.zeros_like(kernel)
+    kept[rows, columns] = kernel[rows, columns]
+    return _respond(kept, picture)
+
+
 convolve_2d.mistakes(
     {
         "The kernel was flipped. That is the convolution of mathematics; libraries "
         "slide the kernel as it is.": lambda picture, kernel: _respond(kernel.flip(0, 1), picture),
         "The last row and column are missing: there are H − h + 1 places from top "
-        "to bottom, not H − h.": lambda picture, kernel: _respond(kernel, picture)[:-1, :-1],
+        "to bottom, not H − h.": [
+            lambda picture, kernel: _respond(kernel, picture)[:-1, :-1],
+            lambda picture, kernel: _respond(kernel.flip(0, 1), picture)[:-1, :-1],
+        ],
         "That is the mean over the window. Return the weighted sum: `.sum()`.": lambda picture, kernel: (
             _respond(kernel, picture) / kernel.numel()
         ),
@@ -211,7 +306,18 @@ convolve_2d.mistakes(
         "There are two axes of size 1 too many, for examples and channels: take "
         "`[0, 0]` of the result.": lambda picture, kernel: F.conv2d(picture[None, None], kernel[None, None]),
         "Height and width are mixed up: the kernel has h rows, which slide along the H rows of the image, and w "
-        "columns.": {"unfold(0, h, 1).unfold(1, w, 1)": "unfold(0, w, 1).unfold(1, h, 1)"},
+        "columns.": [
+            {"unfold(0, h, 1).unfold(1, w, 1)": "unfold(0, w, 1).unfold(1, h, 1)"},
+            *(
+                _in_loops(sizes, product)
+                for product in (lambda a, b: (a * b).sum(), lambda a, b: (b * a).sum())
+                for sizes in (
+                    lambda H, W, h, w: (W, H, w, h),
+                    lambda H, W, h, w: (W, H, h, w),
+                    lambda H, W, h, w: (H, W, w, h),
+                )
+            ),
+        ],
         "The kernel is not used: these are plain sums over the window. Multiply by the kernel first.": {
             "(windows * kernel)": "windows"
         },
@@ -224,6 +330,74 @@ convolve_2d.mistakes(
             {"dim=(2, 3)": "dim=2"},
         ],
         "That is the largest product in the window. Add all of them up: `.sum()`.": {".sum(dim": ".amax(dim"},
+        "The kernel is not always square: its height h and its width w are `h, w = kernel.shape`, and each belongs to "
+        "its own axis.": [
+            _in_loops(sizes, product)
+            for product in (lambda a, b: (a * b).sum(), lambda a, b: (b * a).sum())
+            for sizes in (lambda H, W, h, w: (H, W, h, h), lambda H, W, h, w: (H, W, w, w))
+        ],
+        "`@` is the matrix product: rows times columns. Here each number of the window meets the number of the kernel "
+        "in the same place, `(window * kernel).sum()`.": [
+            _in_loops(product=lambda a, b: (b @ a).sum()),
+            _in_loops(product=lambda a, b: (a @ b).sum()),
+        ],
+        "At each place a single number comes out, but here the h · w products are still apart. Add them up: "
+        "`(window * kernel).sum()`.": [
+            _in_loops(product=lambda a, b: a * b),
+            {".sum(dim=(2, 3))": ""},
+        ],
+        "Only one axis of the kernel is flipped, and here none should be: slide the kernel as it is.": [
+            lambda picture, kernel: _respond(kernel.flip(0), picture),
+            lambda picture, kernel: _respond(kernel.flip(1), picture),
+        ],
+        "The last row and column of the kernel are never used: `range(h)` already ends at h − 1.": [
+            lambda picture, kernel: _masked(kernel, picture, slice(-1), slice(-1)),
+            lambda picture, kernel: _masked(kernel, picture, slice(-1), slice(None)),
+            lambda picture, kernel: _masked(kernel, picture, slice(None), slice(-1)),
+        ],
+        "The first row and column of the kernel are never used: `range(h)` begins at 0.": [
+            lambda picture, kernel: _masked(kernel, picture, slice(1, None), slice(1, None))
+        ],
+        "One row or one column is missing: there are H − h + 1 places from top to bottom and W − w + 1 from left to "
+        "right.": [
+            lambda picture, kernel: _respond(kernel, picture)[:-1],
+            lambda picture, kernel: _respond(kernel, picture)[:, :-1],
+        ],
+        "The result is as large as the image, and its last rows and columns stay 0. It should be (H − h + 1, "
+        "W − w + 1), the number of places.": lambda picture, kernel: F.pad(
+            _respond(kernel, picture), (0, kernel.shape[1] - 1, 0, kernel.shape[0] - 1)
+        ),
+        "You added zeros all around, so the kernel overhangs and the result is larger than it should be. Here it "
+        "stays inside: (H − h + 1, W − w + 1).": [
+            lambda picture, kernel: _respond(
+                kernel, F.pad(picture, [kernel.shape[1] - 1] * 2 + [kernel.shape[0] - 1] * 2)
+            ),
+            lambda picture, kernel: _respond(kernel, F.pad(picture, [1] * 4)),
+        ],
+        "Image and kernel are added. Multiply each number of the window by its number of the kernel, then sum.": {
+            "windows * kernel": "windows + kernel"
+        },
+        "The products are multiplied with each other. Add them up: `.sum()`.": lambda picture, kernel: (
+            picture.unfold(0, kernel.shape[0], 1).unfold(1, kernel.shape[1], 1) * kernel
+        ).flatten(2).prod(dim=2),
+        "`*=` writes into the image itself, where the next window overlaps with this one. `window * kernel` makes a "
+        "new tensor.": _in_loops(product=lambda a, b: a.mul_(b).sum()),
+        "The windows are one row and one column too small: the end of a slice is excluded, so "
+        "`[i : i + h, j : j + w]`.": [
+            _in_loops(product=lambda a, b: (a[:-1, :-1] * b).sum()),
+            _in_loops(product=lambda a, b: (b * a[:-1, :-1]).sum()),
+        ],
+        "The result has one row and one column too many: the kernel has H − h + 1 places, not H − h + "
+        "2.": lambda picture, kernel: F.pad(_respond(kernel, picture), (0, 1, 0, 1)),
+        "j is missing in the window: rows begin at i, columns at j, `[i : i + h, j : j + w]`.": [
+            _in_loops(window=lambda a, i, j, h, w: a[i : i + h, i : i + w]),
+            _in_loops(window=lambda a, i, j, h, w: a[i : i + h, i : i + w], product=lambda a, b: (b * a).sum()),
+            _in_loops(window=lambda a, i, j, h, w: a[i : i + h, :w]),
+        ],
+        "The window is taken at (j, i): i counts rows, and these come first, `[i : i + h, j : j + w]`.": [
+            _in_loops(window=lambda a, i, j, h, w: a[j : j + h, i : i + w]),
+            _in_loops(window=lambda a, i, j, h, w: a[j : j + h, i : i + w], product=lambda a, b: (b * a).sum()),
+        ],
     }
 )
 
@@ -285,8 +459,8 @@ def _answer_of_kernel(edge_kernel, picture):
     """How a kernel responds to an image, in words."""
     kernel = edge_kernel()
     if not isinstance(kernel, torch.Tensor):
-        return {"what comes back": type(kernel).__name__, "its shape": (), "its response": ""}
-    facts = {"what comes back": "a tensor", "its shape": tuple(kernel.shape), "its response": ""}
+        return {"what comes back": type(kernel).__name__, "its shape": "", "its response": ""}
+    facts = {"what comes back": "a tensor", "its shape": f"{tuple(kernel.shape)}", "its response": ""}
     if kernel.shape == (3, 3):
         answer = _respond(kernel.detach().float(), picture.rows)
         tiny = 1e-5
@@ -366,8 +540,32 @@ edge_kernel.mistakes(
         "The kernel should have three rows: add one, alike in sign to the others.": lambda: (
             edge_kernel.reference()[:2]
         ),
+        "Two columns are too few: the kernel should be 3 × 3. Put a 0 between −1 and 1, and make three rows like "
+        "that.": [
+            lambda: torch.tensor([[-1.0, 1.0]]),
+            lambda: torch.tensor([-1.0, 1.0]),
+            lambda: torch.tensor([[-1.0, 1.0]] * 2),
+            lambda: torch.tensor([[-1.0, 1.0]] * 3),
+        ],
+        "This is one column. It compares pixels above each other; put the three numbers side by side, in each of three "
+        "rows.": lambda: torch.tensor([[-1.0], [0.0], [1.0]]),
+        "The kernel is larger than 3 × 3: three rows of three numbers are asked for.": [
+            lambda: torch.ones(5, 5),
+            lambda: torch.ones(4, 4),
+        ],
+        "A NumPy array is not a tensor: `torch.tensor(...)` takes the same numbers.": lambda: (
+            edge_kernel.reference().numpy()
+        ),
     }
 )
+
+
+@edge_kernel.remark(
+    "A remark: these are whole numbers, and images are not: `F.conv2d` refuses to mix them. Write one of them with a "
+    "point, 1.0, and all nine become floats."
+)
+def _(attempt):
+    return not attempt().is_floating_point()
 
 
 # Section 4: shifts ---------------------------------------------------------------------------------------------
@@ -410,6 +608,7 @@ _LAYERS = {
         "a convolution": _wrapping(_SLANTED),
         "a convolution with a round kernel": _wrapping(_ROUND),
         "a weight for every pixel": lambda x: x * _RAMP.to(x.dtype),
+        "the largest pixel of the image": lambda x: x.amax(dim=(2, 3), keepdim=True),
         "the mean over the image": lambda x: x.mean(dim=(2, 3), keepdim=True),
         "a layer that mixes the pixels": lambda x: (x.flatten(1) @ _MIX.to(x.dtype)).reshape(x.shape),
         "a sort along the rows": lambda x: x.sort(dim=3).values,
@@ -419,6 +618,7 @@ _LAYERS = {
         "a small number added to one pixel of the first image": lambda x: (
             x + 2e-4 * _LAST_PIXEL.flip(0).to(x.dtype)
         ),
+        "five hundred-thousandths added to one pixel": lambda x: x + 5e-5 * _LAST_PIXEL.to(x.dtype),
         "four millionths added to one pixel": lambda x: x + 4e-6 * _LAST_PIXEL.to(x.dtype),
     }.items()
 }
@@ -460,6 +660,13 @@ def _pair(layer, transform, x=None):
         ),
         "a chessboard": _pair("a ReLU", _MOVE, _CHESS),
         "a sort and a shift": _pair("a sort along the rows", _MOVE),
+        "a difference just above rounding": _pair(
+            "five hundred-thousandths added to one pixel", _MOVE, torch.zeros(2, 1, 6, 6)
+        ),
+        "rounding of larger numbers": _pair(
+            "four millionths added to one pixel", _MOVE, torch.ones(2, 1, 6, 6)
+        ),
+        "the largest pixel": _pair("the largest pixel of the image", _MOVE),
     },
     hints=[
         "There are two ways from x to a result: transform first and then the layer, or the layer first.",
@@ -478,9 +685,11 @@ def is_equivariant(layer, transform, x):
 is_equivariant.mistakes(
     {
         "This asks whether the transform leaves the result as it is: invariance. Equivariant means that "
-        "the result is transformed in the same way: compare with `transform(layer(x))`.": {
-            "transform(layer(x))": "layer(x)"
-        },
+        "the result is transformed in the same way: compare with `transform(layer(x))`.": [
+            {"transform(layer(x))": "layer(x)"},
+            {"transform(layer(x))": "layer(x)", ", rtol=0, atol=1e-5": ""},
+            {"transform(layer(x))": "layer(x)", "allclose": "equal", ", rtol=0, atol=1e-5": ""},
+        ],
         "Sums in a different order round differently, so numbers that are equal on paper differ in the "
         "last digit. Use `torch.allclose(…, atol=1e-5)`.": {"allclose": "equal", ", rtol=0, atol=1e-5": ""},
         "A mean or a sum over the pixels says nothing about where they are. Compare every number.": [
@@ -489,12 +698,21 @@ is_equivariant.mistakes(
                     "(transform(x)).mean(), transform(layer(x)).mean(), rtol="
                 )
             },
+            lambda layer, transform, x: bool(
+                (layer(transform(x)).sum() - transform(layer(x)).sum()).abs() <= 1e-5
+            ),
+            lambda layer, transform, x: torch.allclose(
+                layer(transform(x)).sum(), transform(layer(x)).sum(), atol=1e-5
+            ),
+            lambda layer, transform, x: torch.allclose(
+                layer(transform(x)).mean(), transform(layer(x)).mean(), atol=1e-5
+            ),
             lambda layer, transform, x: bool((layer(transform(x)) - transform(layer(x))).sum().abs() <= 1e-4),
         ],
         "The answer is inverted: return True where the two ways agree.": lambda layer, transform, x: (
             not is_equivariant.reference(layer, transform, x)
         ),
-        "The answer is always True. Do both sides use the same order? One of "
+        "The answer is always True. Do both sides use the same order, or are only their shapes compared? One of "
         "them has to begin with the layer.": lambda layer, transform, x: True,
         "The answer is always False. Can your comparison ever hold? Two tensors are the same where "
         "all of their numbers agree.": lambda layer, transform, x: False,
@@ -503,11 +721,30 @@ is_equivariant.mistakes(
         "The layer is left out, on one side or on both. Each way has to go through the layer and through "
         "the transform.": [
             {"layer(transform(x)), transform(layer(x))": "transform(x), x"},
+            {"layer(transform(x)), transform(layer(x))": "transform(x), x", ", rtol=0, atol=1e-5": ""},
             {"transform(layer(x))": "transform(x)"},
+            {"transform(layer(x))": "transform(x)", ", rtol=0, atol=1e-5": ""},
+            {"transform(layer(x))": "transform(x)", "allclose": "equal", ", rtol=0, atol=1e-5": ""},
+            {"layer(transform(x))": "transform(x)"},
         ],
-        "You return an answer for every pixel. Return a single one: do all of them agree? `.all()`.": {
-            "allclose": "isclose"
-        },
+        "The transform is left out on one side. Each way has to go through the layer and through the "
+        "transform.": [
+            {"layer(transform(x)), transform(layer(x))": "layer(x), transform(layer(x))"},
+            {
+                "layer(transform(x)), transform(layer(x)), rtol=0, atol=1e-5": "layer(x), transform(layer(x))",
+                "allclose": "equal",
+            },
+        ],
+        "You return an answer for every pixel. Return a single one: do all of them agree? `.all()`.": [
+            {"allclose": "isclose"},
+            {"torch.allclose(": "torch.eq(", ", rtol=0, atol=1e-5": ""},
+            lambda layer, transform, x: (layer(transform(x)) - transform(layer(x))).abs() <= 1e-5,
+        ],
+        "That is how large the difference is. Return True or False: is it at most 1e-5?": [
+            lambda layer, transform, x: (layer(transform(x)) - transform(layer(x))).abs().max(),
+            lambda layer, transform, x: (layer(transform(x)) - transform(layer(x))).abs().sum(),
+            lambda layer, transform, x: (layer(transform(x)) - transform(layer(x))).abs().mean(),
+        ],
         "A difference can be negative, too, and is then below every tolerance: "
         "take `.abs()` first.": lambda layer, transform, x: bool(
             (layer(transform(x)) - transform(layer(x))).max() <= 1e-5
@@ -520,7 +757,10 @@ is_equivariant.mistakes(
             (layer(transform(x)) - transform(layer(x))).abs().mean() <= 1e-5
         ),
         "The tolerance is so wide that small but real differences pass. Here the rounding of float32 "
-        "stays below 1e-5.": {"=1e-5": "=0.1"},
+        "stays below 1e-5.": [{"=1e-5": f"={wide}"} for wide in (0.1, 0.01, 1e-3, 1e-4)],
+        "The tolerance is so narrow that rounding counts as a difference. Up to 1e-5 is rounding here.": [
+            {"=1e-5": f"={narrow}"} for narrow in (1e-6, 2e-6)
+        ],
     }
 )
 
@@ -589,7 +829,12 @@ max_pool.mistakes(
         "`i * size : (i + 1) * size`.": lambda x, size: F.max_pool2d(x, size, stride=1)[
             :, :, : x.shape[2] // size, : x.shape[3] // size
         ],
-        "Height and width are swapped: the shape of x is (N, C, H, W).": {"H, W =": "W, H ="},
+        "Height and width are swapped: the shape of x is (N, C, H, W).": [
+            {"H, W =": "W, H ="},
+            lambda x, size: _cropped(x, size)
+            .reshape(*x.shape[:2], x.shape[3] // size, size, x.shape[2] // size, size)
+            .amax(dim=(3, 5)),
+        ],
         "The largest number is taken along one side of the windows only. Take it over their rows and their "
         "columns.": [{"dim=(3, 5)": "dim=5"}, {"dim=(3, 5)": "dim=3"}],
         "That is the sum of every window. Return the largest number: `amax`.": {".amax(": ".sum("},
@@ -598,8 +843,65 @@ max_pool.mistakes(
         ),
         "What is left over comes off at the right and at the bottom. You dropped the first rows and "
         "columns.": lambda x, size: F.max_pool2d(x[:, :, x.shape[2] % size :, x.shape[3] % size :], size),
+        "The maximum runs over the wrong axes. After the split into (N, C, H // size, size, W // size, size) those "
+        "inside a window are 3 and 5.": [
+            {"(3, 5)": "(2, 4)"},
+            {"(3, 5)": "(4, 5)"},
+            {"(3, 5)": "(3, 4)"},
+        ],
+        "The loop visits what is left over at the border as well, for which there is no place. Count whole windows: "
+        "`range(H // size)`.": lambda x, size: _pooled_in_loops(
+            x, lambda window: window.amax(dim=(2, 3)), lambda side: range(0, side, size), size
+        ),
+        "One number was taken for all examples and channels. They stay separate: the maximum runs over the axes of the "
+        "window alone, `.amax(dim=(2, 3))`.": lambda x, size: (
+            F.max_pool2d(x.amax(dim=(0, 1), keepdim=True), size).expand(*x.shape[:2], -1, -1)
+        ),
+        "You pool in one direction only. Windows are size × size: along the rows and along the columns.": [
+            lambda x, size: F.max_pool2d(x, (1, size)),
+            lambda x, size: F.max_pool2d(x, (size, 1)),
+            lambda x, size: F.max_pool2d(x, (1, size))[:, :, : x.shape[2] // size * size],
+            lambda x, size: F.max_pool2d(x, (size, 1))[:, :, :, : x.shape[3] // size * size],
+        ],
+        "Signs are lost: the largest absolute value is not the largest number. Leave `abs` out.": lambda x, size: (
+            F.max_pool2d(x.abs(), size)
+        ),
+        "That is the number with the largest absolute value. Take the largest number: −1 is larger than "
+        "−5.": lambda x, size: torch.where(
+            F.max_pool2d(x, size) > F.max_pool2d(-x, size), F.max_pool2d(x, size), -F.max_pool2d(-x, size)
+        ),
+        "`size` is the side of a window, not the number of windows: there are `side // size` of "
+        "them.": lambda x, size: F.adaptive_max_pool2d(x, size),
+        "The windows are 2 × 2 here, whatever `size` says, although they move by `size`.": lambda x, size: (
+            F.max_pool2d(x, min(2, *x.shape[2:]), stride=size)
+        ),
+        "The windows move by 2 here, whatever `size` says. They should move by their own size.": lambda x, size: (
+            F.max_pool2d(x, size, stride=2)
+        ),
+        "`.max(dim=…)` returns the values and where they are. Take its `.values`, or use `.amax(dim=…)`, which takes "
+        "two axes at once.": [
+            {".amax(dim=(3, 5))": ".max(dim=5).max(dim=3)"},
+            {".amax(dim=(3, 5))": ".max(dim=5).values.max(dim=3)"},
+        ],
+        "That says where the largest number is. Return the number itself: `amax`, not `argmax`.": lambda x, size: (
+            F.max_pool2d(x, size, return_indices=True)[1]
+        ),
+        "Zeros were added around the image. Nothing is added here: what is left over is "
+        "dropped.": lambda x, size: F.max_pool2d(F.pad(x, [size // 2] * 4), size),
     }
 )
+
+
+def _cropped(x, size):
+    return x[:, :, : x.shape[2] // size * size, : x.shape[3] // size * size]
+
+
+def _pooled_in_loops(x, reduce, starts, size):
+    """The loop over the windows that begin at `starts`, with room for whole windows only."""
+    result = x.new_zeros(*x.shape[:2], *(side // size for side in x.shape[2:]))
+    for i, j in itertools.product(*map(starts, x.shape[2:])):
+        result[:, :, i // size, j // size] = reduce(x[:, :, i : i + size, j : j + size])
+    return result
 
 
 @max_pool.mistake(
@@ -633,6 +935,14 @@ def _(x, size):
 def _(x, size):
     N, C, H, W = x.shape
     return x.reshape(N, C, H // size, size, W // size, size).amax(dim=(3, 5))
+
+
+max_pool.mistakes(
+    {
+        "A side that is not a multiple of `size` cannot be split evenly: cut off the remainder first, with "
+        "`x[:, :, : H // size * size]`, and the same for W.": {"    x = x[:, :, : H * size, : W * size]\n": ""}
+    }
+)
 
 
 @max_pool.mistake("You return one pixel of each window, whatever its neighbours are. Take the largest.")

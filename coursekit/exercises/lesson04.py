@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import re
 
 import torch
 import torch.nn.functional as F
@@ -990,6 +991,13 @@ def _size(size, kernel, stride, padding, dilation, *, ends=2, reach=None, plus=1
     return divide((size + ends * padding - reach) / stride) + plus
 
 
+def _with_slips(**slips):
+    """The size with slips: those of `_size`, and arguments in place of those given."""
+    given = {name: slips.pop(name) for name in ("stride", "padding", "dilation") if name in slips}
+    names = ("size", "kernel", "stride", "padding", "dilation")
+    return lambda *sizes: _size(*(dict(zip(names, sizes, strict=True)) | given).values(), **slips)
+
+
 output_size.mistakes(
     {
         "The padding is added at both ends: 2p.": lambda *sizes: _size(*sizes, ends=1),
@@ -1030,6 +1038,47 @@ output_size.mistakes(
         },
         "The reach is one pixel short: from the first number of the kernel to the last, both included, there are "
         "d(k − 1) + 1 pixels.": {") + 1  #": ")  #"},
+        "The whole side is divided by the stride. Subtract the reach first: only the steps that are left are divided, "
+        "`(size + 2p - reach) // stride + 1`.": [
+            {"- reach) // stride + 1": ") // stride - reach + 1"},
+            {"- reach) // stride + 1": ") // stride - (reach - 1)"},
+            {"- reach) // stride + 1": ") // stride - reach"},
+            {"- reach) // stride + 1": ") // stride - reach // stride + 1"},
+        ],
+        "Brackets are missing: `//` binds more strongly than minus, so only the last term is divided. Write "
+        "`(size + 2p - reach) // stride + 1`.": [
+            {"(size + 2 * padding - reach) // stride": "size + 2 * padding - reach // stride"},
+            {"(size + 2 * padding - reach) // stride": "size + 2 * padding - (reach - 1) - 1 // stride"},
+            {"(size + 2 * padding - reach) // stride": "size + (2 * padding - reach) // stride"},
+        ],
+        "Kernel and stride are mixed up: the kernel makes the reach, the stride divides.": [
+            {"(kernel - 1)": "(stride - 1)", "// stride": "// kernel"},
+            {"(kernel - 1)": "(stride - 1)"},
+            {"// stride": "// kernel"},
+        ],
+        "Padding and dilation are mixed up: 2p is added to the side, d(k − 1) + 1 is the reach of the kernel.": {
+            "2 * padding - reach": "2 * dilation - padding * (kernel - 1) - 1"
+        },
+        "The steps are multiplied by the stride. A larger stride makes fewer places: divide, `//`.": {
+            "// stride": "* stride"
+        },
+        "That is the size after a transposed convolution, which makes images larger. Here the side shrinks.": (
+            lambda size, kernel, stride, padding, dilation: (
+                (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1
+            )
+        ),
+        "Two are added at the end, or the reach is two pixels short: there is one place, and one more for every step "
+        "that fits.": _with_slips(plus=2),
+        "The dilation stretches the padding here. It stretches the gaps in the kernel only: size + 2p − d(k − 1) − "
+        "1.": {"2 * padding": "2 * padding * dilation"},
+        "The reach counts dilation² or leaves a gap out: k − 1 gaps of d pixels each, and 1: d(k − 1) + 1.": [
+            {"dilation * (kernel - 1) + 1": "(dilation - 1) * (kernel - 1) + 1"},
+            {"dilation * (kernel - 1) + 1": "dilation * kernel - 1"},
+            {"dilation * (kernel - 1) + 1": "dilation * (kernel + 1) + 1"},
+            {"dilation * (kernel - 1) + 1": "dilation + kernel"},
+            {"dilation * (kernel - 1) + 1": "kernel * (dilation + 1) - 1"},
+            {"dilation * (kernel - 1) + 1": "dilation**2 * (kernel - 1) + 1"},
+        ],
     }
 )
 
@@ -1046,6 +1095,22 @@ def _(size, kernel, stride, padding, dilation):
 )
 def _(size, kernel, stride, padding, dilation):
     return (size + 2 * padding - dilation * (kernel - 1)) // stride
+
+
+_SIZE_SLIPS = {
+    "the padding is added once, not at both ends": {"ends": 1},
+    "the padding is not used": {"padding": 0},
+    "the dilation is not used": {"dilation": 1},
+    "the stride is not used": {"stride": 1},
+    "the + 1 at the end is missing": {"plus": 0},
+    "the division rounds up, not down": {"divide": math.ceil},
+    "the division leaves half pixels, not `//`": {"divide": lambda number: number},
+}
+for (_one, _first), (_two, _second) in itertools.combinations(_SIZE_SLIPS.items(), 2):
+    _alike = _first.keys() & _second.keys() or {"ends", "padding"} == _first.keys() | _second.keys()
+    _no_rest = {"stride", "divide"} == _first.keys() | _second.keys()  # nothing is left to round
+    if not (_alike or _no_rest):
+        output_size.mistake(f"Two slips: {_one}, and {_two}.")(_with_slips(**_first, **_second))
 
 
 @lesson.exercise(
@@ -1097,9 +1162,66 @@ count_conv_parameters.mistakes(
         },
         "The input channels and the size of the kernel are added. They multiply: inputs · size · size weights for "
         "each output channel.": {"inputs * size * size": "inputs + size**2"},
-        "`^` is not a power in Python, but compares bits. Write `size ** 2`.": {"size * size": "(size ^ 2)"},
+        "`^` is not a power in Python, but compares bits. Write `size ** 2`.": [
+            {"size * size": "(size ^ 2)"},
+            {"size * size + 1": "size ^ 2 + 1"},
+            lambda inputs, outputs, size: outputs * inputs * size ^ 2 + outputs,
+            lambda inputs, outputs, size: inputs * outputs * (size ^ 2) + outputs,
+        ],
+        "The channels are multiplied: every pair of input and output has a kernel. You added "
+        "them.": lambda inputs, outputs, size: (inputs + outputs) * size**2 + outputs,
+        "Only the side of the kernel is squared: size² weights for every pair of channels. Here the channels are "
+        "squared with it.": [
+            {"inputs * size * size": "(inputs * size) ** 2"},
+            lambda inputs, outputs, size: (inputs * outputs * size) ** 2 + outputs,
+            lambda inputs, outputs, size: (inputs * outputs * size) ** 2,
+        ],
+        "That counts the tensors, a weight and a bias. Count the numbers in them: `p.numel()`, added up.": (
+            lambda inputs, outputs, size: 2
+        ),
+        "The kernel has two sides, not three: size · size numbers for every pair of channels.": {
+            "size * size": "size**3"
+        },
+        "There is one bias for each output channel, not for each number of a kernel: add `outputs`.": [
+            {"(inputs * size * size + 1)": "inputs * size**2 + size"},
+            {"(inputs * size * size + 1)": "inputs * size**2 + size**2"},
+        ],
+        "Only output channels have biases: `outputs` of them, not inputs + outputs.": {
+            "(inputs * size * size + 1)": "inputs * size**2 + inputs + outputs"
+        },
+        "The biases are counted twice: one for each output channel.": {"size + 1)": "size + 2)"},
+        "The biases are subtracted. They are parameters as well: add them.": {"size + 1)": "size - 1)"},
     }
 )
+
+
+_WEIGHT_SLIPS = {
+    "The kernel is a square, size · size numbers": lambda inputs, outputs, size: outputs * inputs * size,
+    "The kernel has size · size numbers, not 2 · size": lambda inputs, outputs, size: (
+        outputs * inputs * 2 * size
+    ),
+    "Each kernel reaches through all input channels: multiply by `inputs`": lambda inputs, outputs, size: (
+        outputs * size**2
+    ),
+    "Each output channel has kernels of its own: multiply by `outputs`": lambda inputs, outputs, size: (
+        inputs * size**2
+    ),
+    "The channels are multiplied, not added": lambda inputs, outputs, size: (inputs + outputs) * size**2,
+}
+_BIAS_SLIPS = {
+    "": lambda inputs, outputs: outputs,
+    "the biases are missing, one for each output channel": lambda inputs, outputs: 0,
+    "there is a bias for each output channel, not one for all": lambda inputs, outputs: 1,
+    "there is a bias for each output channel, not for each input": lambda inputs, outputs: inputs,
+}
+_TOLD = {*_WEIGHT_SLIPS} - {"The kernel has size · size numbers, not 2 · size"}  # alone, above
+for (_one, _weights), (_two, _biases) in itertools.product(_WEIGHT_SLIPS.items(), _BIAS_SLIPS.items()):
+    if _two or _one not in _TOLD:
+        count_conv_parameters.mistake(f"{_one}{_two and '. And '}{_two}.")(
+            lambda inputs, outputs, size, weights=_weights, biases=_biases: (
+                weights(inputs, outputs, size) + biases(inputs, outputs)
+            )
+        )
 
 
 @lesson.exercise(
@@ -1112,6 +1234,7 @@ count_conv_parameters.mistakes(
         "the example on paper": ([(5, 1), (2, 2), (5, 1), (2, 2)],),
         "four strides": ([(3, 2), (3, 2), (3, 2), (3, 2)],),
         "different strides": ([(7, 2), (3, 2), (1, 1), (3, 3), (4, 1)],),
+        "a larger kernel later": ([(2, 2), (5, 1)],),
     },
     hints=[
         "Begin with 1 pixel. A layer with kernel k makes the field grow by k − 1 steps, but how long is a "
@@ -1164,8 +1287,82 @@ receptive_field.mistakes(
         },
         "Only the first layer is counted. Is the `return` inside the loop?": lambda layers: layers[0][0],
         "The last layer is left out: the loop ends one layer too early.": {"in layers": "in layers[:-1]"},
+        "The − 1 comes before the stride: backwards, `field = (field - 1) * stride + kernel`.": [
+            lambda layers: functools.reduce(lambda field, layer: field * layer[1] + layer[0] - 1, layers[::-1], 1),
+            lambda layers: functools.reduce(lambda field, layer: field * layer[1] + layer[0], layers[::-1], 1),
+            lambda layers: functools.reduce(
+                lambda field, layer: (field - 1) * layer[1] + layer[0] - 1, layers[::-1], 1
+            ),
+            lambda layers: functools.reduce(
+                lambda field, layer: (field + 1) * layer[1] + layer[0], layers[::-1], 1
+            ),
+        ],
+        "The field is multiplied by every stride as it goes along. Only the new layer's kernel − 1 counts in steps: "
+        "`field += (kernel - 1) * step`.": [
+            lambda layers: functools.reduce(lambda field, layer: field * layer[1] + layer[0] - 1, layers, 1),
+            lambda layers: functools.reduce(lambda field, layer: (field + layer[0] - 1) * layer[1], layers, 1),
+            lambda layers: functools.reduce(lambda field, layer: field * layer[1] + layer[0], layers, 1),
+        ],
+        "The stride of the first layer is not used. Every layer after it takes steps of that many pixels.": (
+            lambda layers: receptive_field.reference([(layers[0][0], 1), *layers[1:]])
+        ),
+        "The whole sum is multiplied by all strides. Each layer's kernel − 1 is multiplied by the strides before it "
+        "only.": [
+            lambda layers: (
+                (1 + sum(kernel - 1 for kernel, _ in layers)) * math.prod(stride for _, stride in layers)
+            ),
+            lambda layers: (
+                1 + sum(kernel - 1 for kernel, _ in layers) * math.prod(stride for _, stride in layers)
+            ),
+        ],
+        "Each layer is multiplied by its own stride only. A step in a layer is the product of the strides of all "
+        "layers before it.": [
+            {"(kernel - 1) * step": "(kernel - 1) * stride"},
+            lambda layers: sum(kernel * stride for kernel, stride in layers),
+        ],
+        "You return the step, the product of the strides. Return the field.": {"return field": "return step"},
+        "The field never grows: the step begins with 1, not with 0.": {"field = step = 1": "field, step = 1, 0"},
+        "Return the field alone, not the step as well.": {"return field": "return field, step"},
+        "That is the largest kernel. Each layer adds kernel − 1 steps to the field.": lambda layers: max(
+            kernel for kernel, _ in layers
+        ),
+        "The step is divided by the stride. It grows: two layers with stride 2 make steps of 4 pixels.": {
+            "step *= stride": "step /= stride"
+        },
     }
 )
+
+
+def _field(layers, *, begin=1, more=-1, early=False, strides=lambda step, stride: step * stride):
+    """The loop, with what can go wrong as arguments."""
+    field, step = begin, 1
+    for kernel, stride in layers:
+        step = strides(step, stride) if early else step
+        field += (kernel + more) * step
+        step = step if early else strides(step, stride)
+    return field
+
+
+_FIELD_SLIPS = {
+    "the field begins with 0, not with 1": {"begin": 0},
+    "each layer adds kernel − 1, not kernel": {"more": 0},
+    "the step grows after the field, not before it": {"early": True},
+    "the strides are not used": {"strides": lambda step, stride: step},
+    "the strides multiply, and not only the last one counts": {"strides": lambda step, stride: stride},
+    "the strides multiply, they do not add up": {"strides": lambda step, stride: step + stride},
+}
+for (_one, _first), (_two, _second) in itertools.combinations(_FIELD_SLIPS.items(), 2):
+    _told = {"begin", "more"} == _first.keys() | _second.keys() or (  # above
+        "early" in _first and "add up" not in _two
+    )
+    if not (_first.keys() & _second.keys() or _told):
+        receptive_field.mistake(f"Two slips: {_one}, and {_two}.")(
+            functools.partial(_field, **_first, **_second)
+        )
+receptive_field.mistake(
+    "Three slips: the field begins with 1, each layer adds kernel − 1, and the strides multiply the steps that "
+    "follow. Here sizes of kernels are added up."
+)(functools.partial(_field, begin=0, more=0, strides=lambda step, stride: step))
 
 
 @receptive_field.mistake(
@@ -1186,6 +1383,30 @@ def _same(x):
     return x
 
 
+_BENDS = {  # the function, and the stages without it
+    "ReLU": lambda n: (F.relu, ()),
+    "no activation function": lambda n: (_same, ()),
+    "a ReLU after the last stage only": lambda n: (F.relu, range(n - 1)),
+    "a ReLU after all stages but the last": lambda n: (F.relu, [n - 1]),
+    "tanh": lambda n: (torch.tanh, ()),
+    "sigmoid": lambda n: (torch.sigmoid, ()),
+    "leaky ReLU": lambda n: (F.leaky_relu, ()),
+    "GELU": lambda n: (F.gelu, ()),
+}
+_POOLS = {
+    "max pooling": F.max_pool2d,
+    "mean pooling": F.avg_pool2d,
+    "every second pixel": lambda h, _: h[:, :, ::2, ::2],
+}
+_ENDS = {
+    "": _same,
+    ", a ReLU after the logits": F.relu,
+    ", a softmax after the logits": lambda z: z.softmax(dim=1),
+    ", a log-softmax after the logits": lambda z: z.log_softmax(dim=1),
+    ", a sigmoid after the logits": torch.sigmoid,
+}
+
+
 def _computes(net, channels, x):
     """Which order of operations with the net's own weights gives its logits, if one of these does."""
     stages = []
@@ -1200,48 +1421,61 @@ def _computes(net, channels, x):
     biases = [part for part in net.parameters() if part.shape == (10,)]
     if len(heads) != 1 or len(biases) != 1:
         return "something else"
-    options = {
-        "convolution, ReLU, max pooling": (F.relu, F.max_pool2d, _same),
-        "convolution, max pooling, no nonlinearity": (_same, F.max_pool2d, _same),
-        "convolution, ReLU, mean pooling": (F.relu, F.avg_pool2d, _same),
-        "convolution, no nonlinearity, mean pooling": (_same, F.avg_pool2d, _same),
-        "convolution, tanh, max pooling": (torch.tanh, F.max_pool2d, _same),
-        "convolution, sigmoid, max pooling": (torch.sigmoid, F.max_pool2d, _same),
-        "convolution, ReLU, every second pixel": (F.relu, lambda h, _: h[:, :, ::2, ::2], _same),
-        "a ReLU after the logits": (F.relu, F.max_pool2d, F.relu),
-        "a softmax after the logits": (F.relu, F.max_pool2d, lambda z: z.softmax(dim=1)),
-        "a log-softmax after the logits": (F.relu, F.max_pool2d, lambda z: z.log_softmax(dim=1)),
-    }
-    for name, (bend, pool, end) in options.items():
+    result = net(x)
+    for (activation, bend), (pooling, pool) in itertools.product(_BENDS.items(), _POOLS.items()):
         h = x
-        for weight, bias in stages:
-            h = bend(F.conv2d(h, weight, bias, padding=1))
+        for number, (weight, bias) in enumerate(stages):
+            h = F.conv2d(h, weight, bias, padding=1)
+            h = h if number in bend(len(stages))[1] else bend(len(stages))[0](h)
             h = pool(h, 2)[:, :, : h.shape[2] // 2, : h.shape[3] // 2]
-        logits = end(F.linear(h.flatten(1), heads[0], biases[0]))
-        if torch.allclose(logits, net(x), rtol=1e-3, atol=1e-5):
-            return name
+        logits = F.linear(h.flatten(1), heads[0], biases[0])
+        for last, end in _ENDS.items():
+            if torch.allclose(end(logits), result, rtol=1e-3, atol=1e-5):
+                return f"convolution, {activation}, {pooling}{last}"
     return "something else"
 
 
 def _facts_of_cnn(attempt, channels):
     """What can be seen of a network from outside."""
+    asked = list(channels)
     net = attempt(channels)
     if not isinstance(net, nn.Module):
-        return _facts_of_cnn(build_cnn.reference, channels) | {"what comes back": type(net).__name__}
-    other = attempt(channels)
+        return _facts_of_cnn(build_cnn.reference, asked) | {"what comes back": type(net).__name__}
+    other = attempt(list(asked))
     shared = {id(part) for part in net.parameters()} & {id(part) for part in other.parameters()}
     learning = all(part.requires_grad for part in net.parameters())
     net.eval()
     pictures = 3 * normal(6, 1, 28, 28)
+    try:
+        shape = net(pictures).shape
+    except RuntimeError as error:  # the linear layer does not fit
+        sizes = re.search(r"shapes cannot be multiplied \(6x(\d+) and (\d+)x10\)", str(error))
+        if not sizes:
+            raise
+        fits = f"{sizes[1]} numbers arrive for each digit, but it takes {sizes[2]}"
+        return _facts_of_cnn(build_cnn.reference, asked) | {"the last linear layer": fits}
+    parts = list(net.parameters())
     return {
         "what comes back": "an nn.Module",
         "every call makes new layers": not shared,
         "all its parameters can learn": learning,
-        "the shape of its output for 6 digits": net(pictures).shape,
-        "the shape of its output for 1 digit": net(pictures[:1]).shape,
-        "the number of its parameters": sum(part.numel() for part in net.parameters()),
-        "what it computes": _computes(net, channels, pictures),
+        "the last linear layer": "what arrives is what it takes",
+        "the shape of its output for 6 digits": f"{tuple(shape)}",
+        "the shape of its output for 1 digit": f"{tuple(net(pictures[:1]).shape)}",
+        "its convolutions": _in_to_out(part for part in parts if part.ndim == 4),
+        "its linear layers": _in_to_out(part for part in parts if part.ndim == 2),
+        "the numbers in its other parameters": sum(part.numel() for part in parts if part.ndim not in (2, 4)),
+        "what it computes": _computes(net, asked, pictures),
     }
+
+
+def _in_to_out(weights):
+    """The layers with these weights, in words."""
+    sides = (
+        f"{one.shape[1]} → {one.shape[0]}" + "".join(f", {side} × {side}" for side in one.shape[3:])
+        for one in weights
+    )
+    return "; ".join(sorted(sides)) or "none"
 
 
 @lesson.exercise(
@@ -1279,10 +1513,45 @@ def _cnn(channels, *, size=3, padding=1, bend=nn.ReLU, pool=nn.MaxPool2d, end=()
     return nn.Sequential(*layers, *last, *end)
 
 
+def _with_head(net, inputs, *hidden, classes=10):
+    """The network with other linear layers, from `inputs` over `hidden` to the classes."""
+    head = []
+    for one, other in itertools.pairwise([inputs, *hidden, classes]):
+        head += [nn.Linear(one, other), nn.ReLU()]
+    return nn.Sequential(*list(net)[:-1], *head[:-1])
+
+
+def _stages_left_out(channels, kept):
+    side = 28 // 2 ** len(kept)
+    return _cnn(kept) if kept else nn.Sequential(nn.Flatten(), nn.Linear(side**2, 10))
+
+
+def _normalised(channels, norm):
+    layers = []
+    for layer in _cnn(channels):
+        layers += [layer, norm(layer.out_channels)] if isinstance(layer, nn.Conv2d) else [layer]
+    return nn.Sequential(*layers)
+
+
+def _averaged(channels, pool):
+    return nn.Sequential(*list(_cnn(channels))[:-2], pool(1), nn.Flatten(), nn.Linear(channels[-1], 10))
+
+
+def _bent(channels, straight):
+    """The network without its ReLU in some stages."""
+    net = _cnn(channels)
+    for number in straight:
+        net[3 * number + 1] = nn.Identity()
+    return net
+
+
 build_cnn.mistakes(
     {
         "Without padding each convolution cuts off a ring of pixels: `nn.Conv2d(inputs, "
-        "outputs, 3, padding=1)`.": lambda channels: _cnn(channels, padding=0),
+        "outputs, 3, padding=1)`.": [
+            lambda channels: _cnn(channels, padding=0),
+            lambda channels: _with_head(_cnn(channels, padding=0), channels[-1] * (28 // 2 ** len(channels)) ** 2),
+        ],
         "The kernels are 5 × 5. Use 3 × 3 kernels with a padding of 1.": lambda channels: _cnn(
             channels, size=5, padding=2
         ),
@@ -1317,8 +1586,60 @@ build_cnn.mistakes(
             "side": "28",
         },
         "The linear layer expects a different number of inputs than it gets: channels[-1] "
-        "· side², with the side halved once for every entry of `channels`.": lambda channels: nn.Sequential(
-            *list(_cnn(channels))[:-1], nn.Linear(channels[-1] * 28**2, 10)
+        "· side², with the side halved once for every entry of `channels`.": [
+            lambda channels: _with_head(_cnn(channels), channels[-1] * 28**2),
+            lambda channels: _with_head(_cnn(channels), 28**2),
+            lambda channels: _with_head(_cnn(channels), channels[-1]),
+            lambda channels: _with_head(_cnn(channels), (28 // 2 ** len(channels)) ** 2),
+        ],
+        "The side counts twice, as height and as width: channels[-1] · side² numbers reach the linear layer.": (
+            lambda channels: _with_head(_cnn(channels), channels[-1] * (28 // 2 ** len(channels)))
+        ),
+        "Pooling halves the side again and again: after n stages it is 28 // 2ⁿ, `28 // 2 ** len(channels)`, not 28 // "
+        "(2n).": {"2 ** len(channels)": "(2 * len(channels))"},
+        "Pooling halves the side once in every stage. Here it is halved once for all of them, or not at "
+        "all.": lambda channels: _with_head(_cnn(channels), channels[-1] * 14**2),
+        "The channels that reach the linear layer are those of the last stage, `channels[-1]`.": [
+            lambda channels: _with_head(_cnn(channels), channels[0] * (28 // 2 ** len(channels)) ** 2),
+            lambda channels: _with_head(_cnn(channels), sum(channels) * (28 // 2 ** len(channels)) ** 2),
+        ],
+        "The last entry of `channels` is left out: there should be a stage for every entry.": lambda channels: (
+            _stages_left_out(channels, channels[:-1])
+        ),
+        "The first entry of `channels` is left out: there should be a stage for every entry.": lambda channels: (
+            _stages_left_out(channels, channels[1:])
+        ),
+        "There are two linear layers. The exercise asks for one, straight to the 10 classes.": [
+            lambda channels, hidden=hidden: _with_head(
+                _cnn(channels), channels[-1] * (28 // 2 ** len(channels)) ** 2, hidden
+            )
+            for hidden in (128, 64)
+        ],
+        "There is batch normalization, which was not asked for: convolution, ReLU and max pooling, nothing else.": [
+            lambda channels: _normalised(channels, nn.BatchNorm2d),
+        ],
+        "Global pooling leaves one number of each channel. The linear layer should see all places: flatten, without "
+        "pooling once more.": [
+            lambda channels: _averaged(channels, nn.AdaptiveAvgPool2d),
+            lambda channels: _averaged(channels, nn.AdaptiveMaxPool2d),
+        ],
+        "The ReLU stands only after the last stage. Each stage is a convolution, a ReLU and max pooling: put it into "
+        "the loop.": lambda channels: _bent(channels, range(len(channels) - 1)),
+        "The last stage has no ReLU. Each stage is a convolution, a ReLU and max pooling.": lambda channels: _bent(
+            channels, [len(channels) - 1]
+        ),
+        "`nn.Conv2d` takes the channels that come in first, then those that go out.": {
+            "nn.Conv2d(inputs, outputs": "nn.Conv2d(outputs, inputs"
+        },
+        "`nn.Sequential` takes the layers one by one, not a list: unpack it with a star, `*layers`.": {
+            "nn.Sequential(*layers": "nn.Sequential(layers"
+        },
+        "An `nn.ModuleList` holds layers but does not apply them. Use `nn.Sequential(*layers)`.": lambda channels: (
+            nn.ModuleList(_cnn(channels))
+        ),
+        "Nothing comes back, so there is no network: is the `return` missing?": lambda channels: [].extend(_cnn(channels)),
+        "The last layer should give a number for each of the 10 classes.": lambda channels: _with_head(
+            _cnn(channels), channels[-1] * (28 // 2 ** len(channels)) ** 2, classes=1
         ),
         "The side after the poolings is not always 7: it is halved once for every entry of"
         " `channels`.": lambda channels: nn.Sequential(
@@ -1491,6 +1812,10 @@ def residual_block(x, first, second, shortcut):
     return F.relu(branch + (x if shortcut is None else shortcut(x)))
 
 
+def _shortened(x, shortcut):
+    return x if shortcut is None else shortcut(x)
+
+
 def _block(x, first, second, shortcut, *, bend=F.relu, inner=F.relu, end=F.relu):
     """The block, with what can go wrong as arguments."""
     skip = x if shortcut is None else shortcut(x)
@@ -1555,6 +1880,69 @@ residual_block.mistakes(
         "The branch ends with its first half: apply `second` as well.": lambda x, first, second, shortcut: (
             F.relu(F.relu(first(x)) + (x if shortcut is None else shortcut(x)))
         ),
+        "`shortcut` takes x, not the branch: it makes the skip as deep as the branch already is.": [
+            lambda x, first, second, shortcut: F.relu(x + _shortened(second(F.relu(first(x))), shortcut)),
+            lambda x, first, second, shortcut: F.relu(_shortened(x + second(F.relu(first(x))), shortcut)),
+            lambda x, first, second, shortcut: F.relu(
+                _shortened(x, shortcut) + _shortened(second(F.relu(first(x))), shortcut)
+            ),
+        ],
+        "x was overwritten by `shortcut(x)` before the branch saw it. The branch takes the x that came in: keep the "
+        "skip in a variable of its own.": lambda x, first, second, shortcut: F.relu(
+            _shortened(x, shortcut) + second(F.relu(first(_shortened(x, shortcut))))
+        ),
+        "There is a ReLU on x before `first`. The branch is first, ReLU, second.": [
+            lambda x, first, second, shortcut: F.relu(_shortened(x, shortcut) + second(F.relu(first(F.relu(x))))),
+            lambda x, first, second, shortcut: F.relu(
+                _shortened(F.relu(x), shortcut) + second(F.relu(first(F.relu(x))))
+            ),
+        ],
+        "The branch is subtracted from the skip. Add the two.": lambda x, first, second, shortcut: F.relu(
+            _shortened(x, shortcut) - second(F.relu(first(x)))
+        ),
+        "The skip is subtracted from the branch. Add the two.": {"branch + (": "branch - ("},
+        "There is no ReLU at all: one belongs between the two convolutions, and one after the sum.": (
+            lambda x, first, second, shortcut: _block(x, first, second, shortcut, bend=_same, inner=_same, end=_same)
+        ),
+        "The ReLU is applied to skip and branch separately. Add them first, then apply one ReLU to the sum.": [
+            lambda x, first, second, shortcut: (
+                F.relu(_shortened(x, shortcut)) + F.relu(second(F.relu(first(x))))
+            ),
+            lambda x, first, second, shortcut: F.relu(_shortened(x, shortcut)) + second(F.relu(first(x))),
+        ],
+        "The ReLU between the convolutions is missing, and that after the sum stands on the branch alone: "
+        "`F.relu(second(F.relu(first(x))) + skip)`.": lambda x, first, second, shortcut: _block(
+            x, first, second, shortcut, inner=_same, end=_same
+        ),
+        "Where `shortcut` is None the skip is x itself. Here it is left out then.": lambda x, first, second, shortcut: (
+            F.relu(second(F.relu(first(x))) + (0 if shortcut is None else shortcut(x)))
+        ),
+        "The ReLU is applied to the wrong side of `second`: the branch is first, ReLU, second.": (
+            lambda x, first, second, shortcut: F.relu(F.relu(second(first(x))) + _shortened(x, shortcut))
+        ),
+        "The activation function is not a ReLU here. The block has two of them, and both are `F.relu`.": [
+            lambda x, first, second, shortcut, bend=bend, end=end: _block(
+                x, first, second, shortcut, bend=_same, inner=bend, end=end
+            )
+            for one in (torch.tanh, torch.sigmoid, F.gelu, F.leaky_relu)
+            for bend, end in ((one, one), (one, F.relu), (F.relu, one))
+        ],
+        "`first` is left out: the branch is first, ReLU, second.": lambda x, first, second, shortcut: F.relu(
+            second(F.relu(x)) + _shortened(x, shortcut)
+        ),
+        "`second` is used twice and `first` not at all: the branch is first, ReLU, second.": (
+            lambda x, first, second, shortcut: F.relu(second(F.relu(second(x))) + _shortened(x, shortcut))
+        ),
+        "`first` is used twice and `second` not at all: the branch is first, ReLU, second.": (
+            lambda x, first, second, shortcut: F.relu(first(F.relu(first(x))) + _shortened(x, shortcut))
+        ),
+        "x is added more than once. The sum has two terms, the skip and the branch.": [
+            lambda x, first, second, shortcut: F.relu(second(F.relu(first(x))) + 2 * _shortened(x, shortcut)),
+            lambda x, first, second, shortcut: F.relu(
+                second(F.relu(first(x))) + x + (0 if shortcut is None else shortcut(x))
+            ),
+        ],
+        "This is the branch alone. Add the skip to it, then apply a ReLU to the sum.": lambda x, first, second, shortcut: second(F.relu(first(x))),
     }
 )
 

@@ -291,8 +291,7 @@ convolve_2d.mistakes(
     {
         "The kernel was flipped. That is the convolution of mathematics; libraries "
         "slide the kernel as it is.": lambda picture, kernel: _respond(kernel.flip(0, 1), picture),
-        "The last row and column are missing: there are H − h + 1 places from top "
-        "to bottom, not H − h.": [
+        "The last row and column are missing: there are H − h + 1 places from top to bottom, not H − h.": [
             lambda picture, kernel: _respond(kernel, picture)[:-1, :-1],
             lambda picture, kernel: _respond(kernel.flip(0, 1), picture)[:-1, :-1],
         ],
@@ -379,8 +378,10 @@ convolve_2d.mistakes(
             "windows * kernel": "windows + kernel"
         },
         "The products are multiplied with each other. Add them up: `.sum()`.": lambda picture, kernel: (
-            picture.unfold(0, kernel.shape[0], 1).unfold(1, kernel.shape[1], 1) * kernel
-        ).flatten(2).prod(dim=2),
+            (picture.unfold(0, kernel.shape[0], 1).unfold(1, kernel.shape[1], 1) * kernel)
+            .flatten(2)
+            .prod(dim=2)
+        ),
         "`*=` writes into the image itself, where the next window overlaps with this one. `window * kernel` makes a "
         "new tensor.": _in_loops(product=lambda a, b: a.mul_(b).sum()),
         "The windows are one row and one column too small: the end of a slice is excluded, so "
@@ -392,12 +393,16 @@ convolve_2d.mistakes(
         "2.": lambda picture, kernel: F.pad(_respond(kernel, picture), (0, 1, 0, 1)),
         "j is missing in the window: rows begin at i, columns at j, `[i : i + h, j : j + w]`.": [
             _in_loops(window=lambda a, i, j, h, w: a[i : i + h, i : i + w]),
-            _in_loops(window=lambda a, i, j, h, w: a[i : i + h, i : i + w], product=lambda a, b: (b * a).sum()),
+            _in_loops(
+                window=lambda a, i, j, h, w: a[i : i + h, i : i + w], product=lambda a, b: (b * a).sum()
+            ),
             _in_loops(window=lambda a, i, j, h, w: a[i : i + h, :w]),
         ],
         "The window is taken at (j, i): i counts rows, and these come first, `[i : i + h, j : j + w]`.": [
             _in_loops(window=lambda a, i, j, h, w: a[j : j + h, i : i + w]),
-            _in_loops(window=lambda a, i, j, h, w: a[j : j + h, i : i + w], product=lambda a, b: (b * a).sum()),
+            _in_loops(
+                window=lambda a, i, j, h, w: a[j : j + h, i : i + w], product=lambda a, b: (b * a).sum()
+            ),
         ],
     }
 )
@@ -832,9 +837,11 @@ max_pool.mistakes(
         ],
         "Height and width are swapped: the shape of x is (N, C, H, W).": [
             {"H, W =": "W, H ="},
-            lambda x, size: _cropped(x, size)
-            .reshape(*x.shape[:2], x.shape[3] // size, size, x.shape[2] // size, size)
-            .amax(dim=(3, 5)),
+            lambda x, size: (
+                _cropped(x, size)
+                .reshape(*x.shape[:2], x.shape[3] // size, size, x.shape[2] // size, size)
+                .amax(dim=(3, 5))
+            ),
         ],
         "The largest number is taken along one side of the windows only. Take it over their rows and their "
         "columns.": [{"dim=(3, 5)": "dim=5"}, {"dim=(3, 5)": "dim=3"}],
@@ -855,9 +862,9 @@ max_pool.mistakes(
             x, lambda window: window.amax(dim=(2, 3)), lambda side: range(0, side, size), size
         ),
         "One number was taken for all examples and channels. They stay separate: the maximum runs over the axes of the "
-        "window alone, `.amax(dim=(2, 3))`.": lambda x, size: (
-            F.max_pool2d(x.amax(dim=(0, 1), keepdim=True), size).expand(*x.shape[:2], -1, -1)
-        ),
+        "window alone, `.amax(dim=(2, 3))`.": lambda x, size: F.max_pool2d(
+            x.amax(dim=(0, 1), keepdim=True), size
+        ).expand(*x.shape[:2], -1, -1),
         "You pool in one direction only. Windows are size × size: along the rows and along the columns.": [
             lambda x, size: F.max_pool2d(x, (1, size)),
             lambda x, size: F.max_pool2d(x, (size, 1)),
@@ -941,7 +948,9 @@ def _(x, size):
 max_pool.mistakes(
     {
         "A side that is not a multiple of `size` cannot be split evenly: cut off the remainder first, with "
-        "`x[:, :, : H // size * size]`, and the same for W.": {"    x = x[:, :, : H * size, : W * size]\n": ""}
+        "`x[:, :, : H // size * size]`, and the same for W.": {
+            "    x = x[:, :, : H * size, : W * size]\n": ""
+        }
     }
 )
 
@@ -1288,8 +1297,12 @@ receptive_field.mistakes(
         "Only the first layer is counted. Is the `return` inside the loop?": lambda layers: layers[0][0],
         "The last layer is left out: the loop ends one layer too early.": {"in layers": "in layers[:-1]"},
         "The − 1 comes before the stride: backwards, `field = (field - 1) * stride + kernel`.": [
-            lambda layers: functools.reduce(lambda field, layer: field * layer[1] + layer[0] - 1, layers[::-1], 1),
-            lambda layers: functools.reduce(lambda field, layer: field * layer[1] + layer[0], layers[::-1], 1),
+            lambda layers: functools.reduce(
+                lambda field, layer: field * layer[1] + layer[0] - 1, layers[::-1], 1
+            ),
+            lambda layers: functools.reduce(
+                lambda field, layer: field * layer[1] + layer[0], layers[::-1], 1
+            ),
             lambda layers: functools.reduce(
                 lambda field, layer: (field - 1) * layer[1] + layer[0] - 1, layers[::-1], 1
             ),
@@ -1300,7 +1313,9 @@ receptive_field.mistakes(
         "The field is multiplied by every stride as it goes along. Only the new layer's kernel − 1 counts in steps: "
         "`field += (kernel - 1) * step`.": [
             lambda layers: functools.reduce(lambda field, layer: field * layer[1] + layer[0] - 1, layers, 1),
-            lambda layers: functools.reduce(lambda field, layer: (field + layer[0] - 1) * layer[1], layers, 1),
+            lambda layers: functools.reduce(
+                lambda field, layer: (field + layer[0] - 1) * layer[1], layers, 1
+            ),
             lambda layers: functools.reduce(lambda field, layer: field * layer[1] + layer[0], layers, 1),
         ],
         "The stride of the first layer is not used. Every layer after it takes steps of that many pixels.": (
@@ -1321,7 +1336,9 @@ receptive_field.mistakes(
             lambda layers: sum(kernel * stride for kernel, stride in layers),
         ],
         "You return the step, the product of the strides. Return the field.": {"return field": "return step"},
-        "The field never grows: the step begins with 1, not with 0.": {"field = step = 1": "field, step = 1, 0"},
+        "The field never grows: the step begins with 1, not with 0.": {
+            "field = step = 1": "field, step = 1, 0"
+        },
         "Return the field alone, not the step as well.": {"return field": "return field, step"},
         "That is the largest kernel. Each layer adds kernel − 1 steps to the field.": lambda layers: max(
             kernel for kernel, _ in layers
@@ -1550,7 +1567,9 @@ build_cnn.mistakes(
         "Without padding each convolution cuts off a ring of pixels: `nn.Conv2d(inputs, "
         "outputs, 3, padding=1)`.": [
             lambda channels: _cnn(channels, padding=0),
-            lambda channels: _with_head(_cnn(channels, padding=0), channels[-1] * (28 // 2 ** len(channels)) ** 2),
+            lambda channels: _with_head(
+                _cnn(channels, padding=0), channels[-1] * (28 // 2 ** len(channels)) ** 2
+            ),
         ],
         "The kernels are 5 × 5. Use 3 × 3 kernels with a padding of 1.": lambda channels: _cnn(
             channels, size=5, padding=2
@@ -1625,8 +1644,8 @@ build_cnn.mistakes(
         ],
         "The ReLU stands only after the last stage. Each stage is a convolution, a ReLU and max pooling: put it into "
         "the loop.": lambda channels: _bent(channels, range(len(channels) - 1)),
-        "The last stage has no ReLU. Each stage is a convolution, a ReLU and max pooling.": lambda channels: _bent(
-            channels, [len(channels) - 1]
+        "The last stage has no ReLU. Each stage is a convolution, a ReLU and max pooling.": lambda channels: (
+            _bent(channels, [len(channels) - 1])
         ),
         "`nn.Conv2d` takes the channels that come in first, then those that go out.": {
             "nn.Conv2d(inputs, outputs": "nn.Conv2d(outputs, inputs"
@@ -1637,7 +1656,9 @@ build_cnn.mistakes(
         "An `nn.ModuleList` holds layers but does not apply them. Use `nn.Sequential(*layers)`.": lambda channels: (
             nn.ModuleList(_cnn(channels))
         ),
-        "Nothing comes back, so there is no network: is the `return` missing?": lambda channels: [].extend(_cnn(channels)),
+        "Nothing comes back, so there is no network: is the `return` missing?": lambda channels: [].extend(
+            _cnn(channels)
+        ),
         "The last layer should give a number for each of the 10 classes.": lambda channels: _with_head(
             _cnn(channels), channels[-1] * (28 // 2 ** len(channels)) ** 2, classes=1
         ),
@@ -1892,7 +1913,9 @@ residual_block.mistakes(
             _shortened(x, shortcut) + second(F.relu(first(_shortened(x, shortcut))))
         ),
         "There is a ReLU on x before `first`. The branch is first, ReLU, second.": [
-            lambda x, first, second, shortcut: F.relu(_shortened(x, shortcut) + second(F.relu(first(F.relu(x))))),
+            lambda x, first, second, shortcut: F.relu(
+                _shortened(x, shortcut) + second(F.relu(first(F.relu(x))))
+            ),
             lambda x, first, second, shortcut: F.relu(
                 _shortened(F.relu(x), shortcut) + second(F.relu(first(F.relu(x))))
             ),
@@ -1902,7 +1925,9 @@ residual_block.mistakes(
         ),
         "The skip is subtracted from the branch. Add the two.": {"branch + (": "branch - ("},
         "There is no ReLU at all: one belongs between the two convolutions, and one after the sum.": (
-            lambda x, first, second, shortcut: _block(x, first, second, shortcut, bend=_same, inner=_same, end=_same)
+            lambda x, first, second, shortcut: _block(
+                x, first, second, shortcut, bend=_same, inner=_same, end=_same
+            )
         ),
         "The ReLU is applied to skip and branch separately. Add them first, then apply one ReLU to the sum.": [
             lambda x, first, second, shortcut: (
@@ -1942,7 +1967,9 @@ residual_block.mistakes(
                 second(F.relu(first(x))) + x + (0 if shortcut is None else shortcut(x))
             ),
         ],
-        "This is the branch alone. Add the skip to it, then apply a ReLU to the sum.": lambda x, first, second, shortcut: second(F.relu(first(x))),
+        "This is the branch alone. Add the skip to it, then apply a ReLU to the sum.": lambda x, first, second, shortcut: (
+            second(F.relu(first(x)))
+        ),
     }
 )
 

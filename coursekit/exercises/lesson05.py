@@ -88,8 +88,7 @@ fit_polynomial.mistakes(
         "These are multiples of x, k · x. The columns should be powers: `x**k`.": lambda x, y, degree: (
             torch.linalg.pinv(torch.stack([x * k for k in range(degree + 1)], dim=1)) @ y
         ),
-        "You return a column of shape (degree + 1, 1). `.squeeze(1)` makes it (degree "
-        "+ 1,).": [
+        "You return a column of shape (degree + 1, 1). `.squeeze(1)` makes it (degree + 1,).": [
             lambda x, y, degree: fit_polynomial.reference(x, y, degree).unsqueeze(1),
             lambda x, y, degree: fit_polynomial.reference(x, y, degree).flip(0).unsqueeze(1),
         ],
@@ -122,7 +121,9 @@ fit_polynomial.mistakes(
             {"lstsq(powers, y.unsqueeze(1)": "lstsq(powers.float(), y"},
         ],
         "The arguments of `lstsq` are swapped: it solves W c = y, so `lstsq(W, y)`.": [
-            {"lstsq(powers, y.unsqueeze(1)).solution.squeeze(1)": "lstsq(y.unsqueeze(1), powers).solution[0]"},
+            {
+                "lstsq(powers, y.unsqueeze(1)).solution.squeeze(1)": "lstsq(y.unsqueeze(1), powers).solution[0]"
+            },
             {"lstsq(powers, y.unsqueeze(1)).solution.squeeze(1)": "lstsq(y.unsqueeze(1), powers).solution"},
         ],
         "Something was added to WᵀW, which pulls the coefficients towards 0: ridge regression. Plain least squares is "
@@ -457,12 +458,13 @@ l2_penalty.mistakes(
         ),
         "You added up the norms of the layers. Add up the squares of the weights, "
         "without a root.": lambda model, strength: strength * sum(part.norm() for part in _weights(model)),
-        "You added up the weights before squaring, so opposite ones cancel. Square "
-        "each one first.": [
+        "You added up the weights before squaring, so opposite ones cancel. Square each one first.": [
             lambda model, strength: strength * sum(part.sum().square() for part in _weights(model)),
             lambda model, strength: strength * sum(part.sum() for part in _weights(model)).square(),
         ],
-        "The weights are not squared, so opposite ones cancel: `w.square().sum()`.": {"part.square()": "part"},
+        "The weights are not squared, so opposite ones cancel: `w.square().sum()`.": {
+            "part.square()": "part"
+        },
         "`square_` and `**=` change the weights themselves. Make new numbers: `w.square()`.": {
             ".square()": ".square_()"
         },
@@ -723,7 +725,9 @@ early_stop_epoch.mistakes(
             _counting(better=lambda loss, lowest: loss > lowest, lowest=0),
         ],
         "Every loss is compared with the first one. Keep the lowest so far: update it when a loss is better.": [
-            lambda losses, patience: _counted(losses[:1] + losses[1:], patience, better=_below(losses[0]), best=1),
+            lambda losses, patience: _counted(
+                losses[:1] + losses[1:], patience, better=_below(losses[0]), best=1
+            ),
         ],
         "The last epoch is one too late where training stops: that in which the patience runs out is the last.": [
             _counting(answer=lambda last, best, losses, stopped: (last + stopped, best)),
@@ -788,7 +792,10 @@ _STOP_SLIPS = {
     },
 }
 for (_one, _first), (_two, _second) in itertools.combinations(_STOP_SLIPS.items(), 2):
-    if not (_first.keys() & _second.keys() or {"reset", "lowest"} == _first.keys() & {"reset"} | _second.keys() - {"better"}):
+    if not (
+        _first.keys() & _second.keys()
+        or {"reset", "lowest"} == _first.keys() & {"reset"} | _second.keys() - {"better"}
+    ):
         early_stop_epoch.mistake(f"Two slips: {_one}, and {_two}.")(_counting(**_first, **_second))
 
 
@@ -826,21 +833,26 @@ def _facts_of_dropout(dropout, x, p, training):
     first = dropout(x, p, training)
     if not isinstance(first, torch.Tensor) or first.shape != start.shape:
         shape = f"{tuple(first.shape)}" if isinstance(first, torch.Tensor) else type(first).__name__
-        return _facts_of_dropout(_right_dropout, start, p, training) | {
-            "the shape": shape
-        }
+        return _facts_of_dropout(_right_dropout, start, p, training) | {"the shape": shape}
     if not training:
-        return {"the shape": f"{tuple(start.shape)}", "in eval mode comes back": _made_in_eval(first, start, p)}
+        return {
+            "the shape": f"{tuple(start.shape)}",
+            "in eval mode comes back": _made_in_eval(first, start, p),
+        }
     draws = torch.stack([dropout(start.clone(), p, training) for _ in range(200)]).double()  # (200, N, D)
     kept = draws != 0
     values = draws[kept]
     if len(values) and (values == values[0]).all():
-        return _facts_of_dropout(_right_dropout, start, p, training) | {"in train mode comes back": "the mask"}
+        return _facts_of_dropout(_right_dropout, start, p, training) | {
+            "in train mode comes back": "the mask"
+        }
     factors = (draws / start.double()).where(kept, torch.nan)  # of what is kept
     by_draw = factors.flatten(1).nanmedian(dim=1).values
     by_draw = by_draw[~by_draw.isnan()]
     middle = by_draw.median().item() if len(by_draw) else 0.0
-    alike = bool(((factors - factors.flatten(1).nanmedian(dim=1).values[:, None, None]).abs() < 1e-4)[kept].all())
+    alike = bool(
+        ((factors - factors.flatten(1).nanmedian(dim=1).values[:, None, None]).abs() < 1e-4)[kept].all()
+    )
     steady = bool((by_draw - middle).abs().max() < 1e-4) if len(by_draw) else True
     anew = not (kept == kept[:1]).all()
     same_rows = (kept == kept[:, :1]).all(dim=(1, 2)).double().mean() > 0.5
@@ -1241,9 +1253,7 @@ augment_digit.mistakes(
             x, torch.full((len(x), 2), pixels)
         ),
         "Each digit moves down or right, but never both. Draw two numbers for each, independently.": lambda x, pixels: (
-            _shifted(
-                x, _drawn(len(x), pixels) * F.one_hot(torch.randint(0, 2, (len(x),)), 2)
-            )
+            _shifted(x, _drawn(len(x), pixels) * F.one_hot(torch.randint(0, 2, (len(x),)), 2))
         ),
         "Down and right are always opposite numbers, so the digits move along a diagonal. Draw two numbers for each "
         "digit.": lambda x, pixels: _shifted(x, _drawn(len(x), pixels)[:, :1] * torch.tensor([1, -1])),
@@ -1269,8 +1279,8 @@ augment_digit.mistakes(
             lambda x, pixels: _filled(x, pixels, x.shape[3], x.shape[3]),
             lambda x, pixels: _filled(x, pixels, x.shape[3], x.shape[2]),
         ],
-        "These are separate images in a list. `torch.stack` makes one tensor of them.": lambda x, pixels: list(
-            _shifted(x, _drawn(len(x), pixels))
+        "These are separate images in a list. `torch.stack` makes one tensor of them.": lambda x, pixels: (
+            list(_shifted(x, _drawn(len(x), pixels)))
         ),
         "Down and right get the same number, so the digits move along a diagonal. Draw "
         "two numbers for each digit.": lambda x, pixels: _shifted(
@@ -1307,7 +1317,9 @@ augment_digit.mistakes(
                     torch.cat(
                         [
                             torch.eye(2).expand(len(x), 2, 2),
-                            pixels * (torch.rand(len(x), 2, 1) - 0.5) / torch.tensor([[x.shape[3]], [x.shape[2]]]),
+                            pixels
+                            * (torch.rand(len(x), 2, 1) - 0.5)
+                            / torch.tensor([[x.shape[3]], [x.shape[2]]]),
                         ],
                         dim=2,
                     ),
@@ -1391,7 +1403,9 @@ smooth_labels.mistakes(
         "`F.one_hot(labels, classes)`.": {"(labels, classes)": "(labels)"},
         "`out[:, labels]` picks these columns in every row, so each row gets the labels of all examples. One place for "
         "each row is `out[torch.arange(N), labels]`.": [
-            lambda labels, classes, epsilon: _filled_at(labels, classes, epsilon, lambda N: slice(None), add=True),
+            lambda labels, classes, epsilon: _filled_at(
+                labels, classes, epsilon, lambda N: slice(None), add=True
+            ),
             lambda labels, classes, epsilon: _filled_at(labels, classes, epsilon, lambda N: slice(None)),
         ],
         "`out[labels]` picks rows, but labels are columns. One place for each row is `out[torch.arange(N), labels]`.": [
@@ -1419,9 +1433,9 @@ smooth_labels.mistakes(
             {"/ classes": "/ 10"},
         ],
         "Each column was divided by its sum. It is the rows that sum to one, and they do so by themselves.": [
-            lambda labels, classes, epsilon: (
-                lambda out: out / out.sum(dim=0)
-            )(smooth_labels.reference(labels, classes, epsilon)),
+            lambda labels, classes, epsilon: (lambda out: out / out.sum(dim=0))(
+                smooth_labels.reference(labels, classes, epsilon)
+            ),
         ],
         "ε / C is subtracted. Every class *gets* ε / C: add it.": {"+ epsilon": "- epsilon"},
         "Here is a softmax. No exponentials are needed: the true class gets 1 − ε + ε / C, every other ε / C.": [
@@ -1447,16 +1461,18 @@ smooth_labels.mistakes(
             ),
         ],
         "The targets are whole numbers, so the fractions are cut off. Make them floats: "
-        "`F.one_hot(labels, classes).float()`.": lambda labels, classes, epsilon: (
-            smooth_labels.reference(labels, classes, epsilon).long()
-        ),
-        "All classes get the same. The true class keeps 1 − ε.": lambda labels, classes, epsilon: (
-            torch.full((len(labels), classes), 1 / classes)
+        "`F.one_hot(labels, classes).float()`.": lambda labels, classes, epsilon: smooth_labels.reference(
+            labels, classes, epsilon
+        ).long(),
+        "All classes get the same. The true class keeps 1 − ε.": lambda labels, classes, epsilon: torch.full(
+            (len(labels), classes), 1 / classes
         ),
         "Every wrong class gets 1 − ε, and the true one ε: it is the other way round, and ε is shared by all C "
         "classes.": lambda labels, classes, epsilon: _two_values(labels, classes, epsilon, 1 - epsilon),
         "These are the probabilities of the true class alone. The result has a column for every class, (N, "
-        "classes).": lambda labels, classes, epsilon: torch.full((len(labels),), 1 - epsilon + epsilon / classes),
+        "classes).": lambda labels, classes, epsilon: torch.full(
+            (len(labels),), 1 - epsilon + epsilon / classes
+        ),
         "The labels themselves are scaled, as if they were quantities. Make them one-hot first: `F.one_hot(labels, "
         "classes)`.": [
             {"F.one_hot(labels, classes)": "labels"},
@@ -1569,9 +1585,17 @@ def _facts_of_start(he_init, outputs, inputs):
         "what comes back": "a tensor",
         "the shape": f"{tuple(weight.shape)}",
         "the standard deviation is": formula,
-        "the signs": "both" if 0.02 < negative < 0.98 else "no negative numbers" if negative < 0.5 else "no positive numbers",
+        "the signs": "both"
+        if 0.02 < negative < 0.98
+        else "no negative numbers"
+        if negative < 0.5
+        else "no positive numbers",
         "the mean is 0": abs(numbers.mean().item()) < 0.035 * deviation or rows or columns,
-        "the distribution is": "normal" if abs(tails - 3) < 0.5 or rows or columns else "uniform" if abs(tails - 1.8) < 0.15 else "another",
+        "the distribution is": "normal"
+        if abs(tails - 3) < 0.5 or rows or columns
+        else "uniform"
+        if abs(tails - 1.8) < 0.15
+        else "another",
         "all rows are alike": rows,
         "all columns are alike": columns,
         "every call draws anew": not torch.equal(weight, again),
@@ -1622,7 +1646,7 @@ for _spread, _sentence in {
     "0.1": "0.1 whatever the size of the layer: the standard deviation should be √(2 / inputs).",
     "0.01": "0.01 whatever the size of the layer: the standard deviation should be √(2 / inputs).",
     "0.02": "0.02 whatever the size of the layer: the standard deviation should be √(2 / inputs).",
-    "5 / (3 · √inputs)": "The gain 5/3 is that of tanh. For ReLU it is √2: `nonlinearity=\"relu\"`.",
+    "5 / (3 · √inputs)": 'The gain 5/3 is that of tanh. For ReLU it is √2: `nonlinearity="relu"`.',
     "√(2 / (inputs · outputs))": "You divide by the number of all weights. Only the fan-in counts: √(2 / inputs).",
     "√(6 / inputs)": "√(6 / inputs) is the bound of the uniform distribution. A normal one takes √(2 / inputs).",
     "(2 / inputs)²": "The variance was squared. Take its root: √(2 / inputs).",
@@ -1653,7 +1677,9 @@ he_init.mistakes(
             lambda outputs, inputs: torch.randn(inputs, outputs),
             lambda outputs, inputs: torch.randn(inputs, outputs) * (1 / inputs) ** 0.5,
         ],
-        "All numbers are 0: `2 // inputs` is 0 for more than two inputs. Divide with `/`.": {"2 / inputs": "2 // inputs"},
+        "All numbers are 0: `2 // inputs` is 0 for more than two inputs. Divide with `/`.": {
+            "2 / inputs": "2 // inputs"
+        },
         "All numbers are the same: mean and standard deviation are swapped. `torch.normal` takes the mean "
         "first.": lambda outputs, inputs: torch.normal((2 / inputs) ** 0.5, 0.0, (outputs, inputs)),
         "The standard deviation is added, which only moves the mean. Multiply `torch.randn` by it.": {
@@ -1678,7 +1704,10 @@ he_init.mistakes(
         ],
         "The normal distribution is cut off, so numbers far from 0 are missing: use `torch.randn`, without `clamp` and "
         "without `trunc_normal_`.": lambda outputs, inputs: nn.init.trunc_normal_(
-            torch.empty(outputs, inputs), std=(2 / inputs) ** 0.5, a=-((2 / inputs) ** 0.5), b=(2 / inputs) ** 0.5
+            torch.empty(outputs, inputs),
+            std=(2 / inputs) ** 0.5,
+            a=-((2 / inputs) ** 0.5),
+            b=(2 / inputs) ** 0.5,
         ),
     }
 )
@@ -1946,7 +1975,11 @@ batch_norm.mistakes(
             },
             {"dim=0": "dim=1"},
             {"x.mean(dim=0), x.var(dim=0, ": "x.mean(dim=1), x.var(dim=1, "},
-            {"dim=0, correction=0": "dim=1, correction=0", "x.mean(dim=0)": "x.mean(dim=1)", "momentum * mean": "momentum * x.mean(dim=0)"},
+            {
+                "dim=0, correction=0": "dim=1, correction=0",
+                "x.mean(dim=0)": "x.mean(dim=1)",
+                "momentum * mean": "momentum * x.mean(dim=0)",
+            },
         ],
         "There is a single mean and variance for all units. Each unit has its own: average over the batch only, "
         "`dim=0`.": [
@@ -1975,7 +2008,9 @@ batch_norm.mistakes(
         },
         "gamma is not used: y = gamma · (x − mean) / √(variance + eps) + beta.": {"gamma * (x": "(x"},
         "beta is not used: y = gamma · (x − mean) / √(variance + eps) + beta.": {" + beta": ""},
-        "beta is subtracted. Add it: y = gamma · (x − mean) / √(variance + eps) + beta.": {" + beta": " - beta"},
+        "beta is subtracted. Add it: y = gamma · (x − mean) / √(variance + eps) + beta.": {
+            " + beta": " - beta"
+        },
         "You divide by gamma. It multiplies: y = gamma · (x − mean) / √(variance + eps) + beta.": {
             "gamma * (x - mean)": "(x - mean) / gamma"
         },
@@ -1983,7 +2018,9 @@ batch_norm.mistakes(
         "eps is added outside of the root, or to the quotient. It belongs to the variance: √(variance + eps).": [
             {"(var + eps).sqrt()": "var.sqrt() + eps"},
         ],
-        "eps is subtracted, so the root may be of a negative number: √(variance + eps).": {"var + eps": "var - eps"},
+        "eps is subtracted, so the root may be of a negative number: √(variance + eps).": {
+            "var + eps": "var - eps"
+        },
         "You multiply by the root of the variance. Divide by it.": {"/ (var": "* (var"},
         "In eval mode nothing is normalised. It uses the same formula, with the running mean and variance.": (
             lambda x, running_mean, running_var, gamma, beta, training, momentum, eps: (
@@ -2085,7 +2122,9 @@ def _facts_of_folds(kfold_indices, N, folds):
         "of a validation part, in its own training part as well": _most(
             [(len({*one} & {*other}), len({*other})) for one, other in sides]
         ),
-        "in neither part of a pair": _most([(N - len({*one, *other} & {*range(N)}), N) for one, other in sides]),
+        "in neither part of a pair": _most(
+            [(N - len({*one, *other} & {*range(N)}), N) for one, other in sides]
+        ),
         "every example is in exactly one validation part": in_valid == sorted(found),
         "an example occurs twice in a part": any(len({*part}) < len(part) for pair in sides for part in pair),
         "the parts are dealt": _dealt([valid for _, valid in sides], shuffled, folds)
@@ -2399,8 +2438,7 @@ def _of_logits(model, x):
 
 fgsm.mistakes(
     {
-        "The sign is wrong: this makes the loss smaller and helps the network."
-        " Add, to make it grow.": [
+        "The sign is wrong: this makes the loss smaller and helps the network. Add, to make it grow.": [
             lambda model, x, y, epsilon: (x - epsilon * _gradient(model, x, y).sign()).clamp(0, 1),
             lambda model, x, y, epsilon: x - epsilon * _gradient(model, x, y).sign(),
         ],
@@ -2442,11 +2480,11 @@ fgsm.mistakes(
         "out.": lambda model, x, y, epsilon: x + (epsilon * _gradient(model, x, y).sign()).clamp(0, 1),
         "The gradient was clamped instead of the image. Take its sign, add, then `.clamp(0, 1)` what comes out.": [
             lambda model, x, y, epsilon: x + epsilon * _gradient(model, x, y).clamp(0, 1),
-            lambda model, x, y, epsilon: x + epsilon * _gradient(model, x, y).sign().clamp(0, 1),
             lambda model, x, y, epsilon: x + epsilon * _gradient(model, x, y).clamp(-1, 1),
             lambda model, x, y, epsilon: (x + epsilon * _gradient(model, x, y).clamp(-1, 1)).clamp(0, 1),
         ],
-        "x does not record its gradient. Before it goes through the model: `x = x.clone().requires_grad_()`.": [
+        "There is no gradient at x: it has to record one before it goes through the model, `x = "
+        "x.clone().requires_grad_()`, and `loss.backward()` has to run before `x.grad` is read.": [
             lambda model, x, y, epsilon: _stepped(x, _backward(F.cross_entropy(model(x), y), x), epsilon),
             {".clone().requires_grad_()": ".clone()"},
         ],
@@ -2455,11 +2493,8 @@ fgsm.mistakes(
             lambda model, x, y, epsilon: _stepped(x, _backward(_unrecorded(model, x, y), x), epsilon),
             lambda model, x, y, epsilon: torch.autograd.grad(_unrecorded(model, x, y), x),
         ],
-        "`.grad` is empty until `loss.backward()` has run, and afterwards only x itself has one, not what was computed "
-        "from it.": lambda model, x, y, epsilon: _stepped(x, x.clone().requires_grad_().grad, epsilon),
-        "`F.nll_loss` expects log-probabilities, not logits. `F.cross_entropy` does both steps.": {
-            "F.cross_entropy": "F.nll_loss"
-        },
+        "Only the logit of the true class is pushed down, as `F.nll_loss` does with logits. The loss depends on all of "
+        "them: `F.cross_entropy(model(x), y)`.": {"F.cross_entropy": "F.nll_loss"},
         "`F.cross_entropy` expects logits and applies the softmax itself: do not apply one before.": {
             "(model(x), y)": "(model(x).softmax(dim=1), y)"
         },
@@ -2482,10 +2517,6 @@ fgsm.mistakes(
         ],
         "You follow the logit of the true class upwards, which helps the network. It is the cross-entropy that should "
         "grow.": lambda model, x, y, epsilon: (x + epsilon * _of_true_logit(model, x, y).sign()).clamp(0, 1),
-        "You only push the logit of the true class down. The cross-entropy depends on the other logits, too: follow its "
-        "gradient.": [
-            lambda model, x, y, epsilon: (x - epsilon * _of_true_logit(model, x, y).sign()).clamp(0, 1),
-        ],
         "The gradient is divided by its largest entry, or its mean, so most pixels hardly move. Its *sign* moves every "
         "pixel by epsilon.": [
             lambda model, x, y, epsilon: (lambda g: (x + epsilon * g / g.abs().max()).clamp(0, 1))(
@@ -2499,8 +2530,8 @@ fgsm.mistakes(
         "The sign of the gradient is multiplied by the image as well. Every pixel moves by epsilon, whatever its value "
         "is.": lambda model, x, y, epsilon: (x + epsilon * x * _gradient(model, x, y).sign()).clamp(0, 1),
         "The images are multiplied instead of shifted. Add epsilon times the sign.": lambda model, x, y, epsilon: (
-            x * epsilon * _gradient(model, x, y).sign()
-        ).clamp(0, 1),
+            (x * epsilon * _gradient(model, x, y).sign()).clamp(0, 1)
+        ),
         "Pixels move by 2 epsilon. The step is epsilon itself.": lambda model, x, y, epsilon: (
             x + 2 * epsilon * _gradient(model, x, y).sign()
         ).clamp(0, 1),
@@ -2512,12 +2543,14 @@ fgsm.mistakes(
             lambda model, x, y, epsilon: _gradient(model, x, y).sign(),
         ],
         "The sign was taken of the image as well: it is only the gradient whose sign counts, x + epsilon · "
-        "sign(gradient).": lambda model, x, y, epsilon: (x + epsilon * _gradient(model, x, y)).sign().clamp(0, 1),
+        "sign(gradient).": lambda model, x, y, epsilon: (
+            (x + epsilon * _gradient(model, x, y)).sign().clamp(0, 1)
+        ),
         "`torch.autograd.grad` returns a tuple, one gradient for each input: take its first entry, `[0]`.": {
             ", x)[0]": ", x)"
         },
-        "Only the first image is attacked. Each has a gradient of its own.": lambda model, x, y, epsilon: torch.cat(
-            [(x + epsilon * _gradient(model, x, y).sign()).clamp(0, 1)[:1], x[1:]]
+        "Only the first image is attacked. Each has a gradient of its own.": lambda model, x, y, epsilon: (
+            torch.cat([(x + epsilon * _gradient(model, x, y).sign()).clamp(0, 1)[:1], x[1:]])
         ),
         "Two slips: the network's own prediction is attacked, not the true labels, and pixels leave the range from 0 to "
         "1.": lambda model, x, y, epsilon: x + epsilon * _gradient(model, x, model(x).argmax(dim=1)).sign(),
@@ -2525,8 +2558,8 @@ fgsm.mistakes(
             lambda model, x, y, epsilon: x + epsilon * _gradient(model, x, y)
         ),
         "Two slips: the gradient itself is taken, not its sign, and it is subtracted.": lambda model, x, y, epsilon: (
-            x - epsilon * _gradient(model, x, y)
-        ).clamp(0, 1),
+            (x - epsilon * _gradient(model, x, y)).clamp(0, 1)
+        ),
         "You minimise the loss of the predicted class: that strengthens the prediction. Add, and take the true "
         "labels.": lambda model, x, y, epsilon: (
             x - epsilon * _gradient(model, x, model(x).argmax(dim=1)).sign()

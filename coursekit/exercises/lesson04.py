@@ -171,7 +171,7 @@ convolve_1d.mistakes(
             _by_formula(lambda i, N, K: [k for k in range(K) if 0 <= i - k < N], lambda N, K: N),
             _by_formula(lambda i, N, K: [k for k in range(K) if 0 <= i - k <= N]),
         ],
-        "The loop runs past the end of the kernel: k goes from 0 to K − 1, and the terms with `0 <= i - k < N` count.": [
+        "The loop runs past the end of the kernel: k goes from 0 to K − 1, and terms with `0 <= i - k < N` count.": [
             _by_formula(lambda i, N, K: [k for k in range(i + 1) if i - k < N]),
             _by_formula(lambda i, N, K: range(i + 1)),
             lambda x, kernel: _by_formula(lambda i, N, K: range(min(i + 1, K)))(kernel, x),
@@ -1967,7 +1967,7 @@ residual_block.mistakes(
                 second(F.relu(first(x))) + x + (0 if shortcut is None else shortcut(x))
             ),
         ],
-        "This is the branch alone. Add the skip to it, then apply a ReLU to the sum.": lambda x, first, second, shortcut: (
+        "This is the branch alone. Add the skip, then apply a ReLU to the sum.": lambda x, first, second, shortcut: (
             second(F.relu(first(x)))
         ),
     }

@@ -308,8 +308,8 @@ def _shared_mistakes(exercise, entry, slips):
         return strength * sum(entry(part).sum() for part in named)
 
     @exercise.mistake(
-        "The kernels of a convolution are left out, which have four axes: take `parameter.ndim > 1`, not `== 2`, nor the "
-        "layers of one kind only."
+        "The kernels of a convolution are left out, which have four axes: take `parameter.ndim > 1`, not `== 2`, nor "
+        "the layers of one kind only."
     )
     def _(model, strength):
         return strength * sum(entry(part).sum() for part in model.parameters() if part.ndim == 2)
@@ -954,8 +954,8 @@ dropout.mistakes(
         "shrinks: divide them by 1 − p.": lambda x, p, training: (
             x * (torch.rand_like(x) > p) if training else x
         ),
-        "Dropout is active in eval mode as well. There, x comes back as it is: pass `training` on, since `F.dropout` and "
-        "a new `nn.Dropout` drop whenever they are not told otherwise.": lambda x, p, training: (
+        "Dropout is active in eval mode as well. There, x comes back as it is: pass `training` on, since `F.dropout` "
+        "and a new `nn.Dropout` drop whenever they are not told otherwise.": lambda x, p, training: (
             dropout.reference(x, p, True)
         ),
         "All examples of the batch lose the same units. Each needs a mask of its "
@@ -990,10 +990,10 @@ dropout.mistakes(
         ],
         "You divide by the share that happened to be kept, another number in every draw. Divide by the probability of "
         "being kept, 1 − p.": lambda x, p, training: (
-            [x * kept / kept.double().mean() for kept in [torch.rand_like(x) > p]][0] if training else x
+            (lambda kept: x * kept / kept.double().mean())(torch.rand_like(x) > p) if training else x
         ),
-        "Half of the values are dropped, whatever p is: `randint(0, 2)` tosses a coin. Compare `torch.rand_like(x)` with "
-        "p.": [
+        "Half of the values are dropped, whatever p is: `randint(0, 2)` tosses a coin. Compare `torch.rand_like(x)` "
+        "with p.": [
             {"torch.rand_like(x) > p": "torch.rand_like(x) > 0.5"},
             {"torch.rand_like(x) > p": "torch.rand_like(x) > 0.5", " / (1 - p)": ""},
             {"torch.rand_like(x) > p": "torch.rand_like(x) > 0.5", " / (1 - p)": " / 0.5"},
@@ -1231,8 +1231,8 @@ augment_digit.mistakes(
         "on the other. Every digit needs its own shift, with paper behind it.": lambda x, pixels: x.roll(
             tuple(_drawn(1, pixels)[0].tolist()), dims=(-2, -1)
         ),
-        "`torch.randint` never draws its upper end, so one of the shifts does not occur: end with `pixels + 1`, or with "
-        "`2 * pixels + 1` if you begin with 0.": [
+        "`torch.randint` never draws its upper end, so one of the shifts does not occur: end with `pixels + 1`, or "
+        "with `2 * pixels + 1` if you begin with 0.": [
             lambda x, pixels: _shifted(x, torch.randint(-pixels, pixels, (len(x), 2))),
             lambda x, pixels: _shifted(x, -torch.randint(-pixels, pixels, (len(x), 2))),
         ],
@@ -1248,8 +1248,8 @@ augment_digit.mistakes(
             lambda x, pixels: _shifted(x, -torch.randint(0, 2 * pixels + 1, (len(x), 2))),
             lambda x, pixels: _shifted(x, -torch.randint(0, pixels, (len(x), 2))),
         ],
-        "Nothing is drawn: every digit of every call moves by `pixels` down and to the right. The corner of the window is "
-        "random: `torch.randint(0, 2 * pixels + 1, (len(x), 2))`.": lambda x, pixels: _shifted(
+        "Nothing is drawn: every digit of every call moves by `pixels` down and to the right. The corner of the window "
+        "is random: `torch.randint(0, 2 * pixels + 1, (len(x), 2))`.": lambda x, pixels: _shifted(
             x, torch.full((len(x), 2), pixels)
         ),
         "Each digit moves down or right, but never both. Draw two numbers for each, independently.": lambda x, pixels: (
@@ -1693,9 +1693,8 @@ he_init.mistakes(
             lambda outputs, inputs: (torch.randn(inputs) * (2 / inputs) ** 0.5).repeat(outputs, 1),
             lambda outputs, inputs: torch.randn(inputs).repeat(outputs, 1) * (2 / outputs) ** 0.5,
         ],
-        "All columns are alike: a unit treats all its inputs alike. Draw outputs · inputs numbers.": lambda outputs, inputs: (
-            (torch.randn(outputs, 1) * (2 / inputs) ** 0.5).repeat(1, inputs)
-        ),
+        "All columns are alike: a unit treats all its inputs alike. Draw outputs · inputs "
+        "numbers.": lambda outputs, inputs: (torch.randn(outputs, 1) * (2 / inputs) ** 0.5).repeat(1, inputs),
         "This draws evenly between two bounds. Here the distribution is normal: `torch.randn(outputs, inputs)`, times "
         "√(2 / inputs).": [
             lambda outputs, inputs: (2 * torch.rand(outputs, inputs) - 1) * (2 / inputs) ** 0.5,
@@ -1960,8 +1959,8 @@ batch_norm.mistakes(
         },
         "The new values are added to the old at full weight. Old and new should sum to one: (1 − momentum) · old + "
         "momentum · new.": {"(1 - momentum) * ": ""},
-        "Mean and variance are taken over the units of each example, `dim=1`. Batch norm takes them over the batch, one "
-        "for each unit: `dim=0`.": [
+        "Mean and variance are taken over the units of each example, `dim=1`. Batch norm takes them over the batch, "
+        "one for each unit: `dim=0`.": [
             {
                 "mean, var = x.mean(dim=0), x.var(dim=0, correction=0)": (
                     "mean, var = x.mean(dim=1, keepdim=True), x.var(dim=1, correction=0, keepdim=True)"
@@ -1993,8 +1992,8 @@ batch_norm.mistakes(
         ],
         "Training and eval mode are swapped: the batch's mean and variance belong to `training=True`, the running ones "
         "to eval mode.": {"if training": "if not training"},
-        "You return the batch's mean and variance. The running values come back: (1 − momentum) · old + momentum · batch "
-        "value in training, unchanged in eval mode.": [
+        "You return the batch's mean and variance. The running values come back: (1 − momentum) · old + momentum · "
+        "batch value in training, unchanged in eval mode.": [
             {"+ beta, running_mean, running_var": "+ beta, mean, var"},
         ],
         "The running variance takes in the mean. It takes in the batch variance, with N − 1 in the denominator.": {
@@ -2273,13 +2272,13 @@ kfold_indices.mistakes(
             for parts in [order.tensor_split(folds)]
             for i in range(folds)
         ],
-        "The part of an example follows from its number, i % folds, in every call. Shuffle first, and deal the places in "
-        "the shuffled order: `order[k::folds]`.": [
+        "The part of an example follows from its number, i % folds, in every call. Shuffle first, and deal the places "
+        "in the shuffled order: `order[k::folds]`.": [
             lambda N, folds: _by_number(torch.randperm(N), folds),
             lambda N, folds: _by_number(torch.arange(N), folds),
         ],
-        "Examples are shuffled inside their parts only, so neighbours stay together in every call. Shuffle all of them, "
-        "then cut.": lambda N, folds: _pairs(
+        "Examples are shuffled inside their parts only, so neighbours stay together in every call. Shuffle all of "
+        "them, then cut.": lambda N, folds: _pairs(
             [part[torch.randperm(len(part))] for part in torch.arange(N).tensor_split(folds)]
         ),
         "`split(N // folds)` takes the size of a part, so a remainder makes one part more. `tensor_split(folds)` takes "
@@ -2291,8 +2290,8 @@ kfold_indices.mistakes(
         ],
         "Examples are drawn with replacement, so some come twice and others never. `torch.randperm(N)` is a shuffled "
         "deck.": lambda N, folds: _folds_of(torch.randint(N, (N,)), folds),
-        "Every example draws its part by itself, so the sizes differ by more than one. Shuffle the examples, then cut the "
-        "deck into equal parts.": [
+        "Every example draws its part by itself, so the sizes differ by more than one. Shuffle the examples, then cut "
+        "the deck into equal parts.": [
             lambda N, folds: _by_number(torch.arange(N), folds, torch.randint(folds, (N,))),
         ],
         "One part is missing: every part is the validation part once, the last and the first as well.": [
@@ -2312,8 +2311,8 @@ kfold_indices.mistakes(
 
 
 @kfold_indices.remark(
-    "A remark: these are lists or arrays. Index tensors, as asked for, keep to the device and the functions of PyTorch: "
-    "`torch.tensor(...)`."
+    "A remark: these are lists or arrays. Index tensors, as asked for, keep to the device and the functions of "
+    "PyTorch: `torch.tensor(...)`."
 )
 def _(attempt):
     return not all(isinstance(part, torch.Tensor) for pair in attempt(6, 2) for part in pair)
@@ -2507,8 +2506,8 @@ fgsm.mistakes(
             lambda model, x, y, epsilon: (x + epsilon * (2 * torch.rand_like(x) - 1)).clamp(0, 1),
             lambda model, x, y, epsilon: (x + epsilon * torch.randn_like(x)).clamp(0, 1),
         ],
-        "The images are rescaled to the range from 0 to 1, which moves pixels that were inside it. Cut off what exceeds "
-        "it: `.clamp(0, 1)`.": [
+        "The images are rescaled to the range from 0 to 1, which moves pixels that were inside it. Cut off what "
+        "exceeds it: `.clamp(0, 1)`.": [
             lambda model, x, y, epsilon: (lambda z: (z - z.min()) / (z.max() - z.min()))(
                 x + epsilon * _gradient(model, x, y).sign()
             ),
@@ -2552,8 +2551,10 @@ fgsm.mistakes(
         "Only the first image is attacked. Each has a gradient of its own.": lambda model, x, y, epsilon: (
             torch.cat([(x + epsilon * _gradient(model, x, y).sign()).clamp(0, 1)[:1], x[1:]])
         ),
-        "Two slips: the network's own prediction is attacked, not the true labels, and pixels leave the range from 0 to "
-        "1.": lambda model, x, y, epsilon: x + epsilon * _gradient(model, x, model(x).argmax(dim=1)).sign(),
+        "Two slips: the network's own prediction is attacked, not the true labels, and pixels leave the range from 0 "
+        "to 1.": lambda model, x, y, epsilon: (
+            x + epsilon * _gradient(model, x, model(x).argmax(dim=1)).sign()
+        ),
         "Two slips: the gradient itself is added, not its sign, and pixels leave the range from 0 to 1.": (
             lambda model, x, y, epsilon: x + epsilon * _gradient(model, x, y)
         ),

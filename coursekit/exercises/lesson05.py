@@ -725,8 +725,9 @@ early_stop_epoch.mistakes(
             _counting(better=lambda loss, lowest: loss > lowest, lowest=0),
         ],
         "Every loss is compared with the first one. Keep the lowest so far: update it when a loss is better.": [
+            lambda losses, patience: _counted(losses, patience, better=_below(losses[0]), best=1),
             lambda losses, patience: _counted(
-                losses[:1] + losses[1:], patience, better=_below(losses[0]), best=1
+                losses[1:], patience, better=_below(losses[0]), best=1, first=2
             ),
         ],
         "The last epoch is one too late where training stops: that in which the patience runs out is the last.": [
@@ -831,6 +832,8 @@ def _facts_of_dropout(dropout, x, p, training):
     """The value in use; in training, what many draws have in common."""
     start = x.clone()
     first = dropout(x, p, training)
+    if first is None:
+        return None
     if not isinstance(first, torch.Tensor) or first.shape != start.shape:
         shape = f"{tuple(first.shape)}" if isinstance(first, torch.Tensor) else type(first).__name__
         return _facts_of_dropout(_right_dropout, start, p, training) | {"the shape": shape}
@@ -992,6 +995,10 @@ dropout.mistakes(
         "being kept, 1 − p.": lambda x, p, training: (
             (lambda kept: x * kept / kept.double().mean())(torch.rand_like(x) > p) if training else x
         ),
+        "Nothing comes back in eval mode: there, too, x is to be returned, as it is.": {
+            "        return x\n": "        return None\n"
+        },
+        "Nothing comes back in train mode: is the `return` missing?": {"    return x * kept": "    x * kept"},
         "Half of the values are dropped, whatever p is: `randint(0, 2)` tosses a coin. Compare `torch.rand_like(x)` "
         "with p.": [
             {"torch.rand_like(x) > p": "torch.rand_like(x) > 0.5"},
@@ -1135,6 +1142,8 @@ def _facts_of_augmentation(augment_digit, x, pixels):
     """What can be seen of many random shifts."""
     start = x.clone()
     result = augment_digit(x, pixels)
+    if result is None:
+        return None
     if not isinstance(result, torch.Tensor) or result.shape != start.shape:
         shape = f"{tuple(result.shape)}" if isinstance(result, torch.Tensor) else type(result).__name__
         return _facts_of_augmentation(_right_shifts, start, pixels) | {"the shape": shape}
@@ -1565,6 +1574,8 @@ _SPREADS = {
 def _facts_of_start(he_init, outputs, inputs):
     """What can be seen of many random numbers."""
     weight, again = he_init(outputs, inputs), he_init(outputs, inputs)
+    if weight is None:
+        return None
     if not isinstance(weight, torch.Tensor):
         return _facts_of_start(_right_start, outputs, inputs) | {"what comes back": type(weight).__name__}
     numbers = weight.detach().double().flatten()
@@ -2097,6 +2108,8 @@ def _dealt_in_order(N, folds):
 def _facts_of_folds(kfold_indices, N, folds):
     """What can be seen of a partition, whatever its order."""
     pairs = kfold_indices(N, folds)
+    if pairs is None:
+        return None
     if not isinstance(pairs, list | tuple) or not all(
         isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
     ):
@@ -2199,6 +2212,11 @@ def _by_number(order, folds, part=None):
     return [(order[part != k], order[part == k]) for k in range(folds)]
 
 
+def _one_side(N, folds, rest):
+    order, ends = torch.randperm(N), [k * N // folds for k in range(folds + 1)]
+    return [(rest(order, a, b), order[a:b]) for a, b in itertools.pairwise(ends)]
+
+
 def _sliced(N, folds, *, before=0, after=0):
     """Pairs cut out of the shuffled order, with these errors at both ends of the validation part."""
     order, ends = torch.randperm(N), [k * N // folds for k in range(folds + 1)]
@@ -2258,19 +2276,10 @@ kfold_indices.mistakes(
             lambda N, folds: _sliced(N, folds, before=1),
             lambda N, folds: _sliced(N, folds, after=-1),
         ],
-        "The training part holds only what comes before the validation part. What comes after it belongs there as "
-        "well.": lambda N, folds: [
-            (torch.cat([order[:0], *parts[:i]]), parts[i])
-            for order in [torch.randperm(N)]
-            for parts in [order.tensor_split(folds)]
-            for i in range(folds)
-        ],
-        "The training part holds only what comes after the validation part. What comes before it belongs there as "
-        "well.": lambda N, folds: [
-            (torch.cat([order[:0], *parts[i + 1 :]]), parts[i])
-            for order in [torch.randperm(N)]
-            for parts in [order.tensor_split(folds)]
-            for i in range(folds)
+        "The training part holds only one side of the shuffled order, what comes before the validation part or what "
+        "comes after it. Join both.": [
+            lambda N, folds: _one_side(N, folds, lambda order, a, b: order[:a]),
+            lambda N, folds: _one_side(N, folds, lambda order, a, b: order[b:]),
         ],
         "The part of an example follows from its number, i % folds, in every call. Shuffle first, and deal the places "
         "in the shuffled order: `order[k::folds]`.": [

@@ -165,6 +165,22 @@ fit_polynomial.mistakes(
         "increasing=True)`.": lambda x, y, degree: (
             _fit([x**k for k in reversed(range(degree))], y) if degree else x[:0]
         ),
+        "The powers are those of y. They should be those of x: `x**k`.": {"x**k": "y**k"},
+        "y was shifted first, so the constant is that of another y. Take y as it is.": lambda x, y, degree: (
+            fit_polynomial.reference(x, y - y.mean(), degree)
+        ),
+        "The constant comes last here. Entry k belongs to xᵏ, so it comes first.": lambda x, y, degree: (
+            fit_polynomial.reference(x, y, degree).roll(-1)
+        ),
+        "The powers go up in steps of two: x⁰, x², x⁴, … Take all of them, `x**k`.": {"x**k": "x**(2 * k)"},
+        "That is the error of the fit, a single number. Return the coefficients.": [
+            lambda x, y, degree: (
+                (y - _powers(x, degree) @ fit_polynomial.reference(x, y, degree)).square().sum()
+            ),
+            lambda x, y, degree: (
+                (y - _powers(x, degree) @ fit_polynomial.reference(x, y, degree)).square().mean()
+            ),
+        ],
         "That is Wᵀy. The least-squares coefficients solve (WᵀW) c = Wᵀy: `torch.linalg.lstsq(W, y)` finds "
         "them.": lambda x, y, degree: _powers(x, degree).T @ y,
         "`torch.linalg.solve` wants as many equations as unknowns, but there are more points than coefficients. "
@@ -265,6 +281,8 @@ _NETS = {
 def _penalty_and_gradients(penalty, model, strength):
     """The value, and what backpropagation makes of it."""
     value = penalty(model, strength)
+    if value is None:
+        return None
     parts = list(model.parameters())
     recorded = isinstance(value, torch.Tensor) and value.requires_grad
     gradients = torch.autograd.grad(value.sum(), parts, allow_unused=True) if recorded else []
@@ -832,10 +850,10 @@ def _facts_of_dropout(dropout, x, p, training):
     """The value in use; in training, what many draws have in common."""
     start = x.clone()
     first = dropout(x, p, training)
-    if first is None:
-        return None
-    if not isinstance(first, torch.Tensor) or first.shape != start.shape:
-        shape = f"{tuple(first.shape)}" if isinstance(first, torch.Tensor) else type(first).__name__
+    if not isinstance(first, torch.Tensor):
+        return first
+    if first.shape != start.shape:
+        shape = f"{tuple(first.shape)}"
         return _facts_of_dropout(_right_dropout, start, p, training) | {"the shape": shape}
     if not training:
         return {
@@ -1015,7 +1033,8 @@ dropout.mistakes(
         "The values are divided by (1 − p)², once too often: a single division keeps the mean.": {
             " / (1 - p)": " / (1 - p) ** 2"
         },
-        "Noise is added to the values. Dropout sets some of them to 0 and multiplies the others by 1/(1 − p).": [
+        "No number becomes 0: something is added, or takes its place. Dropout sets some numbers to 0 and multiplies "
+        "the others by 1/(1 − p).": [
             lambda x, p, training: x + p * torch.randn_like(x) if training else x,
             lambda x, p, training: x * (1 + torch.randn_like(x)) if training else x,
         ],
@@ -1315,8 +1334,8 @@ augment_digit.mistakes(
             lambda x, pixels: 1 - _shifted(1 - x, _drawn(len(x), pixels)),
             {"[pixels] * 4)": "[pixels] * 4, mode='replicate')"},
         ],
-        "The digits are blurred: they move by fractions of a pixel. Draw whole numbers, with "
-        "`torch.randint`.": [
+        "What comes back is not the digit, shifted by whole pixels: it is blurred, or changed otherwise. If it moves "
+        "by fractions of a pixel, draw whole numbers with `torch.randint`.": [
             lambda x, pixels: (
                 0.5 * _shifted(x, _drawn(len(x), pixels)) + 0.5 * _shifted(x, _drawn(len(x), pixels) + 1)
             ),
@@ -1444,6 +1463,16 @@ smooth_labels.mistakes(
         "Each column was divided by its sum. It is the rows that sum to one, and they do so by themselves.": [
             lambda labels, classes, epsilon: (lambda out: out / out.sum(dim=0))(
                 smooth_labels.reference(labels, classes, epsilon)
+            ),
+        ],
+        "The two parts are multiplied. Add them: (1 − ε) · one-hot + ε / C.": {"+ epsilon": "* epsilon"},
+        "ε is multiplied by the number of classes. Divide it, so that each gets its share.": {
+            "/ classes": "* classes"
+        },
+        "Dividing by the sum of the row is no smoothing by ε. The true class keeps 1 − ε, and each gets ε / C.": [
+            lambda labels, classes, epsilon: F.normalize(F.one_hot(labels, classes) + epsilon, p=1, dim=1),
+            lambda labels, classes, epsilon: F.normalize(
+                F.one_hot(labels, classes) + epsilon / classes, p=1, dim=1
             ),
         ],
         "ε / C is subtracted. Every class *gets* ε / C: add it.": {"+ epsilon": "- epsilon"},
@@ -1589,9 +1618,9 @@ def _facts_of_start(he_init, outputs, inputs):
     )
     tails = ((numbers - numbers.mean()) / deviation).pow(4).mean().item()  # 3 for a normal distribution
     negative = (numbers < 0).double().mean().item()
-    rows, columns = (
-        weight.ndim == 2 and bool((weight == line).all()) for line in (weight[:1], weight[:, :1])
-    )
+    matrix = weight if weight.ndim == 2 else weight.reshape(1, -1)
+    rows = len(matrix) > 1 and bool((matrix == matrix[:1]).all())
+    columns = len(matrix) > 1 and bool((matrix == matrix[:, :1]).all())
     return {
         "what comes back": "a tensor",
         "the shape": f"{tuple(weight.shape)}",
@@ -1688,7 +1717,7 @@ he_init.mistakes(
             lambda outputs, inputs: torch.randn(inputs, outputs),
             lambda outputs, inputs: torch.randn(inputs, outputs) * (1 / inputs) ** 0.5,
         ],
-        "All numbers are 0: `2 // inputs` is 0 for more than two inputs. Divide with `/`.": {
+        "All numbers are 0. If there is a `2 // inputs`, that is 0 for more than two inputs: divide with `/`.": {
             "2 / inputs": "2 // inputs"
         },
         "All numbers are the same: mean and standard deviation are swapped. `torch.normal` takes the mean "
@@ -1704,6 +1733,9 @@ he_init.mistakes(
             lambda outputs, inputs: (torch.randn(inputs) * (2 / inputs) ** 0.5).repeat(outputs, 1),
             lambda outputs, inputs: torch.randn(inputs).repeat(outputs, 1) * (2 / outputs) ** 0.5,
         ],
+        "These are the right numbers in a row. Arrange them as a matrix: `torch.randn(outputs, inputs)`.": (
+            lambda outputs, inputs: torch.randn(outputs * inputs) * (2 / inputs) ** 0.5
+        ),
         "All columns are alike: a unit treats all its inputs alike. Draw outputs · inputs "
         "numbers.": lambda outputs, inputs: (torch.randn(outputs, 1) * (2 / inputs) ** 0.5).repeat(1, inputs),
         "This draws evenly between two bounds. Here the distribution is normal: `torch.randn(outputs, inputs)`, times "
@@ -2056,6 +2088,18 @@ batch_norm.mistakes(
             "mean, var = x.mean(dim=0), x.var(dim=0, correction=0)": "var = x.var(dim=0, correction=0)",
             "momentum * mean": "momentum * x.mean(dim=0)",
         },
+        "These are sums over the batch, not means: `x.mean(dim=0)`.": {"x.mean(dim=0)": "x.sum(dim=0)"},
+        "That is the mean of the squares. The variance is the mean of (x − mean)²: `x.var(dim=0, correction=0)`.": {
+            "x.var(dim=0, correction=0)": "x.square().mean(dim=0)"
+        },
+        "For the running mean old and new are weighted the other way round: (1 − momentum) · old + momentum · new, as "
+        "for the variance.": {
+            "(1 - momentum) * running_mean + momentum * mean": "momentum * running_mean + (1 - momentum) * mean"
+        },
+        "For the running variance old and new are weighted the other way round: (1 − momentum) · old + momentum · new, "
+        "as for the mean.": {
+            "(1 - momentum) * running_var + momentum * x": "momentum * running_var + (1 - momentum) * x"
+        },
         "`momentum` is not used: 0.1 is built in.": {
             "(1 - momentum)": "0.9",
             "momentum * mean": "0.1 * mean",
@@ -2137,6 +2181,9 @@ def _facts_of_folds(kfold_indices, N, folds):
         "in neither part of a pair": _most(
             [(N - len({*one, *other} & {*range(N)}), N) for one, other in sides]
         ),
+        "the validation parts are all the same": len({tuple(sorted(valid)) for _, valid in sides})
+        < len(sides)
+        > 1,
         "every example is in exactly one validation part": in_valid == sorted(found),
         "an example occurs twice in a part": any(len({*part}) < len(part) for pair in sides for part in pair),
         "the parts are dealt": _dealt([valid for _, valid in sides], shuffled, folds)
@@ -2312,6 +2359,9 @@ kfold_indices.mistakes(
             for parts in [torch.randperm(N).tensor_split(folds)]
             for i, valid in enumerate(parts)
         ],
+        "It is the same part that is validated each time. In pair i, part i is kept back.": lambda N, folds: (
+            kfold_indices.reference(N, folds)[:1] * folds
+        ),
         "Validation and training part are the same. Leave the part itself out of the others.": lambda N, folds: [
             (part, part) for part in torch.randperm(N).tensor_split(folds)
         ],
@@ -2424,6 +2474,12 @@ def _of_true_logit(model, x, y):
     return torch.autograd.grad(model(x).gather(1, y.unsqueeze(1)).sum(), x)[0]
 
 
+def _of_squares(model, x, y):
+    x = x.clone().requires_grad_()
+    logits = model(x)
+    return torch.autograd.grad((logits - F.one_hot(y, logits.shape[1])).square().sum(), x)[0]
+
+
 def _unrecorded(model, x, y):
     with torch.no_grad():
         return F.cross_entropy(model(x), y)
@@ -2525,6 +2581,22 @@ fgsm.mistakes(
         ],
         "You follow the logit of the true class upwards, which helps the network. It is the cross-entropy that should "
         "grow.": lambda model, x, y, epsilon: (x + epsilon * _of_true_logit(model, x, y).sign()).clamp(0, 1),
+        "You follow another loss, squared errors. The attack follows the cross-entropy of model(x) with y: "
+        "`F.cross_entropy(model(x), y)`.": lambda model, x, y, epsilon: _stepped(
+            x, _of_squares(model, x, y), epsilon
+        ).clamp(0, 1),
+        "The logits are no loss: `backward` starts from a single number. Take the cross-entropy of model(x) with y.": {
+            "F.cross_entropy(model(x), y)": "model(x)"
+        },
+        "The images were detached on their way into the model, so no gradient reaches them. Pass the x that records "
+        "it.": {"model(x)": "model(x.detach())"},
+        "The images were clamped to ±epsilon, which is the range of the step. Images range from 0 to 1: "
+        "`.clamp(0, 1)`.": lambda model, x, y, epsilon: (x + epsilon * _gradient(model, x, y).sign()).clamp(
+            -epsilon, epsilon
+        ),
+        "epsilon is divided by 255. The pixels range from 0 to 1 already, and epsilon is in their units.": (
+            lambda model, x, y, epsilon: _stepped(x, _gradient(model, x, y), epsilon / 255)
+        ),
         "The gradient is divided by its largest entry, or its mean, so most pixels hardly move. Its *sign* moves every "
         "pixel by epsilon.": [
             lambda model, x, y, epsilon: (lambda g: (x + epsilon * g / g.abs().max()).clamp(0, 1))(

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import re
 
 import torch
 import torch.nn.functional as F
@@ -87,14 +88,19 @@ convolve_1d.mistakes(
         "The result has one number too many: it should have N + K − 1, not N + K.": lambda x, kernel: F.pad(
             convolve_1d.reference(x, kernel), (0, 1)
         ),
-        "The last numbers wrapped around to the front. Outside the signal x counts as 0.": lambda x, kernel: (
-            torch.fft.ifft(torch.fft.fft(x) * torch.fft.fft(kernel, n=len(x))).real
+        "The last numbers wrapped around to the front. Outside the signal x counts as 0.": [
+            lambda x, kernel: torch.fft.ifft(torch.fft.fft(x) * torch.fft.fft(kernel, n=len(x))).real,
+            lambda x, kernel: _indexed(x, kernel, lambda i, N: i % N),
+        ],
+        "The border is repeated outside of the signal. There x counts as 0.": lambda x, kernel: _indexed(
+            x, kernel, lambda i, N: min(max(i, 0), N - 1)
         ),
         "The result is back to front: the signal was flipped. Leave it as it is; for "
         "`F.conv1d`, flip the kernel.": lambda x, kernel: convolve_1d.reference(x, kernel).flip(0),
-        "The copies overwrite each other. Where they overlap they add up: use `+=` instead of `=`.": {
-            " +=": " ="
-        },
+        "The copies overwrite each other. Where they overlap they add up: use `+=` instead of `=`.": [
+            {" +=": " ="},
+            lambda x, kernel: _overwritten(x, kernel),
+        ],
         "The result is too short for the last copies, which begin at index K − 1: start with N + K − 1 zeros.": {
             "len(x) + len(kernel) - 1": "len(x)"
         },
@@ -110,10 +116,87 @@ convolve_1d.mistakes(
         "The copies come one place too late: indices count from 0, so the copy for kernel[0] begins at index "
         "0.": lambda x, kernel: F.pad(convolve_1d.reference(x, kernel), (1, 0))[:-1],
         "The last K − 1 numbers are missing: the echoes go on after the signal has ended. Pad x at both "
-        "ends.": lambda x, kernel: convolve_1d.reference(x, kernel)[: len(x)],
-        "The result has one number too few: it should have N + K − 1.": lambda x, kernel: (
-            convolve_1d.reference(x, kernel)[:-1]
+        "ends.": [
+            lambda x, kernel: convolve_1d.reference(x, kernel)[: len(x)],
+            lambda x, kernel: _correlate(x, kernel)[: len(x)],
+        ],
+        "The result has one number too few: it should have N + K − 1.": [
+            lambda x, kernel: convolve_1d.reference(x, kernel)[:-1],
+            lambda x, kernel: _correlate(x, kernel)[:-1],
+        ],
+        "There is one number too many at either end: pad x with K − 1 zeros on both sides, not with "
+        "K.": lambda x, kernel: F.pad(convolve_1d.reference(x, kernel), (1, 1)),
+        "You padded with K // 2 zeros, which keeps the size of the signal, or nearly so. The kernel overhangs by up to "
+        "K − 1 numbers: pad with K − 1.": [
+            lambda x, kernel: F.pad(x, [len(kernel) // 2] * 2).unfold(0, len(kernel), 1) @ kernel.flip(0),
+            lambda x, kernel: F.pad(x, [len(kernel) // 2] * 2).unfold(0, len(kernel), 1) @ kernel,
+        ],
+        "The first K − 1 numbers are missing: the kernel overhangs at the beginning, too. Pad x at both "
+        "ends.": lambda x, kernel: convolve_1d.reference(x, kernel)[len(kernel) - 1 :],
+        "The first number of the signal is lost: x[0] counts as well, where i − k is 0.": lambda x, kernel: (
+            convolve_1d.reference(torch.cat([0 * x[:1], x[1:]]), kernel)
         ),
+        "The last number of the signal is lost: i − k goes up to N − 1, so the copy for x[N − 1] is due as "
+        "well.": lambda x, kernel: convolve_1d.reference(torch.cat([x[:-1], 0 * x[-1:]]), kernel),
+        "`x[i + k]` runs through the signal forwards, without the flip. The formula has x[i − k].": (
+            lambda x, kernel: F.pad(_correlate(x, kernel)[len(kernel) - 1 :], (0, len(kernel) - 1))
+        ),
+        "Only as many copies as the shorter of the two has numbers were added, or the kernel is cut off: k runs over "
+        "all K of its numbers.": lambda x, kernel: F.pad(
+            convolve_1d.reference(x, kernel[: len(x)]), (0, max(len(kernel) - len(x), 0))
+        ),
+        "Signal and kernel are added. Each copy is the product of the two: kernel[k] · x.": {
+            "weight * x": "weight + x"
+        },
+    }
+)
+
+
+def _indexed(x, kernel, place):
+    """The sum of the formula, with x taken at `place(i - k, N)`."""
+    rows = range(len(x) + len(kernel) - 1)
+    return torch.stack([sum(w * x[place(i - k, len(x))] for k, w in enumerate(kernel)) for i in rows])
+
+
+def _overwritten(x, kernel):
+    """The copies of the kernel for each number of x, each in the place of those before it."""
+    y = x.new_zeros(len(x) + len(kernel) - 1)
+    for i in range(len(x)):
+        y[i : i + len(kernel)] = x[i] * kernel
+    return y
+
+
+def _by_formula(terms, length=lambda N, K: N + K - 1):
+    """The sum of the formula, over those k < K, or those that `terms` lists; an index may leave x or y."""
+
+    def convolve(x, kernel):
+        y = x.new_zeros(length(len(x), len(kernel)))
+        for i in range(len(x) + len(kernel) - 1):
+            for k in terms(i, len(x), len(kernel)):
+                y[i] += kernel[k] * x[i - k]
+        return y
+
+    return convolve
+
+
+convolve_1d.mistakes(
+    {
+        "An index goes past the end. Of the sum only terms with `0 <= i - k < N` count, since x is 0 outside, and y "
+        "needs room for N + K − 1 numbers.": [
+            _by_formula(lambda i, N, K: range(min(i + 1, K))),
+            _by_formula(lambda i, N, K: range(K)),
+            _by_formula(lambda i, N, K: [k for k in range(K) if 0 <= i - k < N], lambda N, K: N),
+            _by_formula(lambda i, N, K: [k for k in range(K) if 0 <= i - k <= N]),
+        ],
+        "The loop runs past the end of the kernel: k goes from 0 to K − 1, and terms with `0 <= i - k < N` count.": [
+            _by_formula(lambda i, N, K: [k for k in range(i + 1) if i - k < N]),
+            _by_formula(lambda i, N, K: range(i + 1)),
+            lambda x, kernel: _by_formula(lambda i, N, K: range(min(i + 1, K)))(kernel, x),
+        ],
+        "A negative index counts from the end: `kernel[i - j]` with i < j is not an error, but picks another number of "
+        "the kernel. Leave those terms out.": lambda x, kernel: _by_formula(
+            lambda i, N, K: [k for k in range(K) if i - k < N]
+        )(kernel, x),
     }
 )
 
@@ -171,7 +254,10 @@ def _respond(kernel, picture):
             torch.tensor([[1.0, 2.0, 4.0, 8.0], [0.0, 1.0, 0.0, 1.0]]),
             torch.tensor([[1.0, 10.0, 100.0]]),
         ),
-        "a kernel of one number": (torch.tensor([[1.0, 2.0, 4.0], [0.0, 5.0, 3.0]]), torch.tensor([[10.0]])),
+        "a kernel of one number": (
+            torch.tensor([[1.0, 2.0, 4.0, 2.0, 1.0], [0.0, 5.0, 3.0, 1.0, 7.0], [3.0, 0.0, 1.0, 2.0, 9.0]]),
+            torch.tensor([[10.0]]),
+        ),
         "kernel as large as image": (normal(3, 5), normal(3, 5, seed=1)),
         "a square kernel": (normal(5, 6), normal(3, 3, seed=1)),
         "a wide kernel": (normal(7, 5), normal(2, 3, seed=1)),
@@ -194,12 +280,38 @@ def convolve_2d(picture, kernel):
     return (windows * kernel).sum(dim=(2, 3))
 
 
+def _in_loops(
+    sizes=lambda *sizes: sizes,
+    product=lambda window, kernel: (window * kernel).sum(),
+    window=lambda picture, i, j, h, w: picture[i : i + h, j : j + w],
+):
+    """The loop over all places, with what can go wrong as arguments; errors are those of the loop, too."""
+
+    def slide(picture, kernel):
+        H, W, h, w = sizes(*picture.shape, *kernel.shape)
+        result = picture.new_zeros(H - h + 1, W - w + 1)
+        for i, j in itertools.product(range(H - h + 1), range(W - w + 1)):
+            result[i, j] = product(window(picture, i, j, h, w), kernel)
+        return result
+
+    return slide
+
+
+def _masked(kernel, picture, rows, columns):
+    """The right response to the kernel with 0 outside of the given rows and columns."""
+    kept = torch.zeros_like(kernel)
+    kept[rows, columns] = kernel[rows, columns]
+    return _respond(kept, picture)
+
+
 convolve_2d.mistakes(
     {
         "The kernel was flipped. That is the convolution of mathematics; libraries "
         "slide the kernel as it is.": lambda picture, kernel: _respond(kernel.flip(0, 1), picture),
-        "The last row and column are missing: there are H − h + 1 places from top "
-        "to bottom, not H − h.": lambda picture, kernel: _respond(kernel, picture)[:-1, :-1],
+        "The last row and column are missing: there are H − h + 1 places from top to bottom, not H − h.": [
+            lambda picture, kernel: _respond(kernel, picture)[:-1, :-1],
+            lambda picture, kernel: _respond(kernel.flip(0, 1), picture)[:-1, :-1],
+        ],
         "That is the mean over the window. Return the weighted sum: `.sum()`.": lambda picture, kernel: (
             _respond(kernel, picture) / kernel.numel()
         ),
@@ -211,7 +323,18 @@ convolve_2d.mistakes(
         "There are two axes of size 1 too many, for examples and channels: take "
         "`[0, 0]` of the result.": lambda picture, kernel: F.conv2d(picture[None, None], kernel[None, None]),
         "Height and width are mixed up: the kernel has h rows, which slide along the H rows of the image, and w "
-        "columns.": {"unfold(0, h, 1).unfold(1, w, 1)": "unfold(0, w, 1).unfold(1, h, 1)"},
+        "columns.": [
+            {"unfold(0, h, 1).unfold(1, w, 1)": "unfold(0, w, 1).unfold(1, h, 1)"},
+            *(
+                _in_loops(sizes, product)
+                for product in (lambda a, b: (a * b).sum(), lambda a, b: (b * a).sum())
+                for sizes in (
+                    lambda H, W, h, w: (W, H, w, h),
+                    lambda H, W, h, w: (W, H, h, w),
+                    lambda H, W, h, w: (H, W, w, h),
+                )
+            ),
+        ],
         "The kernel is not used: these are plain sums over the window. Multiply by the kernel first.": {
             "(windows * kernel)": "windows"
         },
@@ -224,6 +347,93 @@ convolve_2d.mistakes(
             {"dim=(2, 3)": "dim=2"},
         ],
         "That is the largest product in the window. Add all of them up: `.sum()`.": {".sum(dim": ".amax(dim"},
+        "The kernel is not always square: its height h and its width w are `h, w = kernel.shape`, and each belongs to "
+        "its own axis.": [
+            _in_loops(sizes, product)
+            for product in (lambda a, b: (a * b).sum(), lambda a, b: (b * a).sum())
+            for sizes in (lambda H, W, h, w: (H, W, h, h), lambda H, W, h, w: (H, W, w, w))
+        ],
+        "`@` is the matrix product: rows times columns. Here each number of the window meets the number of the kernel "
+        "in the same place, `(window * kernel).sum()`.": [
+            _in_loops(product=lambda a, b: (b @ a).sum()),
+            _in_loops(product=lambda a, b: (a @ b).sum()),
+        ],
+        "At each place a single number comes out, but here the h · w products are still apart. Add them up: "
+        "`(window * kernel).sum()`.": [
+            _in_loops(product=lambda a, b: a * b),
+            {".sum(dim=(2, 3))": ""},
+        ],
+        "Only one axis of the kernel is flipped, and here none should be: slide the kernel as it is.": [
+            lambda picture, kernel: _respond(kernel.flip(0), picture),
+            lambda picture, kernel: _respond(kernel.flip(1), picture),
+        ],
+        "The last row and column of the kernel are never used: `range(h)` already ends at h − 1.": [
+            lambda picture, kernel: _masked(kernel, picture, slice(-1), slice(-1)),
+            lambda picture, kernel: _masked(kernel, picture, slice(-1), slice(None)),
+            lambda picture, kernel: _masked(kernel, picture, slice(None), slice(-1)),
+        ],
+        "The first row and column of the kernel are never used: `range(h)` begins at 0.": [
+            lambda picture, kernel: _masked(kernel, picture, slice(1, None), slice(1, None))
+        ],
+        "One row or one column is missing: there are H − h + 1 places from top to bottom and W − w + 1 from left to "
+        "right.": [
+            lambda picture, kernel: _respond(kernel, picture)[:-1],
+            lambda picture, kernel: _respond(kernel, picture)[:, :-1],
+        ],
+        "The result is as large as the image, and its last rows and columns stay 0. It should be (H − h + 1, "
+        "W − w + 1), the number of places.": lambda picture, kernel: F.pad(
+            _respond(kernel, picture), (0, kernel.shape[1] - 1, 0, kernel.shape[0] - 1)
+        ),
+        "You added zeros all around, so the kernel overhangs and the result is larger than it should be. Here it "
+        "stays inside: (H − h + 1, W − w + 1).": [
+            lambda picture, kernel: _respond(
+                kernel, F.pad(picture, [kernel.shape[1] - 1] * 2 + [kernel.shape[0] - 1] * 2)
+            ),
+            lambda picture, kernel: _respond(kernel, F.pad(picture, [1] * 4)),
+        ],
+        "Image and kernel are added. Multiply each number of the window by its number of the kernel, then sum.": {
+            "windows * kernel": "windows + kernel"
+        },
+        "The products are multiplied with each other. Add them up: `.sum()`.": lambda picture, kernel: (
+            (picture.unfold(0, kernel.shape[0], 1).unfold(1, kernel.shape[1], 1) * kernel)
+            .flatten(2)
+            .prod(dim=2)
+        ),
+        "`*=` writes into the image itself, where the next window overlaps with this one. `window * kernel` makes a "
+        "new tensor.": _in_loops(product=lambda a, b: a.mul_(b).sum()),
+        "The windows are one row and one column too small: the end of a slice is excluded, so "
+        "`[i : i + h, j : j + w]`.": [
+            _in_loops(product=lambda a, b: (a[:-1, :-1] * b).sum()),
+            _in_loops(product=lambda a, b: (b * a[:-1, :-1]).sum()),
+        ],
+        "The result has one row and one column too many: the kernel has H − h + 1 places, not H − h + "
+        "2.": lambda picture, kernel: F.pad(_respond(kernel, picture), (0, 1, 0, 1)),
+        "j is missing in the window: rows begin at i, columns at j, `[i : i + h, j : j + w]`.": [
+            _in_loops(window=lambda a, i, j, h, w: a[i : i + h, i : i + w]),
+            _in_loops(
+                window=lambda a, i, j, h, w: a[i : i + h, i : i + w], product=lambda a, b: (b * a).sum()
+            ),
+            _in_loops(window=lambda a, i, j, h, w: a[i : i + h, :w]),
+        ],
+        "The kernel moves by two pixels. It should move by one: `stride=1`.": lambda picture, kernel: (
+            F.conv2d(picture[None, None], kernel[None, None], stride=2)[0, 0]
+        ),
+        "A whole row of the result is overwritten at every place. Write to one entry, `result[i, j]`.": [
+            lambda picture, kernel: _respond(kernel, picture)[:, -1:].expand(
+                -1, picture.shape[1] - kernel.shape[1] + 1
+            ),
+        ],
+        "The window does not move: each product needs the part of the image that begins at its own row and "
+        "column.": lambda picture, kernel: (
+            kernel.sum()
+            * picture[: picture.shape[0] - kernel.shape[0] + 1, : picture.shape[1] - kernel.shape[1] + 1]
+        ),
+        "The window is taken at (j, i): i counts rows, and these come first, `[i : i + h, j : j + w]`.": [
+            _in_loops(window=lambda a, i, j, h, w: a[j : j + h, i : i + w]),
+            _in_loops(
+                window=lambda a, i, j, h, w: a[j : j + h, i : i + w], product=lambda a, b: (b * a).sum()
+            ),
+        ],
     }
 )
 
@@ -285,8 +495,8 @@ def _answer_of_kernel(edge_kernel, picture):
     """How a kernel responds to an image, in words."""
     kernel = edge_kernel()
     if not isinstance(kernel, torch.Tensor):
-        return {"what comes back": type(kernel).__name__, "its shape": (), "its response": ""}
-    facts = {"what comes back": "a tensor", "its shape": tuple(kernel.shape), "its response": ""}
+        return {"what comes back": type(kernel).__name__, "its shape": "", "its response": ""}
+    facts = {"what comes back": "a tensor", "its shape": f"{tuple(kernel.shape)}", "its response": ""}
     if kernel.shape == (3, 3):
         answer = _respond(kernel.detach().float(), picture.rows)
         tiny = 1e-5
@@ -366,8 +576,32 @@ edge_kernel.mistakes(
         "The kernel should have three rows: add one, alike in sign to the others.": lambda: (
             edge_kernel.reference()[:2]
         ),
+        "Two columns are too few: the kernel should be 3 × 3. Put a 0 between −1 and 1, and make three rows like "
+        "that.": [
+            lambda: torch.tensor([[-1.0, 1.0]]),
+            lambda: torch.tensor([-1.0, 1.0]),
+            lambda: torch.tensor([[-1.0, 1.0]] * 2),
+            lambda: torch.tensor([[-1.0, 1.0]] * 3),
+        ],
+        "This is one column. It compares pixels above each other; put the three numbers side by side, in each of three "
+        "rows.": lambda: torch.tensor([[-1.0], [0.0], [1.0]]),
+        "The kernel is larger than 3 × 3: three rows of three numbers are asked for.": [
+            lambda: torch.ones(5, 5),
+            lambda: torch.ones(4, 4),
+        ],
+        "A NumPy array is not a tensor: `torch.tensor(...)` takes the same numbers.": lambda: (
+            edge_kernel.reference().numpy()
+        ),
     }
 )
+
+
+@edge_kernel.remark(
+    "A remark: these are whole numbers, and images are not: `F.conv2d` refuses to mix them. Write one of them with a "
+    "point, 1.0, and all nine become floats."
+)
+def _(attempt):
+    return not attempt().is_floating_point()
 
 
 # Section 4: shifts ---------------------------------------------------------------------------------------------
@@ -410,6 +644,7 @@ _LAYERS = {
         "a convolution": _wrapping(_SLANTED),
         "a convolution with a round kernel": _wrapping(_ROUND),
         "a weight for every pixel": lambda x: x * _RAMP.to(x.dtype),
+        "the largest pixel of the image": lambda x: x.amax(dim=(2, 3), keepdim=True),
         "the mean over the image": lambda x: x.mean(dim=(2, 3), keepdim=True),
         "a layer that mixes the pixels": lambda x: (x.flatten(1) @ _MIX.to(x.dtype)).reshape(x.shape),
         "a sort along the rows": lambda x: x.sort(dim=3).values,
@@ -419,6 +654,7 @@ _LAYERS = {
         "a small number added to one pixel of the first image": lambda x: (
             x + 2e-4 * _LAST_PIXEL.flip(0).to(x.dtype)
         ),
+        "five hundred-thousandths added to one pixel": lambda x: x + 5e-5 * _LAST_PIXEL.to(x.dtype),
         "four millionths added to one pixel": lambda x: x + 4e-6 * _LAST_PIXEL.to(x.dtype),
     }.items()
 }
@@ -460,6 +696,13 @@ def _pair(layer, transform, x=None):
         ),
         "a chessboard": _pair("a ReLU", _MOVE, _CHESS),
         "a sort and a shift": _pair("a sort along the rows", _MOVE),
+        "a difference just above rounding": _pair(
+            "five hundred-thousandths added to one pixel", _MOVE, torch.zeros(2, 1, 6, 6)
+        ),
+        "rounding of larger numbers": _pair(
+            "four millionths added to one pixel", _MOVE, torch.ones(2, 1, 6, 6)
+        ),
+        "the largest pixel": _pair("the largest pixel of the image", _MOVE),
     },
     hints=[
         "There are two ways from x to a result: transform first and then the layer, or the layer first.",
@@ -478,9 +721,10 @@ def is_equivariant(layer, transform, x):
 is_equivariant.mistakes(
     {
         "This asks whether the transform leaves the result as it is: invariance. Equivariant means that "
-        "the result is transformed in the same way: compare with `transform(layer(x))`.": {
-            "transform(layer(x))": "layer(x)"
-        },
+        "the result is transformed in the same way: compare with `transform(layer(x))`.": [
+            {"transform(layer(x))": "layer(x)"},
+            {"transform(layer(x))": "layer(x)", "allclose": "equal", ", rtol=0, atol=1e-5": ""},
+        ],
         "Sums in a different order round differently, so numbers that are equal on paper differ in the "
         "last digit. Use `torch.allclose(…, atol=1e-5)`.": {"allclose": "equal", ", rtol=0, atol=1e-5": ""},
         "A mean or a sum over the pixels says nothing about where they are. Compare every number.": [
@@ -494,7 +738,7 @@ is_equivariant.mistakes(
         "The answer is inverted: return True where the two ways agree.": lambda layer, transform, x: (
             not is_equivariant.reference(layer, transform, x)
         ),
-        "The answer is always True. Do both sides use the same order? One of "
+        "The answer is always True. Do both sides use the same order, or are only their shapes compared? One of "
         "them has to begin with the layer.": lambda layer, transform, x: True,
         "The answer is always False. Can your comparison ever hold? Two tensors are the same where "
         "all of their numbers agree.": lambda layer, transform, x: False,
@@ -503,16 +747,49 @@ is_equivariant.mistakes(
         "The layer is left out, on one side or on both. Each way has to go through the layer and through "
         "the transform.": [
             {"layer(transform(x)), transform(layer(x))": "transform(x), x"},
+            {"layer(transform(x)), transform(layer(x))": "transform(x), x", ", rtol=0, atol=1e-5": ""},
             {"transform(layer(x))": "transform(x)"},
+            {"transform(layer(x))": "transform(x)", ", rtol=0, atol=1e-5": ""},
+            {"transform(layer(x))": "transform(x)", "allclose": "equal", ", rtol=0, atol=1e-5": ""},
+            {"layer(transform(x))": "transform(x)"},
         ],
-        "You return an answer for every pixel. Return a single one: do all of them agree? `.all()`.": {
-            "allclose": "isclose"
+        "The transform is left out on one side, or applied twice. Each way goes through the layer once and through the "
+        "transform once.": [
+            {"layer(transform(x)), transform(layer(x))": "layer(x), transform(layer(x))"},
+            {
+                "layer(transform(x)), transform(layer(x)), rtol=0, atol=1e-5": "layer(x), transform(layer(x))",
+                "allclose": "equal",
+            },
+        ],
+        "You return an answer for every pixel. Return a single one: do all of them agree? `.all()`.": [
+            {"allclose": "isclose"},
+            {"torch.allclose(": "torch.eq(", ", rtol=0, atol=1e-5": ""},
+            lambda layer, transform, x: (layer(transform(x)) - transform(layer(x))).abs() <= 1e-5,
+        ],
+        "You only look at the last image. All numbers of all images have to agree.": {
+            ", transform(layer(x))": "[-1:], transform(layer(x))[-1:]"
         },
+        "The values are compared without their places: sorted, or by their spread. Compare each pixel with the one in "
+        "the same place.": [
+            lambda layer, transform, x: torch.allclose(
+                layer(transform(x)).flatten().sort().values,
+                transform(layer(x)).flatten().sort().values,
+                atol=1e-5,
+            ),
+            lambda layer, transform, x: bool(
+                (layer(transform(x)).std() - transform(layer(x)).std()).abs() < 1e-5
+            ),
+        ],
+        "That is how large the difference is. Return True or False: is it at most 1e-5?": [
+            lambda layer, transform, x: (layer(transform(x)) - transform(layer(x))).abs().max(),
+            lambda layer, transform, x: (layer(transform(x)) - transform(layer(x))).abs().sum(),
+            lambda layer, transform, x: (layer(transform(x)) - transform(layer(x))).abs().mean(),
+        ],
         "A difference can be negative, too, and is then below every tolerance: "
         "take `.abs()` first.": lambda layer, transform, x: bool(
             (layer(transform(x)) - transform(layer(x))).max() <= 1e-5
         ),
-        "You only look at the first image. All numbers of all images have to agree.": {
+        "You only look at the first image, or at a part of it. All numbers of all images have to agree.": {
             ", transform(layer(x))": "[:1], transform(layer(x))[:1]"
         },
         "The mean difference is small even if a few pixels differ a lot. Look at the largest difference: "
@@ -520,7 +797,10 @@ is_equivariant.mistakes(
             (layer(transform(x)) - transform(layer(x))).abs().mean() <= 1e-5
         ),
         "The tolerance is so wide that small but real differences pass. Here the rounding of float32 "
-        "stays below 1e-5.": {"=1e-5": "=0.1"},
+        "stays below 1e-5.": [{"=1e-5": f"={wide}"} for wide in (0.1, 1e-3, 1e-4)],
+        "The tolerance is so narrow that rounding counts as a difference. Up to 1e-5 is rounding here.": [
+            {"=1e-5": f"={narrow}"} for narrow in (1e-6,)
+        ],
     }
 )
 
@@ -589,7 +869,14 @@ max_pool.mistakes(
         "`i * size : (i + 1) * size`.": lambda x, size: F.max_pool2d(x, size, stride=1)[
             :, :, : x.shape[2] // size, : x.shape[3] // size
         ],
-        "Height and width are swapped: the shape of x is (N, C, H, W).": {"H, W =": "W, H ="},
+        "Height and width are swapped: the shape of x is (N, C, H, W).": [
+            {"H, W =": "W, H ="},
+            lambda x, size: (
+                _cropped(x, size)
+                .reshape(*x.shape[:2], x.shape[3] // size, size, x.shape[2] // size, size)
+                .amax(dim=(3, 5))
+            ),
+        ],
         "The largest number is taken along one side of the windows only. Take it over their rows and their "
         "columns.": [{"dim=(3, 5)": "dim=5"}, {"dim=(3, 5)": "dim=3"}],
         "That is the sum of every window. Return the largest number: `amax`.": {".amax(": ".sum("},
@@ -598,8 +885,74 @@ max_pool.mistakes(
         ),
         "What is left over comes off at the right and at the bottom. You dropped the first rows and "
         "columns.": lambda x, size: F.max_pool2d(x[:, :, x.shape[2] % size :, x.shape[3] % size :], size),
+        "The maximum runs over the wrong axes. After the split into (N, C, H // size, size, W // size, size) those "
+        "inside a window are 3 and 5.": [
+            {"(3, 5)": "(2, 4)"},
+            {"(3, 5)": "(4, 5)"},
+            {"(3, 5)": "(3, 4)"},
+        ],
+        "The loop visits what is left over at the border as well, for which there is no place. Count whole windows: "
+        "`range(H // size)`.": lambda x, size: _pooled_in_loops(
+            x, lambda window: window.amax(dim=(2, 3)), lambda side: range(0, side, size), size
+        ),
+        "One number was taken for all examples and channels. They stay separate: the maximum runs over the axes of the "
+        "window alone, `.amax(dim=(2, 3))`.": lambda x, size: F.max_pool2d(
+            x.amax(dim=(0, 1), keepdim=True), size
+        ).expand(*x.shape[:2], -1, -1),
+        "You pool in one direction only. Windows are size × size: along the rows and along the columns.": [
+            lambda x, size: F.max_pool2d(x, (1, size)),
+            lambda x, size: F.max_pool2d(x, (size, 1)),
+            lambda x, size: F.max_pool2d(x, (1, size))[:, :, : x.shape[2] // size * size],
+            lambda x, size: F.max_pool2d(x, (size, 1))[:, :, :, : x.shape[3] // size * size],
+        ],
+        "Signs are lost: the largest absolute value is not the largest number. Leave `abs` out.": lambda x, size: (
+            F.max_pool2d(x.abs(), size)
+        ),
+        "That is the number with the largest absolute value. Take the largest number: −1 is larger than "
+        "−5.": lambda x, size: torch.where(
+            F.max_pool2d(x, size) > F.max_pool2d(-x, size), F.max_pool2d(x, size), -F.max_pool2d(-x, size)
+        ),
+        "`size` is the side of a window, not the number of windows: there are `side // size` of "
+        "them.": lambda x, size: F.adaptive_max_pool2d(x, size),
+        "The windows are 2 × 2 here, whatever `size` says, although they move by `size`.": lambda x, size: (
+            F.max_pool2d(x, min(2, *x.shape[2:]), stride=size)
+        ),
+        "The windows move by 2 here, whatever `size` says. They should move by their own size.": lambda x, size: (
+            F.max_pool2d(x, size, stride=2)
+        ),
+        "`.max(dim=…)` returns the values and where they are. Take its `.values`, or use `.amax(dim=…)`, which takes "
+        "two axes at once.": [
+            {".amax(dim=(3, 5))": ".max(dim=5).max(dim=3)"},
+            {".amax(dim=(3, 5))": ".max(dim=5).values.max(dim=3)"},
+        ],
+        "That says where the largest number is. Return the number itself: `amax`, not `argmax`.": lambda x, size: (
+            F.max_pool2d(x, size, return_indices=True)[1]
+        ),
+        "The maximum is taken along one side of a window, and something else along the other. It is the maximum along "
+        "both: `.amax(dim=(3, 5))`.": [
+            {".amax(dim=(3, 5))": f".amax(dim={one}).{name}(dim={other})"}
+            for name in ("sum", "mean")
+            for one, other in ((3, 4), (5, 3))
+        ],
+        "You return the last pixel of each window, whatever its neighbours are. Take the largest.": lambda x, size: (
+            _cropped(x, size)[:, :, size - 1 :: size, size - 1 :: size]
+        ),
+        "Zeros were added around the image. Nothing is added here: what is left over is "
+        "dropped.": lambda x, size: F.max_pool2d(F.pad(x, [size // 2] * 4), size),
     }
 )
+
+
+def _cropped(x, size):
+    return x[:, :, : x.shape[2] // size * size, : x.shape[3] // size * size]
+
+
+def _pooled_in_loops(x, reduce, starts, size):
+    """The loop over the windows that begin at `starts`, with room for whole windows only."""
+    result = x.new_zeros(*x.shape[:2], *(side // size for side in x.shape[2:]))
+    for i, j in itertools.product(*map(starts, x.shape[2:])):
+        result[:, :, i // size, j // size] = reduce(x[:, :, i : i + size, j : j + size])
+    return result
 
 
 @max_pool.mistake(
@@ -633,6 +986,16 @@ def _(x, size):
 def _(x, size):
     N, C, H, W = x.shape
     return x.reshape(N, C, H // size, size, W // size, size).amax(dim=(3, 5))
+
+
+max_pool.mistakes(
+    {
+        "A side that is not a multiple of `size` cannot be split evenly: cut off the remainder first, with "
+        "`x[:, :, : H // size * size]`, and the same for W.": {
+            "    x = x[:, :, : H * size, : W * size]\n": ""
+        }
+    }
+)
 
 
 @max_pool.mistake("You return one pixel of each window, whatever its neighbours are. Take the largest.")
@@ -680,6 +1043,13 @@ def _size(size, kernel, stride, padding, dilation, *, ends=2, reach=None, plus=1
     return divide((size + ends * padding - reach) / stride) + plus
 
 
+def _with_slips(**slips):
+    """The size with slips: those of `_size`, and arguments in place of those given."""
+    given = {name: slips.pop(name) for name in ("stride", "padding", "dilation") if name in slips}
+    names = ("size", "kernel", "stride", "padding", "dilation")
+    return lambda *sizes: _size(*(dict(zip(names, sizes, strict=True)) | given).values(), **slips)
+
+
 output_size.mistakes(
     {
         "The padding is added at both ends: 2p.": lambda *sizes: _size(*sizes, ends=1),
@@ -720,6 +1090,55 @@ output_size.mistakes(
         },
         "The reach is one pixel short: from the first number of the kernel to the last, both included, there are "
         "d(k − 1) + 1 pixels.": {") + 1  #": ")  #"},
+        "The whole side is divided by the stride. Subtract the reach first: only the steps that are left are divided, "
+        "`(size + 2p - reach) // stride + 1`.": [
+            {"- reach) // stride + 1": ") // stride - reach + 1"},
+            {"- reach) // stride + 1": ") // stride - (reach - 1)"},
+            {"- reach) // stride + 1": ") // stride - reach"},
+            {"- reach) // stride + 1": ") // stride - reach // stride + 1"},
+        ],
+        "Brackets are missing: `//` binds more strongly than minus, so only the last term is divided. Write "
+        "`(size + 2p - reach) // stride + 1`.": [
+            {"(size + 2 * padding - reach) // stride": "size + 2 * padding - reach // stride"},
+            {"(size + 2 * padding - reach) // stride": "size + 2 * padding - (reach - 1) - 1 // stride"},
+            {"(size + 2 * padding - reach) // stride": "size + (2 * padding - reach) // stride"},
+        ],
+        "Kernel and stride are mixed up: the kernel makes the reach, the stride divides.": [
+            {"(kernel - 1)": "(stride - 1)", "// stride": "// kernel"},
+            {"(kernel - 1)": "(stride - 1)"},
+            {"// stride": "// kernel"},
+        ],
+        "Padding and dilation are mixed up: 2p is added to the side, d(k − 1) + 1 is the reach of the kernel.": {
+            "2 * padding - reach": "2 * dilation - padding * (kernel - 1) - 1"
+        },
+        "The steps are multiplied by the stride. A larger stride makes fewer places: divide, `//`.": {
+            "// stride": "* stride"
+        },
+        "That is the size after a transposed convolution, which makes images larger. Here the side shrinks.": (
+            lambda size, kernel, stride, padding, dilation: (
+                (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1
+            )
+        ),
+        "Two are added at the end, or the reach is two pixels short: there is one place, and one more for every step "
+        "that fits.": _with_slips(plus=2),
+        "The dilation stretches the padding here. It stretches the gaps in the kernel only: size + 2p − d(k − 1) − "
+        "1.": {"2 * padding": "2 * padding * dilation"},
+        "The padding is counted more than twice. Zeros are added at two ends: size + 2p.": [
+            {"2 * padding": "4 * padding"},
+            {"2 * padding": "3 * padding"},
+        ],
+        "The dilation divides as if it were a stride. It stretches the kernel: its reach is d(k − 1) + 1.": {
+            "dilation * (kernel - 1) + 1": "kernel",
+            "// stride": "// (stride * dilation)",
+        },
+        "The reach counts dilation² or leaves a gap out: k − 1 gaps of d pixels each, and 1: d(k − 1) + 1.": [
+            {"dilation * (kernel - 1) + 1": "(dilation - 1) * (kernel - 1) + 1"},
+            {"dilation * (kernel - 1) + 1": "dilation * kernel - 1"},
+            {"dilation * (kernel - 1) + 1": "dilation * (kernel + 1) + 1"},
+            {"dilation * (kernel - 1) + 1": "dilation + kernel"},
+            {"dilation * (kernel - 1) + 1": "kernel * (dilation + 1) - 1"},
+            {"dilation * (kernel - 1) + 1": "dilation**2 * (kernel - 1) + 1"},
+        ],
     }
 )
 
@@ -736,6 +1155,22 @@ def _(size, kernel, stride, padding, dilation):
 )
 def _(size, kernel, stride, padding, dilation):
     return (size + 2 * padding - dilation * (kernel - 1)) // stride
+
+
+_SIZE_SLIPS = {
+    "the padding is added once, not at both ends": {"ends": 1},
+    "the padding is not used": {"padding": 0},
+    "the dilation is not used": {"dilation": 1},
+    "the stride is not used": {"stride": 1},
+    "the + 1 at the end is missing": {"plus": 0},
+    "the division rounds up, not down": {"divide": math.ceil},
+    "the division leaves half pixels, not `//`": {"divide": lambda number: number},
+}
+for (_one, _first), (_two, _second) in itertools.combinations(_SIZE_SLIPS.items(), 2):
+    _alike = _first.keys() & _second.keys() or {"ends", "padding"} == _first.keys() | _second.keys()
+    _no_rest = {"stride", "divide"} == _first.keys() | _second.keys()  # nothing is left to round
+    if not (_alike or _no_rest):
+        output_size.mistake(f"Two slips: {_one}, and {_two}.")(_with_slips(**_first, **_second))
 
 
 @lesson.exercise(
@@ -787,9 +1222,75 @@ count_conv_parameters.mistakes(
         },
         "The input channels and the size of the kernel are added. They multiply: inputs · size · size weights for "
         "each output channel.": {"inputs * size * size": "inputs + size**2"},
-        "`^` is not a power in Python, but compares bits. Write `size ** 2`.": {"size * size": "(size ^ 2)"},
+        "`^` is not a power in Python, but compares bits. Write `size ** 2`.": [
+            {"size * size": "(size ^ 2)"},
+            {"size * size + 1": "size ^ 2 + 1"},
+            lambda inputs, outputs, size: outputs * inputs * size ^ 2 + outputs,
+            lambda inputs, outputs, size: inputs * outputs * (size ^ 2) + outputs,
+        ],
+        "The channels are multiplied: every pair of input and output has a kernel. You added "
+        "them.": lambda inputs, outputs, size: (inputs + outputs) * size**2 + outputs,
+        "Only the side of the kernel is squared: size² weights for every pair of channels. Here the channels are "
+        "squared with it.": [
+            {"inputs * size * size": "(inputs * size) ** 2"},
+            lambda inputs, outputs, size: (inputs * outputs * size) ** 2 + outputs,
+            lambda inputs, outputs, size: (inputs * outputs * size) ** 2,
+        ],
+        "That counts the tensors, a weight and a bias. Count the numbers in them: `p.numel()`, added up.": (
+            lambda inputs, outputs, size: 2
+        ),
+        "The kernel has two sides, not three: size · size numbers for every pair of channels.": {
+            "size * size": "size**3"
+        },
+        "There is one bias for each output channel, not for each number of a kernel: add `outputs`.": [
+            {"(inputs * size * size + 1)": "inputs * size**2 + size"},
+            {"(inputs * size * size + 1)": "inputs * size**2 + size**2"},
+        ],
+        "Only output channels have biases: `outputs` of them, not inputs + outputs.": {
+            "(inputs * size * size + 1)": "inputs * size**2 + inputs + outputs"
+        },
+        "The biases are counted twice: one for each output channel.": {"size + 1)": "size + 2)"},
+        "There is one bias for each output channel, `outputs` of them, not outputs².": {
+            "size + 1)": "size + outputs)"
+        },
+        "The kernel has size · size numbers, none is left out: not size − 1.": {
+            "size * size": "(size - 1) ** 2"
+        },
+        "The weights of the kernels are missing: inputs · size · size for each output channel.": {
+            "inputs * size * size + 1": "inputs + 1"
+        },
+        "The biases are subtracted. They are parameters as well: add them.": {"size + 1)": "size - 1)"},
     }
 )
+
+
+_WEIGHT_SLIPS = {
+    "The kernel is a square, size · size numbers": lambda inputs, outputs, size: outputs * inputs * size,
+    "The kernel has size · size numbers, not 2 · size": lambda inputs, outputs, size: (
+        outputs * inputs * 2 * size
+    ),
+    "Each kernel reaches through all input channels: multiply by `inputs`": lambda inputs, outputs, size: (
+        outputs * size**2
+    ),
+    "Each output channel has kernels of its own: multiply by `outputs`": lambda inputs, outputs, size: (
+        inputs * size**2
+    ),
+    "The channels are multiplied, not added": lambda inputs, outputs, size: (inputs + outputs) * size**2,
+}
+_BIAS_SLIPS = {
+    "": lambda inputs, outputs: outputs,
+    "the biases are missing, one for each output channel": lambda inputs, outputs: 0,
+    "there is a bias for each output channel, not one for all": lambda inputs, outputs: 1,
+    "there is a bias for each output channel, not for each input": lambda inputs, outputs: inputs,
+}
+_TOLD = {*_WEIGHT_SLIPS} - {"The kernel has size · size numbers, not 2 · size"}  # alone, above
+for (_one, _weights), (_two, _biases) in itertools.product(_WEIGHT_SLIPS.items(), _BIAS_SLIPS.items()):
+    if _two or _one not in _TOLD:
+        count_conv_parameters.mistake(f"{_one}{_two and '. And '}{_two}.")(
+            lambda inputs, outputs, size, weights=_weights, biases=_biases: (
+                weights(inputs, outputs, size) + biases(inputs, outputs)
+            )
+        )
 
 
 @lesson.exercise(
@@ -802,6 +1303,7 @@ count_conv_parameters.mistakes(
         "the example on paper": ([(5, 1), (2, 2), (5, 1), (2, 2)],),
         "four strides": ([(3, 2), (3, 2), (3, 2), (3, 2)],),
         "different strides": ([(7, 2), (3, 2), (1, 1), (3, 3), (4, 1)],),
+        "a larger kernel later": ([(2, 2), (5, 1)],),
     },
     hints=[
         "Begin with 1 pixel. A layer with kernel k makes the field grow by k − 1 steps, but how long is a "
@@ -854,8 +1356,105 @@ receptive_field.mistakes(
         },
         "Only the first layer is counted. Is the `return` inside the loop?": lambda layers: layers[0][0],
         "The last layer is left out: the loop ends one layer too early.": {"in layers": "in layers[:-1]"},
+        "The − 1 comes before the stride: backwards, `field = (field - 1) * stride + kernel`.": [
+            lambda layers: functools.reduce(
+                lambda field, layer: field * layer[1] + layer[0] - 1, layers[::-1], 1
+            ),
+            lambda layers: functools.reduce(
+                lambda field, layer: field * layer[1] + layer[0], layers[::-1], 1
+            ),
+            lambda layers: functools.reduce(
+                lambda field, layer: (field - 1) * layer[1] + layer[0] - 1, layers[::-1], 1
+            ),
+            lambda layers: functools.reduce(
+                lambda field, layer: (field + 1) * layer[1] + layer[0], layers[::-1], 1
+            ),
+        ],
+        "The field is multiplied by every stride as it goes along. Only the new layer's kernel − 1 counts in steps: "
+        "`field += (kernel - 1) * step`.": [
+            lambda layers: functools.reduce(lambda field, layer: field * layer[1] + layer[0] - 1, layers, 1),
+            lambda layers: functools.reduce(
+                lambda field, layer: (field + layer[0] - 1) * layer[1], layers, 1
+            ),
+            lambda layers: functools.reduce(lambda field, layer: field * layer[1] + layer[0], layers, 1),
+        ],
+        "The stride of the first layer is not used. Every layer after it takes steps of that many pixels.": (
+            lambda layers: receptive_field.reference([(layers[0][0], 1), *layers[1:]])
+        ),
+        "The whole sum is multiplied by all strides. Each layer's kernel − 1 is multiplied by the strides before it "
+        "only.": [
+            lambda layers: (
+                (1 + sum(kernel - 1 for kernel, _ in layers)) * math.prod(stride for _, stride in layers)
+            ),
+            lambda layers: (
+                1 + sum(kernel - 1 for kernel, _ in layers) * math.prod(stride for _, stride in layers)
+            ),
+        ],
+        "Each layer is multiplied by its own stride only. A step in a layer is the product of the strides of all "
+        "layers before it.": [
+            {"(kernel - 1) * step": "(kernel - 1) * stride"},
+            lambda layers: sum(kernel * stride for kernel, stride in layers),
+        ],
+        "You return the step, the product of the strides. Return the field.": {"return field": "return step"},
+        "The field never grows: the step begins with 1, not with 0.": {
+            "field = step = 1": "field, step = 1, 0"
+        },
+        "Half of the kernel is counted. It reaches kernel − 1 steps beyond its first pixel.": [
+            {"(kernel - 1) * step": "kernel // 2 * step"},
+            {"(kernel - 1) * step": "(kernel - 1) // 2 * step"},
+        ],
+        "The strides multiply to the step. Here only the largest counts, or the square of one.": [
+            {"step *= stride": "step = max(step, stride)"},
+            {"step *= stride": "step = stride**2"},
+        ],
+        "The − 1 belongs to the kernel, in brackets: `(kernel - 1) * step`.": {
+            "(kernel - 1) * step": "kernel * step - 1"
+        },
+        "The strides are added to the field. They make its steps longer: `(kernel - 1) * step`.": [
+            {"(kernel - 1) * step": "kernel - 1 + stride - 1"},
+            {"(kernel - 1) * step": "kernel - 1 + stride"},
+        ],
+        "Return the field alone, not the step as well.": {"return field": "return field, step"},
+        "That is the largest kernel. Each layer adds kernel − 1 steps to the field.": lambda layers: max(
+            kernel for kernel, _ in layers
+        ),
+        "The step is divided by the stride. It grows: two layers with stride 2 make steps of 4 pixels.": {
+            "step *= stride": "step /= stride"
+        },
     }
 )
+
+
+def _field(layers, *, begin=1, more=-1, early=False, strides=lambda step, stride: step * stride):
+    """The loop, with what can go wrong as arguments."""
+    field, step = begin, 1
+    for kernel, stride in layers:
+        step = strides(step, stride) if early else step
+        field += (kernel + more) * step
+        step = step if early else strides(step, stride)
+    return field
+
+
+_FIELD_SLIPS = {
+    "the field begins with 0, not with 1": {"begin": 0},
+    "each layer adds kernel − 1, not kernel": {"more": 0},
+    "the step grows after the field, not before it": {"early": True},
+    "the strides are not used": {"strides": lambda step, stride: step},
+    "the strides multiply, and not only the last one counts": {"strides": lambda step, stride: stride},
+    "the strides multiply, they do not add up": {"strides": lambda step, stride: step + stride},
+}
+for (_one, _first), (_two, _second) in itertools.combinations(_FIELD_SLIPS.items(), 2):
+    _told = {"begin", "more"} == _first.keys() | _second.keys() or (  # above
+        "early" in _first and "add up" not in _two
+    )
+    if not (_first.keys() & _second.keys() or _told):
+        receptive_field.mistake(f"Two slips: {_one}, and {_two}.")(
+            functools.partial(_field, **_first, **_second)
+        )
+receptive_field.mistake(
+    "Three slips: the field begins with 1, each layer adds kernel − 1, and the strides multiply the steps that "
+    "follow. Here sizes of kernels are added up."
+)(functools.partial(_field, begin=0, more=0, strides=lambda step, stride: step))
 
 
 @receptive_field.mistake(
@@ -876,6 +1475,30 @@ def _same(x):
     return x
 
 
+_BENDS = {  # the function, and the stages without it
+    "ReLU": lambda n: (F.relu, ()),
+    "no activation function": lambda n: (_same, ()),
+    "a ReLU after the last stage only": lambda n: (F.relu, range(n - 1)),
+    "a ReLU after all stages but the last": lambda n: (F.relu, [n - 1]),
+    "tanh": lambda n: (torch.tanh, ()),
+    "sigmoid": lambda n: (torch.sigmoid, ()),
+    "leaky ReLU": lambda n: (F.leaky_relu, ()),
+    "GELU": lambda n: (F.gelu, ()),
+}
+_POOLS = {
+    "max pooling": F.max_pool2d,
+    "mean pooling": F.avg_pool2d,
+    "every second pixel": lambda h, _: h[:, :, ::2, ::2],
+}
+_ENDS = {
+    "": _same,
+    ", a ReLU after the logits": F.relu,
+    ", a softmax after the logits": lambda z: z.softmax(dim=1),
+    ", a log-softmax after the logits": lambda z: z.log_softmax(dim=1),
+    ", a sigmoid after the logits": torch.sigmoid,
+}
+
+
 def _computes(net, channels, x):
     """Which order of operations with the net's own weights gives its logits, if one of these does."""
     stages = []
@@ -890,48 +1513,63 @@ def _computes(net, channels, x):
     biases = [part for part in net.parameters() if part.shape == (10,)]
     if len(heads) != 1 or len(biases) != 1:
         return "something else"
-    options = {
-        "convolution, ReLU, max pooling": (F.relu, F.max_pool2d, _same),
-        "convolution, max pooling, no nonlinearity": (_same, F.max_pool2d, _same),
-        "convolution, ReLU, mean pooling": (F.relu, F.avg_pool2d, _same),
-        "convolution, no nonlinearity, mean pooling": (_same, F.avg_pool2d, _same),
-        "convolution, tanh, max pooling": (torch.tanh, F.max_pool2d, _same),
-        "convolution, sigmoid, max pooling": (torch.sigmoid, F.max_pool2d, _same),
-        "convolution, ReLU, every second pixel": (F.relu, lambda h, _: h[:, :, ::2, ::2], _same),
-        "a ReLU after the logits": (F.relu, F.max_pool2d, F.relu),
-        "a softmax after the logits": (F.relu, F.max_pool2d, lambda z: z.softmax(dim=1)),
-        "a log-softmax after the logits": (F.relu, F.max_pool2d, lambda z: z.log_softmax(dim=1)),
-    }
-    for name, (bend, pool, end) in options.items():
+    result = net(x)
+    for (activation, bend), (pooling, pool) in itertools.product(_BENDS.items(), _POOLS.items()):
         h = x
-        for weight, bias in stages:
-            h = bend(F.conv2d(h, weight, bias, padding=1))
+        for number, (weight, bias) in enumerate(stages):
+            h = F.conv2d(h, weight, bias, padding=1)
+            h = h if number in bend(len(stages))[1] else bend(len(stages))[0](h)
             h = pool(h, 2)[:, :, : h.shape[2] // 2, : h.shape[3] // 2]
-        logits = end(F.linear(h.flatten(1), heads[0], biases[0]))
-        if torch.allclose(logits, net(x), rtol=1e-3, atol=1e-5):
-            return name
+        logits = F.linear(h.flatten(1), heads[0], biases[0])
+        for last, end in _ENDS.items():
+            if torch.allclose(end(logits), result, rtol=1e-3, atol=1e-5):
+                return f"convolution, {activation}, {pooling}{last}"
     return "something else"
 
 
 def _facts_of_cnn(attempt, channels):
     """What can be seen of a network from outside."""
+    asked = list(channels)
     net = attempt(channels)
+    if net is None:
+        return None
     if not isinstance(net, nn.Module):
-        return _facts_of_cnn(build_cnn.reference, channels) | {"what comes back": type(net).__name__}
-    other = attempt(channels)
+        return _facts_of_cnn(build_cnn.reference, asked) | {"what comes back": type(net).__name__}
+    other = attempt(list(asked))
     shared = {id(part) for part in net.parameters()} & {id(part) for part in other.parameters()}
     learning = all(part.requires_grad for part in net.parameters())
     net.eval()
     pictures = 3 * normal(6, 1, 28, 28)
+    try:
+        shape = net(pictures).shape
+    except RuntimeError as error:  # the linear layer does not fit
+        sizes = re.search(r"shapes cannot be multiplied \(6x(\d+) and (\d+)x10\)", str(error))
+        if not sizes:
+            raise
+        fits = f"{sizes[1]} numbers arrive for each digit, but it takes {sizes[2]}"
+        return _facts_of_cnn(build_cnn.reference, asked) | {"the last linear layer": fits}
+    parts = list(net.parameters())
     return {
         "what comes back": "an nn.Module",
         "every call makes new layers": not shared,
         "all its parameters can learn": learning,
-        "the shape of its output for 6 digits": net(pictures).shape,
-        "the shape of its output for 1 digit": net(pictures[:1]).shape,
-        "the number of its parameters": sum(part.numel() for part in net.parameters()),
-        "what it computes": _computes(net, channels, pictures),
+        "the last linear layer": "what arrives is what it takes",
+        "the shape of its output for 6 digits": f"{tuple(shape)}",
+        "the shape of its output for 1 digit": f"{tuple(net(pictures[:1]).shape)}",
+        "its convolutions": _in_to_out(part for part in parts if part.ndim == 4),
+        "its linear layers": _in_to_out(part for part in parts if part.ndim == 2),
+        "the numbers in its other parameters": sum(part.numel() for part in parts if part.ndim not in (2, 4)),
+        "what it computes": _computes(net, asked, pictures),
     }
+
+
+def _in_to_out(weights):
+    """The layers with these weights, in words."""
+    sides = (
+        f"{one.shape[1]} → {one.shape[0]}" + "".join(f", {side} × {side}" for side in one.shape[3:])
+        for one in weights
+    )
+    return "; ".join(sorted(sides)) or "none"
 
 
 @lesson.exercise(
@@ -969,10 +1607,69 @@ def _cnn(channels, *, size=3, padding=1, bend=nn.ReLU, pool=nn.MaxPool2d, end=()
     return nn.Sequential(*layers, *last, *end)
 
 
+def _with_head(net, inputs, *hidden, classes=10):
+    """The network with other linear layers, from `inputs` over `hidden` to the classes."""
+    head = []
+    for one, other in itertools.pairwise([inputs, *hidden, classes]):
+        head += [nn.Linear(one, other), nn.ReLU()]
+    return nn.Sequential(*list(net)[:-1], *head[:-1])
+
+
+def _stages_left_out(channels, kept):
+    side = 28 // 2 ** len(kept)
+    return _cnn(kept) if kept else nn.Sequential(nn.Flatten(), nn.Linear(side**2, 10))
+
+
+def _normalised(channels, norm):
+    layers = []
+    for layer in _cnn(channels):
+        layers += [layer, norm(layer.out_channels)] if isinstance(layer, nn.Conv2d) else [layer]
+    return nn.Sequential(*layers)
+
+
+def _pooled_by(channels, by):
+    layers = [nn.MaxPool2d(by) if isinstance(layer, nn.MaxPool2d) else layer for layer in _cnn(channels)]
+    return _with_head(nn.Sequential(*layers), channels[-1] * (28 // by ** len(channels)) ** 2)
+
+
+def _pooled_at(channels, stages):
+    """The network with pooling in these stages only."""
+    net = _cnn(channels)
+    for number in range(len(channels)):
+        net[3 * number + 2] = nn.MaxPool2d(2 if number in stages else 1)
+    return _with_head(net, channels[-1] * 14**2)
+
+
+def _doubled(channels):
+    layers = []
+    for layer in _cnn(channels):
+        layers += [layer]
+        if isinstance(layer, nn.Conv2d):
+            layers += [nn.ReLU(), nn.Conv2d(layer.out_channels, layer.out_channels, 3, padding=1)]
+    return nn.Sequential(*layers)
+
+
+def _averaged(channels, pool):
+    return nn.Sequential(*list(_cnn(channels))[:-2], pool(1), nn.Flatten(), nn.Linear(channels[-1], 10))
+
+
+def _bent(channels, straight):
+    """The network without its ReLU in some stages."""
+    net = _cnn(channels)
+    for number in straight:
+        net[3 * number + 1] = nn.Identity()
+    return net
+
+
 build_cnn.mistakes(
     {
         "Without padding each convolution cuts off a ring of pixels: `nn.Conv2d(inputs, "
-        "outputs, 3, padding=1)`.": lambda channels: _cnn(channels, padding=0),
+        "outputs, 3, padding=1)`.": [
+            lambda channels: _cnn(channels, padding=0),
+            lambda channels: _with_head(
+                _cnn(channels, padding=0), channels[-1] * (28 // 2 ** len(channels)) ** 2
+            ),
+        ],
         "The kernels are 5 × 5. Use 3 × 3 kernels with a padding of 1.": lambda channels: _cnn(
             channels, size=5, padding=2
         ),
@@ -1007,8 +1704,82 @@ build_cnn.mistakes(
             "side": "28",
         },
         "The linear layer expects a different number of inputs than it gets: channels[-1] "
-        "· side², with the side halved once for every entry of `channels`.": lambda channels: nn.Sequential(
-            *list(_cnn(channels))[:-1], nn.Linear(channels[-1] * 28**2, 10)
+        "· side², with the side halved once for every entry of `channels`.": [
+            lambda channels: _with_head(_cnn(channels), channels[-1] * 28**2),
+            lambda channels: _with_head(_cnn(channels), 28**2),
+            lambda channels: _with_head(_cnn(channels), channels[-1]),
+            lambda channels: _with_head(_cnn(channels), (28 // 2 ** len(channels)) ** 2),
+        ],
+        "The side counts twice, as height and as width: channels[-1] · side² numbers reach the linear layer.": (
+            lambda channels: _with_head(_cnn(channels), channels[-1] * (28 // 2 ** len(channels)))
+        ),
+        "Pooling halves the side again and again: after n stages it is 28 // 2ⁿ, `28 // 2 ** len(channels)`, not 28 // "
+        "(2n).": {"2 ** len(channels)": "(2 * len(channels))"},
+        "Pooling halves the side once in every stage. Here it is halved once for all of them, or not at "
+        "all.": lambda channels: _with_head(_cnn(channels), channels[-1] * 14**2),
+        "The channels that reach the linear layer are those of the last stage, `channels[-1]`.": [
+            lambda channels: _with_head(_cnn(channels), channels[0] * (28 // 2 ** len(channels)) ** 2),
+            lambda channels: _with_head(_cnn(channels), sum(channels) * (28 // 2 ** len(channels)) ** 2),
+        ],
+        "The last entry of `channels` is left out: there should be a stage for every entry.": lambda channels: (
+            _stages_left_out(channels, channels[:-1])
+        ),
+        "The first entry of `channels` is left out: there should be a stage for every entry.": lambda channels: (
+            _stages_left_out(channels, channels[1:])
+        ),
+        "There are two linear layers. The exercise asks for one, straight to the 10 classes.": [
+            lambda channels, hidden=hidden: _with_head(
+                _cnn(channels), channels[-1] * (28 // 2 ** len(channels)) ** 2, hidden
+            )
+            for hidden in (128, 64)
+        ],
+        "There is batch normalization, which was not asked for: convolution, ReLU and max pooling, nothing else.": [
+            lambda channels: _normalised(channels, nn.BatchNorm2d),
+        ],
+        "Global pooling leaves one number of each channel. The linear layer should see all places: flatten, without "
+        "pooling once more.": [
+            lambda channels: _averaged(channels, nn.AdaptiveAvgPool2d),
+            lambda channels: _averaged(channels, nn.AdaptiveMaxPool2d),
+        ],
+        "The ReLU stands only after the last stage. Each stage is a convolution, a ReLU and max pooling: put it into "
+        "the loop.": lambda channels: _bent(channels, range(len(channels) - 1)),
+        "The last stage has no ReLU. Each stage is a convolution, a ReLU and max pooling.": lambda channels: (
+            _bent(channels, [len(channels) - 1])
+        ),
+        "`nn.Conv2d` takes the channels that come in first, then those that go out.": {
+            "nn.Conv2d(inputs, outputs": "nn.Conv2d(outputs, inputs"
+        },
+        "`nn.Sequential` takes the layers one by one, not a list: unpack it with a star, `*layers`.": {
+            "nn.Sequential(*layers": "nn.Sequential(layers"
+        },
+        "An `nn.ModuleList` holds layers but does not apply them. Use `nn.Sequential(*layers)`.": lambda channels: (
+            nn.ModuleList(_cnn(channels))
+        ),
+        "The pooling is not by 2. `nn.MaxPool2d(2)` takes the largest of 2 × 2 pixels and halves the side.": [
+            lambda channels, by=by: _pooled_by(channels, by) for by in (3, 4)
+        ],
+        "There is pooling after the last stage only, or after the first only. It belongs to every stage: put it into "
+        "the loop.": [
+            lambda channels: _pooled_at(channels, [len(channels) - 1]),
+            lambda channels: _pooled_at(channels, [0]),
+        ],
+        "There are two convolutions in each stage. The exercise asks for one, a ReLU and max pooling.": (
+            lambda channels: _doubled(channels)
+        ),
+        "The network takes 3 channels. The digits are grey and have 1: begin with 1.": {
+            "[1, *channels]": "[3, *channels]"
+        },
+        "That is what a network computes. Return the network itself.": lambda channels: _cnn(channels)(
+            torch.zeros(1, 1, 28, 28)
+        ),
+        "A padding of 2 makes the side two pixels longer. With 3 × 3 kernels a padding of 1 keeps it.": (
+            lambda channels: _cnn(channels, padding=2)
+        ),
+        "Nothing comes back, so there is no network: is the `return` missing?": lambda channels: [].extend(
+            _cnn(channels)
+        ),
+        "The last layer should give a number for each of the 10 classes.": lambda channels: _with_head(
+            _cnn(channels), channels[-1] * (28 // 2 ** len(channels)) ** 2, classes=1
         ),
         "The side after the poolings is not always 7: it is halved once for every entry of"
         " `channels`.": lambda channels: nn.Sequential(
@@ -1181,6 +1952,10 @@ def residual_block(x, first, second, shortcut):
     return F.relu(branch + (x if shortcut is None else shortcut(x)))
 
 
+def _shortened(x, shortcut):
+    return x if shortcut is None else shortcut(x)
+
+
 def _block(x, first, second, shortcut, *, bend=F.relu, inner=F.relu, end=F.relu):
     """The block, with what can go wrong as arguments."""
     skip = x if shortcut is None else shortcut(x)
@@ -1244,6 +2019,87 @@ residual_block.mistakes(
         "Skip and branch are multiplied. Add them.": {"branch + (": "branch * ("},
         "The branch ends with its first half: apply `second` as well.": lambda x, first, second, shortcut: (
             F.relu(F.relu(first(x)) + (x if shortcut is None else shortcut(x)))
+        ),
+        "`shortcut` takes x, not the branch: it makes the skip as deep as the branch already is.": [
+            lambda x, first, second, shortcut: F.relu(x + _shortened(second(F.relu(first(x))), shortcut)),
+            lambda x, first, second, shortcut: F.relu(_shortened(x + second(F.relu(first(x))), shortcut)),
+            lambda x, first, second, shortcut: F.relu(
+                _shortened(x, shortcut) + _shortened(second(F.relu(first(x))), shortcut)
+            ),
+        ],
+        "x was overwritten by `shortcut(x)` before the branch saw it. The branch takes the x that came in: keep the "
+        "skip in a variable of its own.": lambda x, first, second, shortcut: F.relu(
+            _shortened(x, shortcut) + second(F.relu(first(_shortened(x, shortcut))))
+        ),
+        "There is a ReLU on x before `first`. The branch is first, ReLU, second.": [
+            lambda x, first, second, shortcut: F.relu(
+                _shortened(x, shortcut) + second(F.relu(first(F.relu(x))))
+            ),
+            lambda x, first, second, shortcut: F.relu(
+                _shortened(F.relu(x), shortcut) + second(F.relu(first(F.relu(x))))
+            ),
+        ],
+        "The branch is subtracted from the skip. Add the two.": lambda x, first, second, shortcut: F.relu(
+            _shortened(x, shortcut) - second(F.relu(first(x)))
+        ),
+        "The skip is subtracted from the branch. Add the two.": {"branch + (": "branch - ("},
+        "There is no ReLU at all: one belongs between the two convolutions, and one after the sum.": (
+            lambda x, first, second, shortcut: _block(
+                x, first, second, shortcut, bend=_same, inner=_same, end=_same
+            )
+        ),
+        "The ReLU is applied to skip and branch separately. Add them first, then apply one ReLU to the sum.": [
+            lambda x, first, second, shortcut: (
+                F.relu(_shortened(x, shortcut)) + F.relu(second(F.relu(first(x))))
+            ),
+            lambda x, first, second, shortcut: F.relu(_shortened(x, shortcut)) + second(F.relu(first(x))),
+        ],
+        "The ReLU between the convolutions is missing, and that after the sum stands on the branch alone: "
+        "`F.relu(second(F.relu(first(x))) + skip)`.": lambda x, first, second, shortcut: _block(
+            x, first, second, shortcut, inner=_same, end=_same
+        ),
+        "Where `shortcut` is None the skip is x itself. Here it is left out then.": lambda x, first, second, shortcut: (
+            F.relu(second(F.relu(first(x))) + (0 if shortcut is None else shortcut(x)))
+        ),
+        "The ReLU is applied to the wrong side of `second`: the branch is first, ReLU, second.": (
+            lambda x, first, second, shortcut: F.relu(F.relu(second(first(x))) + _shortened(x, shortcut))
+        ),
+        "The activation function is not a ReLU here. The block has two of them, and both are `F.relu`.": [
+            lambda x, first, second, shortcut, bend=bend, end=end: _block(
+                x, first, second, shortcut, bend=_same, inner=bend, end=end
+            )
+            for bend, end in (
+                *((one, one) for one in (torch.tanh, F.gelu, F.leaky_relu)),
+                *((F.relu, one) for one in (torch.tanh, torch.sigmoid)),
+            )
+        ],
+        "`first` is left out: the branch is first, ReLU, second.": lambda x, first, second, shortcut: F.relu(
+            second(F.relu(x)) + _shortened(x, shortcut)
+        ),
+        "`second` is used twice and `first` not at all: the branch is first, ReLU, second.": (
+            lambda x, first, second, shortcut: F.relu(second(F.relu(second(x))) + _shortened(x, shortcut))
+        ),
+        "`first` is used twice and `second` not at all: the branch is first, ReLU, second.": (
+            lambda x, first, second, shortcut: F.relu(first(F.relu(first(x))) + _shortened(x, shortcut))
+        ),
+        "x is added more than once. The sum has two terms, the skip and the branch.": [
+            lambda x, first, second, shortcut: F.relu(second(F.relu(first(x))) + 2 * _shortened(x, shortcut)),
+            lambda x, first, second, shortcut: F.relu(
+                second(F.relu(first(x))) + x + (0 if shortcut is None else shortcut(x))
+            ),
+        ],
+        "The larger of skip and branch is taken. Add the two.": lambda x, first, second, shortcut: F.relu(
+            torch.maximum(_shortened(x, shortcut), second(F.relu(first(x))))
+        ),
+        "The skip is scaled. It passes x on as it is: skip plus branch.": lambda x, first, second, shortcut: (
+            F.relu(second(F.relu(first(x))) + _shortened(x, shortcut) / 2)
+        ),
+        "Where `shortcut` is given the skip is left out. Then it is "
+        "`shortcut(x)`.": lambda x, first, second, shortcut: F.relu(
+            second(F.relu(first(x))) + (x if shortcut is None else 0)
+        ),
+        "This is the branch alone. Add the skip, then apply a ReLU to the sum.": lambda x, first, second, shortcut: (
+            second(F.relu(first(x)))
         ),
     }
 )

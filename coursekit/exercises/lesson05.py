@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,11 @@ def _coefficients(fit_polynomial, x, y, degree):
     if degree < 9 or not isinstance(found, torch.Tensor) or found.shape != (degree + 1,):
         return found
     true = torch.tensor([(-1) ** k * (1.0 + k % 3) for k in range(degree + 1)], dtype=x.dtype)
-    return {"the coefficients are exact to a millionth": bool((found - true).abs().max() < 1e-6)}
+    exact = bool((found - true).abs().max() < 1e-6)
+    return {
+        "from float64 numbers come": str(x.dtype if exact else found.dtype),
+        "the coefficients are exact to a millionth": exact,
+    }
 
 
 @lesson.exercise(
@@ -83,8 +88,10 @@ fit_polynomial.mistakes(
         "These are multiples of x, k · x. The columns should be powers: `x**k`.": lambda x, y, degree: (
             torch.linalg.pinv(torch.stack([x * k for k in range(degree + 1)], dim=1)) @ y
         ),
-        "You return a column of shape (degree + 1, 1). `.squeeze(1)` makes it (degree "
-        "+ 1,).": lambda x, y, degree: fit_polynomial.reference(x, y, degree).unsqueeze(1),
+        "You return a column of shape (degree + 1, 1). `.squeeze(1)` makes it (degree + 1,).": [
+            lambda x, y, degree: fit_polynomial.reference(x, y, degree).unsqueeze(1),
+            lambda x, y, degree: fit_polynomial.reference(x, y, degree).flip(0).unsqueeze(1),
+        ],
         "Right for low degrees, but digits are lost for high ones, as when WᵀW is formed: its condition number is the "
         "square of that of W (lesson 1). `torch.linalg.lstsq` works with W itself.": lambda x, y, degree: (
             torch.linalg.solve(_powers(x, degree).T @ _powers(x, degree), _powers(x, degree).T @ y)
@@ -102,6 +109,90 @@ fit_polynomial.mistakes(
         "The powers are stacked as rows. Each of them should be a column: `dim=1`.": {
             "dim=1)  #": "dim=0)  #"
         },
+        "The powers begin with x¹ and end with degree + 1, so the constant is missing: `range(degree + 1)` begins with "
+        "x⁰.": {"range(degree + 1)": "range(1, degree + 2)"},
+        "The numbers become float32 on the way, and digits are lost. Keep the type of x.": [
+            lambda x, y, degree: fit_polynomial.reference(x.float(), y.float(), degree),
+            lambda x, y, degree: torch.linalg.pinv(_powers(x, degree).float()) @ y.float(),
+        ],
+        "`torch.zeros` and `torch.ones` make float32, whatever x is. Give them `dtype=x.dtype`, or use "
+        "`torch.stack`.": [
+            {"y.unsqueeze(1))": "y.unsqueeze(1))", "lstsq(powers,": "lstsq(powers.float(),"},
+            {"lstsq(powers, y.unsqueeze(1)": "lstsq(powers.float(), y"},
+        ],
+        "The arguments of `lstsq` are swapped: it solves W c = y, so `lstsq(W, y)`.": [
+            {
+                "lstsq(powers, y.unsqueeze(1)).solution.squeeze(1)": "lstsq(y.unsqueeze(1), powers).solution[0]"
+            },
+            {"lstsq(powers, y.unsqueeze(1)).solution.squeeze(1)": "lstsq(y.unsqueeze(1), powers).solution"},
+        ],
+        "Something was added to WᵀW, which pulls the coefficients towards 0: ridge regression. Plain least squares is "
+        "asked for, `lstsq(W, y)`.": [
+            lambda x, y, degree, ridge=ridge: torch.linalg.solve(
+                _powers(x, degree).T @ _powers(x, degree) + ridge * torch.eye(degree + 1, dtype=x.dtype),
+                _powers(x, degree).T @ y,
+            )
+            for ridge in (1e-4, 1e-3, 1e-2, 0.1, 1.0)
+        ],
+        "x was shifted or rescaled first, so these are the coefficients of another variable. Take the powers of x "
+        "itself.": [
+            lambda x, y, degree, change=change: fit_polynomial.reference(change(x), y, degree)
+            for change in (
+                lambda x: x / x.abs().max(),
+                lambda x: x / x.max(),
+                lambda x: x - x.mean(),
+                lambda x: (x - x.mean()) / x.std(),
+                lambda x: (x - x.mean()) / x.std(correction=0),
+                lambda x: (x - x.min()) / (x.max() - x.min()),
+                lambda x: 2 * (x - x.min()) / (x.max() - x.min()) - 1,
+            )
+        ],
+        "These are the residuals of `lstsq`, what is left of y. The coefficients are its `.solution`.": [
+            {".solution.squeeze(1)": ".residuals"},
+            lambda x, y, degree: y - _powers(x, degree) @ fit_polynomial.reference(x, y, degree),
+        ],
+        "`.solution[0]` is the first coefficient alone. All of them are the column `.solution[:, 0]`.": {
+            ".solution.squeeze(1)": ".solution[0]"
+        },
+        "`torch.vander(x)` makes as many powers as there are points, the highest first. Say how many: "
+        "`torch.vander(x, degree + 1, increasing=True)`.": [
+            lambda x, y, degree: torch.linalg.lstsq(torch.vander(x), y.unsqueeze(1)).solution.squeeze(1),
+            lambda x, y, degree: torch.linalg.lstsq(
+                torch.vander(x, increasing=True), y.unsqueeze(1)
+            ).solution.squeeze(1),
+        ],
+        "The highest power is missing, and the order is reversed: `torch.vander(x, degree + 1, "
+        "increasing=True)`.": lambda x, y, degree: (
+            _fit([x**k for k in reversed(range(degree))], y) if degree else x[:0]
+        ),
+        "The powers are those of y. They should be those of x: `x**k`.": {"x**k": "y**k"},
+        "y was shifted first, so the constant is that of another y. Take y as it is.": lambda x, y, degree: (
+            fit_polynomial.reference(x, y - y.mean(), degree)
+        ),
+        "The constant comes last here. Entry k belongs to xᵏ, so it comes first.": lambda x, y, degree: (
+            fit_polynomial.reference(x, y, degree).roll(-1)
+        ),
+        "The powers go up in steps of two: x⁰, x², x⁴, … Take all of them, `x**k`.": {"x**k": "x**(2 * k)"},
+        "That is the error of the fit, a single number. Return the coefficients.": [
+            lambda x, y, degree: (
+                (y - _powers(x, degree) @ fit_polynomial.reference(x, y, degree)).square().sum()
+            ),
+            lambda x, y, degree: (
+                (y - _powers(x, degree) @ fit_polynomial.reference(x, y, degree)).square().mean()
+            ),
+        ],
+        "That is Wᵀy. The least-squares coefficients solve (WᵀW) c = Wᵀy: `torch.linalg.lstsq(W, y)` finds "
+        "them.": lambda x, y, degree: _powers(x, degree).T @ y,
+        "`torch.linalg.solve` wants as many equations as unknowns, but there are more points than coefficients. "
+        "`torch.linalg.lstsq` finds the best compromise.": {
+            "torch.linalg.lstsq(powers, y.unsqueeze(1)).solution": "torch.linalg.solve(powers, y.unsqueeze(1))"
+        },
+        "These are the powers of x. Return the coefficients, the solution of the least-squares problem.": (
+            lambda x, y, degree: _powers(x, degree)
+        ),
+        "That is the pseudo-inverse. Multiply it by y: `torch.linalg.pinv(W) @ y`.": lambda x, y, degree: (
+            torch.linalg.pinv(_powers(x, degree))
+        ),
     }
 )
 
@@ -190,11 +281,14 @@ _NETS = {
 def _penalty_and_gradients(penalty, model, strength):
     """The value, and what backpropagation makes of it."""
     value = penalty(model, strength)
+    if value is None:
+        return None
     parts = list(model.parameters())
-    if not isinstance(value, torch.Tensor) or not value.requires_grad:
+    recorded = isinstance(value, torch.Tensor) and value.requires_grad
+    gradients = torch.autograd.grad(value.sum(), parts, allow_unused=True) if recorded else []
+    if all(gradient is None for gradient in gradients):
         none = torch.cat([torch.zeros_like(part).flatten() for part in parts])
         return {"the penalty": value, "it can be differentiated": False, "the gradient": none}
-    gradients = torch.autograd.grad(value.sum(), parts, allow_unused=True)
     return {
         "the penalty": value,
         "it can be differentiated": True,
@@ -211,8 +305,11 @@ def _weights(model):
     return [part for part in model.parameters() if part.ndim > 1]
 
 
-def _shared_mistakes(exercise, entry):
-    """Register the mistakes that both penalties invite; `entry` maps a tensor to what is summed."""
+def _shared_mistakes(exercise, entry, slips):
+    """Register the mistakes that both penalties invite; `entry` maps a tensor to what is summed.
+
+    `slips` maps what may go wrong besides, in words, to the sum over one tensor.
+    """
 
     @exercise.mistake(
         "The biases are counted as well. They only shift a sum: leave out parameters with one axis."
@@ -228,7 +325,10 @@ def _shared_mistakes(exercise, entry):
         named = [part for name, part in model.named_parameters() if name.endswith("weight")]
         return strength * sum(entry(part).sum() for part in named)
 
-    @exercise.mistake("The kernels of a convolution have four axes: take `parameter.ndim > 1`, not `== 2`.")
+    @exercise.mistake(
+        "The kernels of a convolution are left out, which have four axes: take `parameter.ndim > 1`, not `== 2`, nor "
+        "the layers of one kind only."
+    )
     def _(model, strength):
         return strength * sum(entry(part).sum() for part in model.parameters() if part.ndim == 2)
 
@@ -244,6 +344,51 @@ def _shared_mistakes(exercise, entry):
     )
     def _(model, strength):
         return strength * sum(entry(part).mean() for part in _weights(model))
+
+    @exercise.mistake(
+        "That is the mean over all weights. Take the sum: a mean would penalise a weight less, the more others there "
+        "are."
+    )
+    def _(model, strength):
+        count = sum(part.numel() for part in _weights(model))
+        return strength * sum(entry(part).sum() for part in _weights(model)) / count
+
+    @exercise.mistake("The sum is divided by the number of layers. Add up the layers, without a mean.")
+    def _(model, strength):
+        return strength * sum(entry(part).sum() for part in _weights(model)) / len(_weights(model))
+
+    @exercise.mistake(
+        "Only the kernels of convolutions are counted. A weight matrix has two axes, and counts as well: "
+        "`parameter.ndim > 1`."
+    )
+    def _(model, strength):
+        return strength * sum((entry(part).sum() for part in model.parameters() if part.ndim > 2), start=0.0)
+
+    @exercise.mistake("You divide by `strength`. Multiply: a larger strength is a larger penalty.")
+    def _(model, strength):
+        return sum(entry(part).sum() for part in _weights(model)) / strength
+
+    @exercise.mistake("The sign is wrong: this would reward large weights. The penalty is added to the loss.")
+    def _(model, strength):
+        return -strength * sum(entry(part).sum() for part in _weights(model))
+
+    @exercise.mistake("The penalty is twice what it should be: strength times the sum, without a factor 2.")
+    def _(model, strength):
+        return 2 * strength * sum(entry(part).sum() for part in _weights(model))
+
+    @exercise.mistake("These are the sums of the single layers. Add them up to one number.")
+    def _(model, strength):
+        return strength * torch.stack([entry(part).sum() for part in _weights(model)])
+
+    for words, total in slips.items():
+
+        @exercise.mistake(f"Two slips: the biases are counted as well, and {words}.")
+        def _(model, strength, total=total):
+            return strength * sum(total(part) for part in model.parameters())
+
+    @exercise.mistake("Two slips: the biases are counted as well, and the factor `strength` is missing.")
+    def _(model, strength):
+        return sum(entry(part).sum() for part in model.parameters())
 
     @exercise.mistake("Only the weights of the first layer are counted: is the `return` inside the loop?")
     def _(model, strength):
@@ -305,7 +450,18 @@ def l2_penalty(model, strength):
     return strength * sum(part.square().sum() for part in model.parameters() if part.ndim > 1)
 
 
-_shared_mistakes(l2_penalty, torch.square)
+_shared_mistakes(
+    l2_penalty,
+    torch.square,
+    {
+        "there is a ½ too many": lambda part: 0.5 * part.square().sum(),
+        "absolute values are taken, not squares": lambda part: part.abs().sum(),
+        "norms are added up, not squares": lambda part: part.norm(),
+        "means are taken, not sums": lambda part: part.square().mean(),
+        "the weights are not squared": lambda part: part.sum(),
+        "each tensor is summed before squaring": lambda part: part.sum().square(),
+    },
+)
 
 
 l2_penalty.mistakes(
@@ -320,10 +476,16 @@ l2_penalty.mistakes(
         ),
         "You added up the norms of the layers. Add up the squares of the weights, "
         "without a root.": lambda model, strength: strength * sum(part.norm() for part in _weights(model)),
-        "You added up the weights before squaring, so opposite ones cancel. Square "
-        "each one first.": lambda model, strength: (
-            strength * sum(part.sum().square() for part in _weights(model))
-        ),
+        "You added up the weights before squaring, so opposite ones cancel. Square each one first.": [
+            lambda model, strength: strength * sum(part.sum().square() for part in _weights(model)),
+            lambda model, strength: strength * sum(part.sum() for part in _weights(model)).square(),
+        ],
+        "The weights are not squared, so opposite ones cancel: `w.square().sum()`.": {
+            "part.square()": "part"
+        },
+        "`square_` and `**=` change the weights themselves. Make new numbers: `w.square()`.": {
+            ".square()": ".square_()"
+        },
         "These are absolute values, the L1 penalty. Square them.": lambda model, strength: (
             strength * sum(part.abs().sum() for part in _weights(model))
         ),
@@ -344,7 +506,18 @@ def l1_penalty(model, strength):
     return strength * sum(part.abs().sum() for part in model.parameters() if part.ndim > 1)
 
 
-_shared_mistakes(l1_penalty, torch.abs)
+_shared_mistakes(
+    l1_penalty,
+    torch.abs,
+    {
+        "absolute values are missing": lambda part: part.sum(),
+        "the weights are squared, as for the L2 penalty": lambda part: part.square().sum(),
+        "`norm()` is the L2 norm": lambda part: part.norm(),
+        "means are taken, not sums": lambda part: part.abs().mean(),
+        "each tensor is summed before its absolute value is taken": lambda part: part.sum().abs(),
+        "there is a ½ too many": lambda part: 0.5 * part.abs().sum(),
+    },
+)
 
 
 l1_penalty.mistakes(
@@ -357,6 +530,14 @@ l1_penalty.mistakes(
         "first, then the sum.": lambda model, strength: (
             strength * sum(part.sum().abs() for part in _weights(model))
         ),
+        "The absolute value is taken of the whole sum, in which opposite weights cancel. Take |w| "
+        "first.": lambda model, strength: strength * sum(part.sum() for part in _weights(model)).abs(),
+        "`abs_` changes the weights themselves. Make new numbers: `w.abs()`.": {".abs()": ".abs_()"},
+        "There is no ½ in this penalty: strength · Σ|w|.": lambda model, strength: (
+            0.5 * l1_penalty.reference(model, strength)
+        ),
+        "These are the signs of the weights, the gradient of the penalty. The penalty is the sum of "
+        "|w|.": lambda model, strength: strength * sum(part.sign().sum() for part in _weights(model)),
         "These are squares, the L2 penalty. Take absolute values.": lambda model, strength: (
             strength * sum(part.square().sum() for part in _weights(model))
         ),
@@ -394,6 +575,8 @@ def _(model, strength):
         "equal losses": ([2.0, 1.0, 1.0, 1.0, 1.0, 0.5], 3),
         "a list that ends while waiting": ([1.0, 0.9, 0.95, 0.8, 0.85], 2),
         "bad epochs with good between": ([4.0, 3.0, 3.5, 2.5, 2.7, 2.0, 2.2], 3),
+        "an equal loss at the end": ([2.0, 1.0, 1.0], 3),
+        "a less bad epoch at the end": ([1.0, 3.0, 2.0], 3),
     },
     returns=("the last epoch", "the best epoch"),
     hints=[
@@ -515,6 +698,138 @@ def _(losses, patience):
     return last, losses.index(min(losses)) + 1
 
 
+def _counted(
+    losses,
+    patience,
+    *,
+    better=lambda loss, lowest: loss < lowest,
+    lowest=float("inf"),
+    best=0,
+    late=0,
+    reset=True,
+    waits=lambda loss, lowest: True,
+    first=1,
+    answer=lambda last, best, losses, stopped: (last, best),
+):
+    """The rule with a counter, with what can go wrong as arguments."""
+    waited = 0
+    for epoch, loss in enumerate(losses, first):
+        if better(loss, lowest):
+            lowest, best, waited = loss, epoch, waited * (not reset)
+        elif waits(loss, lowest):
+            waited += 1
+            if waited >= max(patience + late, 1):
+                return answer(epoch, best, losses, True)
+    return answer(len(losses) - 1 + first, best, losses, False)
+
+
+def _counting(**slips):
+    return lambda losses, patience: _counted(losses, patience, **slips)
+
+
+early_stop_epoch.mistakes(
+    {
+        "An equal loss is no improvement, so its epoch counts among the bad ones. Here only a higher loss makes it "
+        "wait.": _counting(waits=lambda loss, lowest: loss > lowest),
+        "Nothing is ever better: the lowest loss so far has to begin with infinity, or with the first loss, not with "
+        "0.": [
+            _counting(lowest=0),
+            _counting(lowest=0, best=1),
+            _counting(lowest=0, best=None),
+            lambda losses, patience: (min(patience + 1, len(losses)), 1),
+        ],
+        "You go by the highest loss. The best epoch is that with the lowest.": [
+            _counting(better=lambda loss, lowest: loss > lowest, lowest=-float("inf")),
+            _counting(better=lambda loss, lowest: loss > lowest, lowest=0),
+        ],
+        "Every loss is compared with the first one. Keep the lowest so far: update it when a loss is better.": [
+            lambda losses, patience: _counted(losses, patience, better=_below(losses[0]), best=1),
+            lambda losses, patience: _counted(
+                losses[1:], patience, better=_below(losses[0]), best=1, first=2
+            ),
+        ],
+        "The last epoch is one too late where training stops: that in which the patience runs out is the last.": [
+            _counting(answer=lambda last, best, losses, stopped: (last + stopped, best)),
+        ],
+        "The last epoch is one too early where training stops: that in which the patience runs out is the last.": [
+            _counting(answer=lambda last, best, losses, stopped: (last - stopped, best)),
+        ],
+        "Where the list ends before the patience does, the last epoch is the length of the list.": [
+            _counting(answer=lambda last, best, losses, stopped: (last if stopped else last - 1, best)),
+            _counting(answer=lambda last, best, losses, stopped: (last if stopped else last + 1, best)),
+            _counting(answer=lambda last, best, losses, stopped: (last if stopped else best, best)),
+        ],
+        "Where the list ends first, the best epoch is still the lowest loss so far, not the last epoch.": _counting(
+            answer=lambda last, best, losses, stopped: (last, best if stopped else last)
+        ),
+        "Nothing comes back where the list ends before the patience does: a `return` is missing after the "
+        "loop.": _counting(answer=lambda last, best, losses, stopped: (last, best) if stopped else None),
+        "The best epoch is `last - patience` only where training stops. Where the list ends first, it is another: keep "
+        "track of it.": lambda losses, patience: (
+            early_stop_epoch.reference(losses, patience)[0],
+            early_stop_epoch.reference(losses, patience)[0] - patience,
+        ),
+        "The best loss of the whole list cannot be known when training stops. And the last epoch is the one in which "
+        "the patience runs out, or the last of the list.": lambda losses, patience: (
+            losses.index(min(losses)) + 1 + patience,
+            losses.index(min(losses)) + 1,
+        ),
+        "The best loss of the whole list cannot be known when training stops: go through the epochs one by "
+        "one.": lambda losses, patience: (
+            min(losses.index(min(losses)) + 1 + patience, len(losses)),
+            losses.index(min(losses)) + 1,
+        ),
+        "These are losses. Return the numbers of two epochs: the last one and the best.": lambda losses, patience: (
+            losses[early_stop_epoch.reference(losses, patience)[0] - 1],
+            losses[early_stop_epoch.reference(losses, patience)[1] - 1],
+        ),
+        "You stop after `patience` epochs, whatever the losses are. The count begins again with every improvement.": (
+            lambda losses, patience: (
+                min(patience, len(losses)),
+                losses.index(min(losses[:patience])) + 1,
+            )
+        ),
+    }
+)
+
+
+def _below(limit):
+    return lambda loss, lowest: loss < limit
+
+
+_STOP_SLIPS = {
+    "epochs count from 1, not from 0": {"first": 0},
+    "an equal loss is no improvement": {"better": lambda loss, lowest: loss <= lowest},
+    "training stops one epoch too late": {"late": 1},
+    "training stops one epoch too early": {"late": -1},
+    "an improvement restarts the count": {"reset": False},
+    "the best epoch is not the last one": {"answer": lambda last, best, losses, stopped: (last, last)},
+    "the last epoch comes first, then the best": {"answer": lambda last, best, losses, stopped: (best, last)},
+    "the lowest loss is the best, not the highest": {
+        "better": lambda loss, lowest: loss > lowest,
+        "lowest": -float("inf"),
+    },
+}
+for (_one, _first), (_two, _second) in itertools.combinations(_STOP_SLIPS.items(), 2):
+    if not (
+        _first.keys() & _second.keys()
+        or {"reset", "lowest"} == _first.keys() & {"reset"} | _second.keys() - {"better"}
+    ):
+        early_stop_epoch.mistake(f"Two slips: {_one}, and {_two}.")(_counting(**_first, **_second))
+
+
+@early_stop_epoch.mistake(
+    "Each loss is compared with the one before it. Keep the lowest so far and its epoch, and compare with that."
+)
+def _(losses, patience):
+    best, waited = 1, 0
+    for epoch in range(2, len(losses) + 1):
+        best, waited = (epoch, 0) if losses[epoch - 1] < losses[epoch - 2] else (best, waited + 1)
+        if waited >= patience:
+            return epoch, best
+    return len(losses), best
+
+
 @early_stop_epoch.mistake("Bad epochs have to come in a row: an improvement restarts the count.")
 def _(losses, patience):
     best, waited = 1, 0
@@ -533,34 +848,87 @@ def _(losses, patience):
 
 def _facts_of_dropout(dropout, x, p, training):
     """The value in use; in training, what many draws have in common."""
-    if not training:
-        return {"what comes back in eval mode": dropout(x, p, training)}
+    start = x.clone()
     first = dropout(x, p, training)
-    if not isinstance(first, torch.Tensor) or first.shape != x.shape:
-        shape = first.shape if isinstance(first, torch.Tensor) else first
-        return _facts_of_dropout(lambda x, p, training: x.clone(), x, p, training) | {"the shape": shape}
-    draws = torch.stack([dropout(x, p, training) for _ in range(200)]).double()  # (200, N, D)
+    if not isinstance(first, torch.Tensor):
+        return first
+    if first.shape != start.shape:
+        shape = f"{tuple(first.shape)}"
+        return _facts_of_dropout(_right_dropout, start, p, training) | {"the shape": shape}
+    if not training:
+        return {
+            "the shape": f"{tuple(start.shape)}",
+            "in eval mode comes back": _made_in_eval(first, start, p),
+        }
+    draws = torch.stack([dropout(start.clone(), p, training) for _ in range(200)]).double()  # (200, N, D)
     kept = draws != 0
-    factors = (draws / x.double())[kept]
-    middle = factors.median().item() if kept.any() else 0.0
-    same_rows = (kept == kept[:, :1]).all(dim=(1, 2)).double().mean()
-    same_columns = (kept == kept[:, :, :1]).all(dim=(1, 2)).double().mean()
+    values = draws[kept]
+    if len(values) and (values == values[0]).all():
+        return _facts_of_dropout(_right_dropout, start, p, training) | {
+            "in train mode comes back": "the mask"
+        }
+    factors = (draws / start.double()).where(kept, torch.nan)  # of what is kept
+    by_draw = factors.flatten(1).nanmedian(dim=1).values
+    by_draw = by_draw[~by_draw.isnan()]
+    middle = by_draw.median().item() if len(by_draw) else 0.0
+    alike = bool(
+        ((factors - factors.flatten(1).nanmedian(dim=1).values[:, None, None]).abs() < 1e-4)[kept].all()
+    )
+    steady = bool((by_draw - middle).abs().max() < 1e-4) if len(by_draw) else True
+    anew = not (kept == kept[:1]).all()
+    same_rows = (kept == kept[:, :1]).all(dim=(1, 2)).double().mean() > 0.5
+    same_columns = (kept == kept[:, :, :1]).all(dim=(1, 2)).double().mean() > 0.5
     zeros = (~kept).double().mean().item()
     return {
-        "the shape": first.shape,
-        "in train mode, the kept values are multiplied by": torch.tensor(round(middle, 4)),
-        "all kept values are multiplied by the same number": bool((factors - middle).abs().max() < 1e-4)
-        if len(factors)
-        else True,
-        "the fraction of zeros, over many draws, is p": abs(zeros - p)
-        < 6 * (p * (1 - p) / kept.numel()) ** 0.5 + 1e-6,
-        "the fraction of zeros, over many draws, is 1 − p": abs(zeros - 1 + p) < 0.02,
-        "all examples of the batch lose the same units": bool(same_rows > 0.5) and 0 < zeros < 1,
-        "an example is kept whole or lost whole": bool(same_columns > 0.5) and 0 < zeros < 1,
-        "every call draws anew": not (kept == kept[:1]).all(),
-        "gradients flow back to x": _flows(lambda start: dropout(start, p, training), x),
-        "the number of zeros varies from draw to draw": len(kept.sum(dim=(1, 2)).unique()) > 1,
+        "the shape": f"{tuple(first.shape)}",
+        "in train mode comes back": "x with zeros in it" if values.isfinite().all() else "inf or nan",
+        "every call draws anew": anew,
+        "in train mode, the kept values are multiplied by": (
+            "a number of its own each" if not alike else _named_factor(middle, p)
+        )
+        if steady or not alike
+        else "another number in every draw",
+        "the fraction of zeros, over many draws, is": _named_fraction(
+            zeros, p, (p * (1 - p) / kept.numel()) ** 0.5 if not (same_rows or same_columns) else 1.0
+        )
+        if anew or zeros in (0.0, 1.0)
+        else "p",
+        "all examples of the batch lose the same units": bool(same_rows) and anew and 0 < zeros < 1,
+        "an example is kept whole or lost whole": bool(same_columns) and anew and 0 < zeros < 1,
+        "gradients flow back to x": _flows(lambda start: dropout(start, p, training), start),
+        "the number of zeros varies from draw to draw": len(kept.sum(dim=(1, 2)).unique()) > 1 or not anew,
     }
+
+
+def _right_dropout(x, p, training):
+    return dropout.reference(x, p, training)
+
+
+def _made_in_eval(result, x, p):
+    """What came of x, in words."""
+    for words, factor in _factors_of(p).items():
+        if torch.allclose(result.double(), factor * x.double(), rtol=1e-4):
+            return "x" if words == "1" else f"x times {words}"
+    return "x with zeros in it" if (result == 0).any() else "something else"
+
+
+def _factors_of(p):
+    return {"1": 1.0, "1/(1 − p)": 1 / (1 - p), "1 − p": 1 - p, "1/p": 1 / p, "p": p, "2": 2.0}
+
+
+def _named_factor(factor, p):
+    right = {"1/(1 − p)": 1 / (1 - p)} | _factors_of(p)
+    return next((words for words, one in right.items() if abs(factor - one) < 1e-4), f"{factor:.4g}")
+
+
+def _named_fraction(zeros, p, deviation):
+    """The nearest of the fractions that one meets, in words; p only within what chance allows."""
+    known = {"p": p, "1 − p": 1 - p, "½": 0.5, "0": 0.0, "1": 1.0, "1 − (1 − p)²": 1 - (1 - p) ** 2}
+    known["Φ(p), as of `randn`"] = 0.5 * (1 + torch.erf(torch.tensor(p / 2**0.5)).item())
+    nearest = min(known, key=lambda words: abs(known[words] - zeros))
+    if abs(known[nearest] - zeros) > 0.08:
+        return f"about {zeros:.1f}"
+    return nearest if nearest != "p" or abs(zeros - p) < 6 * deviation + 1e-6 else f"{zeros:.4f}, not quite p"
 
 
 def _flows(function, x):
@@ -607,7 +975,8 @@ dropout.mistakes(
         "shrinks: divide them by 1 − p.": lambda x, p, training: (
             x * (torch.rand_like(x) > p) if training else x
         ),
-        "Dropout is active in eval mode as well. There, x comes back as it is.": lambda x, p, training: (
+        "Dropout is active in eval mode as well. There, x comes back as it is: pass `training` on, since `F.dropout` "
+        "and a new `nn.Dropout` drop whenever they are not told otherwise.": lambda x, p, training: (
             dropout.reference(x, p, True)
         ),
         "All examples of the batch lose the same units. Each needs a mask of its "
@@ -636,7 +1005,43 @@ dropout.mistakes(
         "evenly between 0 and 1.": {"rand_like": "randn_like"},
         "The result has lost its connection to x, so no layer before it could learn: leave `detach`, `.data` and "
         "`no_grad` out.": lambda x, p, training: dropout.reference(x.detach(), p, training),
-        "You return the mask, not the values. Multiply x by it.": {"x * kept": "kept"},
+        "You return the mask, not the values. Multiply x by it.": [
+            {"x * kept": "kept"},
+            {"x * kept / (1 - p)": "kept"},
+        ],
+        "You divide by the share that happened to be kept, another number in every draw. Divide by the probability of "
+        "being kept, 1 − p.": lambda x, p, training: (
+            (lambda kept: x * kept / kept.double().mean())(torch.rand_like(x) > p) if training else x
+        ),
+        "Nothing comes back in eval mode: there, too, x is to be returned, as it is.": {
+            "        return x\n": "        return None\n"
+        },
+        "Nothing comes back in train mode: is the `return` missing?": {"    return x * kept": "    x * kept"},
+        "Half of the values are dropped, whatever p is: `randint(0, 2)` tosses a coin. Compare `torch.rand_like(x)` "
+        "with p.": [
+            {"torch.rand_like(x) > p": "torch.rand_like(x) > 0.5"},
+            {"torch.rand_like(x) > p": "torch.rand_like(x) > 0.5", " / (1 - p)": ""},
+            {"torch.rand_like(x) > p": "torch.rand_like(x) > 0.5", " / (1 - p)": " / 0.5"},
+        ],
+        "The right fraction is dropped, but the kept values are doubled, as if p were always ½. Divide by 1 − p.": {
+            " / (1 - p)": " * 2"
+        },
+        "The mask is drawn twice, once for the values and once for their scale, or it is applied twice: then more than "
+        "the fraction p is lost.": lambda x, p, training: (
+            x * (torch.rand_like(x) > p) * (torch.rand_like(x) > p) / (1 - p) if training else x
+        ),
+        "The values are divided by (1 − p)², once too often: a single division keeps the mean.": {
+            " / (1 - p)": " / (1 - p) ** 2"
+        },
+        "No number becomes 0: something is added, or takes its place. Dropout sets some numbers to 0 and multiplies "
+        "the others by 1/(1 − p).": [
+            lambda x, p, training: x + p * torch.randn_like(x) if training else x,
+            lambda x, p, training: x * (1 + torch.randn_like(x)) if training else x,
+        ],
+        "In eval mode x is scaled. It comes back as it is, since training has already divided by 1 − p.": [
+            lambda x, p, training: dropout.reference(x, p, True) if training else x * (1 - p),
+            lambda x, p, training: dropout.reference(x, p, True) if training else x / (1 - p),
+        ],
         "Nothing is dropped in training: x comes back as it is, or only scaled.": [
             lambda x, p, training: x * 1,
             lambda x, p, training: x / (1 - p) if training else x,
@@ -702,44 +1107,93 @@ def _shifted(x, shifts, *, wrap=False):
     return moved if wrap else moved * inside.unsqueeze(1)
 
 
-def _found_shifts(result, picture, pixels, *, wrap=False):
-    """Return the shift (N, 2), down and right, that makes each of `result` from `picture`; 99 where none does."""
+def _found_shifts(result, picture, pixels, *, wrap=False, gap=True):
+    """Return the shift (N, 2), down and right, that makes each of `result` from `picture`; 99 where none does.
+
+    Without `gap` what came in from outside need not be 0.
+    """
     shifts = torch.cartesian_prod(*[torch.arange(-pixels, pixels + 1)] * 2)  # (S, 2)
-    moved = _shifted(picture.expand(len(shifts), -1, -1, -1), shifts, wrap=wrap).flatten(1)
-    distance = torch.cdist(result.flatten(1).double(), moved.double(), p=torch.inf)  # (N, S)
+    copies = picture.expand(len(shifts), -1, -1, -1)
+    moved = _shifted(copies, shifts, wrap=wrap).flatten(1).double()
+    result = result.flatten(1).double()
+    if gap:
+        distance = torch.cdist(result, moved, p=torch.inf)  # (N, S)
+    else:
+        inside = _shifted(torch.ones_like(copies), shifts).flatten(1).bool()
+        distance = ((result.unsqueeze(1) - moved).abs() * inside).amax(dim=2)
     nearest = distance.min(dim=1)
     return torch.where(nearest.values.unsqueeze(1) < 1e-3, shifts[nearest.indices], 99)
 
 
+def _became(one, own, pixels):
+    """What became of a digit (C, H, W), in words."""
+
+    def shifted(**how):
+        return bool(_found_shifts(one.unsqueeze(0), own, pixels, **how)[0, 0] != 99)
+
+    if shifted():
+        return "it is shifted by whole pixels, with 0 behind it"
+    if not one.any():
+        return "it comes back blank"
+    if len(own) > 1 and all(
+        bool(_found_shifts(part[None, None], channel[None], pixels)[0, 0] != 99)
+        for part, channel in zip(one, own, strict=True)
+    ):
+        return "its channels are shifted apart"
+    if shifted(gap=False) and not shifted(wrap=True):
+        return "it is shifted, but what comes in from outside is not 0"
+    return "it is changed in another way"
+
+
+def _drawn_together(shifts, pairs):
+    """How the shifts (N, 2) down and right go together, in words, where so many pairs can occur."""
+    down, right = shifts.unbind(dim=1)
+    if pairs > 1 and (down == right).all():
+        return "as the same number"
+    if pairs > 1 and (down == -right).all():
+        return "as opposite numbers"
+    if (down * right == 0).all() and (down != 0).any() and (right != 0).any():
+        return "never both at once"
+    return "independently" if len(shifts.unique(dim=0)) >= 0.75 * pairs else "not independently"
+
+
 def _facts_of_augmentation(augment_digit, x, pixels):
     """What can be seen of many random shifts."""
+    start = x.clone()
     result = augment_digit(x, pixels)
-    if not isinstance(result, torch.Tensor) or result.shape != x.shape:
-        shape = result.shape if isinstance(result, torch.Tensor) else result
-        return _facts_of_augmentation(lambda x, pixels: x.clone(), x, pixels) | {"the shape": shape}
-    copies = x[:1].expand(300, -1, -1, -1).clone()
-    many, again = augment_digit(copies, pixels), augment_digit(copies, pixels)
-    shifts = _found_shifts(many, x[0], pixels + 2)
+    if result is None:
+        return None
+    if not isinstance(result, torch.Tensor) or result.shape != start.shape:
+        shape = f"{tuple(result.shape)}" if isinstance(result, torch.Tensor) else type(result).__name__
+        return _facts_of_augmentation(_right_shifts, start, pixels) | {"the shape": shape}
+    copies = start[:1].expand(300, -1, -1, -1)
+    many, again = augment_digit(copies.clone(), pixels), augment_digit(copies.clone(), pixels)
+    shifts = _found_shifts(many, start[0], pixels + 2)
     known = shifts[shifts[:, 0] != 99]
-    turned = [x[0].flip(-1), x[0].flip(-2), x[0].flip(-1).flip(-2)]
+    turned = [start[0].flip(-1), start[0].flip(-2), start[0].flip(-1).flip(-2)]
     flips = sum(int((_found_shifts(many, other, pixels)[:, 0] != 99).sum()) for other in turned)
-    wrapped = _found_shifts(many, x[0], pixels + 1, wrap=True)[:, 0] != 99
-    inner = [
-        _found_shifts(one.unsqueeze(0), own, pixels)[0, 0] != 99 for one, own in zip(result, x, strict=True)
+    wrapped = _found_shifts(many, start[0], pixels + 1, wrap=True)[:, 0] != 99
+    became = [
+        _became(one, own, pixels)
+        for one, own in zip([*result, *many[:20]], [*start, *start[:1].expand(20, -1, -1, -1)], strict=True)
     ]
-    down, right = (tuple(known[:, axis].unique().tolist()) for axis in (0, 1))
+    whole = "it is shifted by whole pixels, with 0 behind it"
+    down, right = (known[:, axis].unique() for axis in (0, 1))
     return {
-        "the shape": result.shape,
+        "the shape": f"{tuple(result.shape)}",
         "some digits come back mirrored": flips > 0,
         "what leaves on one side comes back in on the other": bool((wrapped & (shifts[:, 0] == 99)).any()),
-        "every digit of the batch is the original, shifted by whole pixels, with 0 behind it": all(inner)
-        and len(known) == len(many),
+        "what becomes of a digit": next((words for words in became if words != whole), whole),
         "all digits of a batch are shifted alike": len(known) > 1 and bool((known == known[:1]).all()),
-        "right and down are always shifted by the same number": bool((known[:, 0] == known[:, 1]).all()),
-        "the shifts down that occur": down,
-        "the shifts to the right that occur": right,
+        "down and right are drawn": _drawn_together(known, len(down) * len(right)),
+        "the shifts down that occur": ", ".join(map(str, down.tolist())),
+        "the shifts to the right that occur": ", ".join(map(str, right.tolist())),
         "every call draws anew": not torch.equal(many, again),
     }
+
+
+def _right_shifts(x, pixels):
+    return augment_digit.reference(x, pixels)
 
 
 _PICTURE = torch.rand(1, 1, 7, 8, generator=torch.Generator().manual_seed(3)).mul(0.8).add(0.2)
@@ -782,6 +1236,14 @@ def _drawn(N, pixels):
     return torch.randint(-pixels, pixels + 1, (N, 2))
 
 
+def _filled(x, pixels, height, width):
+    """The shifted digits, cut from a margin of paper to this size and written into images of the right one."""
+    padded, result = F.pad(x, [pixels] * 4), torch.zeros_like(x)
+    for n, (i, j) in enumerate(torch.randint(0, 2 * pixels + 1, (len(x), 2)).tolist()):
+        result[n] = padded[n, :, i : i + height, j : j + width]
+    return result
+
+
 augment_digit.mistakes(
     {
         "You draw one shift for the whole batch. Every digit needs its own, so draw as "
@@ -797,10 +1259,57 @@ augment_digit.mistakes(
         "on the other. Every digit needs its own shift, with paper behind it.": lambda x, pixels: x.roll(
             tuple(_drawn(1, pixels)[0].tolist()), dims=(-2, -1)
         ),
-        "`torch.randint(-pixels, pixels)` never draws its upper end: it needs `pixels + "
-        "1` there.": lambda x, pixels: _shifted(x, torch.randint(-pixels, pixels, (len(x), 2))),
+        "`torch.randint` never draws its upper end, so one of the shifts does not occur: end with `pixels + 1`, or "
+        "with `2 * pixels + 1` if you begin with 0.": [
+            lambda x, pixels: _shifted(x, torch.randint(-pixels, pixels, (len(x), 2))),
+            lambda x, pixels: _shifted(x, -torch.randint(-pixels, pixels, (len(x), 2))),
+        ],
         "The digits only move down and right. Draw from −pixels upwards, so that they "
-        "also move up and left.": lambda x, pixels: _shifted(x, torch.randint(0, pixels + 1, (len(x), 2))),
+        "also move up and left.": [
+            lambda x, pixels: _shifted(x, torch.randint(0, pixels + 1, (len(x), 2))),
+            lambda x, pixels: _shifted(x, torch.randint(0, 2 * pixels + 1, (len(x), 2))),
+            lambda x, pixels: _shifted(x, torch.randint(1, pixels + 1, (len(x), 2))),
+            lambda x, pixels: _shifted(x, torch.randint(0, pixels, (len(x), 2))),
+        ],
+        "The digits only move up and left. Draw numbers of both signs, so that they also move down and right.": [
+            lambda x, pixels: _shifted(x, -torch.randint(0, pixels + 1, (len(x), 2))),
+            lambda x, pixels: _shifted(x, -torch.randint(0, 2 * pixels + 1, (len(x), 2))),
+            lambda x, pixels: _shifted(x, -torch.randint(0, pixels, (len(x), 2))),
+        ],
+        "Nothing is drawn: every digit of every call moves by `pixels` down and to the right. The corner of the window "
+        "is random: `torch.randint(0, 2 * pixels + 1, (len(x), 2))`.": lambda x, pixels: _shifted(
+            x, torch.full((len(x), 2), pixels)
+        ),
+        "Each digit moves down or right, but never both. Draw two numbers for each, independently.": lambda x, pixels: (
+            _shifted(x, _drawn(len(x), pixels) * F.one_hot(torch.randint(0, 2, (len(x),)), 2))
+        ),
+        "Down and right are always opposite numbers, so the digits move along a diagonal. Draw two numbers for each "
+        "digit.": lambda x, pixels: _shifted(x, _drawn(len(x), pixels)[:, :1] * torch.tensor([1, -1])),
+        "Every channel of a digit is shifted by numbers of its own. Draw once for each digit, not for each "
+        "channel.": lambda x, pixels: _shifted(
+            x.flatten(0, 1).unsqueeze(1), _drawn(x.shape[0] * x.shape[1], pixels)
+        ).reshape(x.shape),
+        "The last digit comes back blank: the loop ends one digit too early, `range(len(x))`.": lambda x, pixels: (
+            torch.cat([_shifted(x[:-1], _drawn(len(x) - 1, pixels)), torch.zeros_like(x[-1:])])
+        ),
+        "The channel axis is missing: the shape is (N, C, H, W), also where C is 1.": [
+            lambda x, pixels: _shifted(x, _drawn(len(x), pixels))[:, 0],
+            lambda x, pixels: _shifted(x, _drawn(len(x), pixels)).squeeze(),
+        ],
+        "That is a single digit. Return all of them, stacked to (N, C, H, W).": lambda x, pixels: _shifted(
+            x, _drawn(len(x), pixels)
+        )[0],
+        "Height and width are mixed up: images need not be square. Rows go with H, columns with W.": [
+            {"j : j + W": "j : j + H"},
+            {"i : i + H": "i : i + W"},
+            {"i : i + H, j : j + W": "i : i + W, j : j + H"},
+            lambda x, pixels: _filled(x, pixels, x.shape[2], x.shape[2]),
+            lambda x, pixels: _filled(x, pixels, x.shape[3], x.shape[3]),
+            lambda x, pixels: _filled(x, pixels, x.shape[3], x.shape[2]),
+        ],
+        "These are separate images in a list. `torch.stack` makes one tensor of them.": lambda x, pixels: (
+            list(_shifted(x, _drawn(len(x), pixels)))
+        ),
         "Down and right get the same number, so the digits move along a diagonal. Draw "
         "two numbers for each digit.": lambda x, pixels: _shifted(
             x, _drawn(len(x), pixels)[:, :1].expand(-1, 2)
@@ -821,13 +1330,33 @@ augment_digit.mistakes(
         "The shifts are too wide: draw from −pixels to +pixels, both included.": lambda x, pixels: _shifted(
             x, torch.randint(-pixels - 1, pixels + 2, (len(x), 2))
         ),
-        "What comes in from outside is not paper. Fill the gap with 0.": lambda x, pixels: (
-            1 - _shifted(1 - x, _drawn(len(x), pixels))
-        ),
-        "The digits are blurred: they move by fractions of a pixel. Draw whole numbers, with "
-        "`torch.randint`.": lambda x, pixels: (
-            0.5 * _shifted(x, _drawn(len(x), pixels)) + 0.5 * _shifted(x, _drawn(len(x), pixels) + 1)
-        ),
+        "What comes in from outside is not paper. Fill the gap with 0.": [
+            lambda x, pixels: 1 - _shifted(1 - x, _drawn(len(x), pixels)),
+            {"[pixels] * 4)": "[pixels] * 4, mode='replicate')"},
+        ],
+        "What comes back is not the digit, shifted by whole pixels: it is blurred, or changed otherwise. If it moves "
+        "by fractions of a pixel, draw whole numbers with `torch.randint`.": [
+            lambda x, pixels: (
+                0.5 * _shifted(x, _drawn(len(x), pixels)) + 0.5 * _shifted(x, _drawn(len(x), pixels) + 1)
+            ),
+            lambda x, pixels: F.grid_sample(
+                x,
+                F.affine_grid(
+                    torch.cat(
+                        [
+                            torch.eye(2).expand(len(x), 2, 2),
+                            pixels
+                            * (torch.rand(len(x), 2, 1) - 0.5)
+                            / torch.tensor([[x.shape[3]], [x.shape[2]]]),
+                        ],
+                        dim=2,
+                    ),
+                    list(x.shape),
+                    align_corners=False,
+                ),
+                align_corners=False,
+            ),
+        ],
         "Nothing moves. Draw a shift for every digit and use it.": lambda x, pixels: x.clone(),
     }
 )
@@ -896,12 +1425,112 @@ smooth_labels.mistakes(
         ),
         "ε is taken from the true class and given to nobody: the rows do not sum to one. Add ε / C to all "
         "classes.": {" + epsilon / classes": ""},
-        "The true class loses ε / C only, so the rows sum to more than one. It keeps 1 − ε, and gets its ε / C on "
+        "The true class ends with a whole 1, so the rows sum to more than one. It keeps 1 − ε, and gets its ε / C on "
         "top.": {"(1 - epsilon) *": "(1 - epsilon / classes) *"},
         "`F.one_hot(labels)` makes as many columns as the largest label needs. Say how many: "
         "`F.one_hot(labels, classes)`.": {"(labels, classes)": "(labels)"},
+        "`out[:, labels]` picks these columns in every row, so each row gets the labels of all examples. One place for "
+        "each row is `out[torch.arange(N), labels]`.": [
+            lambda labels, classes, epsilon: _filled_at(
+                labels, classes, epsilon, lambda N: slice(None), add=True
+            ),
+            lambda labels, classes, epsilon: _filled_at(labels, classes, epsilon, lambda N: slice(None)),
+        ],
+        "`out[labels]` picks rows, but labels are columns. One place for each row is `out[torch.arange(N), labels]`.": [
+            lambda labels, classes, epsilon: _filled_at(labels, classes, epsilon, None, add=True),
+            lambda labels, classes, epsilon: _filled_at(labels, classes, epsilon, None),
+        ],
+        "Labels count from 0, so they are the columns as they are: neither − 1 nor + 1.": [
+            {"one_hot(labels, classes)": "one_hot(labels - 1, classes)"},
+            {"one_hot(labels, classes)": "one_hot((labels - 1) % classes, classes)"},
+            {"one_hot(labels, classes)": "one_hot(labels + 1, classes)"},
+            {"one_hot(labels, classes)": "one_hot((labels + 1) % classes, classes)"},
+        ],
+        "ε is divided by C − 1. It is spread over all C classes, the true one included: ε / C.": [
+            {"/ classes": "/ (classes - 1)"},
+            lambda labels, classes, epsilon: _two_values(
+                labels, classes, 1 - epsilon + epsilon / classes, epsilon / (classes - 1)
+            ),
+            lambda labels, classes, epsilon: _two_values(
+                labels, classes, 1 - epsilon + epsilon / (classes - 1), epsilon / classes
+            ),
+        ],
+        "Ten classes are built in. Their number is `classes`.": [
+            {"(labels, classes)": "(labels, 10)", "/ classes": "/ 10"},
+            {"(labels, classes)": "(labels, 10)"},
+            {"/ classes": "/ 10"},
+        ],
+        "Each column was divided by its sum. It is the rows that sum to one, and they do so by themselves.": [
+            lambda labels, classes, epsilon: (lambda out: out / out.sum(dim=0))(
+                smooth_labels.reference(labels, classes, epsilon)
+            ),
+        ],
+        "The two parts are multiplied. Add them: (1 − ε) · one-hot + ε / C.": {"+ epsilon": "* epsilon"},
+        "ε is multiplied by the number of classes. Divide it, so that each gets its share.": {
+            "/ classes": "* classes"
+        },
+        "Dividing by the sum of the row is no smoothing by ε. The true class keeps 1 − ε, and each gets ε / C.": [
+            lambda labels, classes, epsilon: F.normalize(F.one_hot(labels, classes) + epsilon, p=1, dim=1),
+            lambda labels, classes, epsilon: F.normalize(
+                F.one_hot(labels, classes) + epsilon / classes, p=1, dim=1
+            ),
+        ],
+        "ε / C is subtracted. Every class *gets* ε / C: add it.": {"+ epsilon": "- epsilon"},
+        "Here is a softmax. No exponentials are needed: the true class gets 1 − ε + ε / C, every other ε / C.": [
+            lambda labels, classes, epsilon: smooth_labels.reference(labels, classes, epsilon).softmax(dim=1),
+            lambda labels, classes, epsilon: F.one_hot(labels, classes).float().softmax(dim=1),
+            lambda labels, classes, epsilon: (F.one_hot(labels, classes) / epsilon).softmax(dim=1),
+            lambda labels, classes, epsilon: (F.one_hot(labels, classes) * (1 - epsilon)).softmax(dim=1),
+        ],
+        "The true class loses twice: it should keep 1 − ε and get ε / C on top.": [
+            lambda labels, classes, epsilon: _two_values(
+                labels, classes, 1 - epsilon - epsilon / classes, epsilon / classes
+            ),
+            lambda labels, classes, epsilon: _two_values(
+                labels, classes, (1 - epsilon) ** 2 + epsilon / classes, epsilon / classes
+            ),
+        ],
+        "The true class gets 1 − ε / C. It keeps 1 − ε, and its own part of ε comes on top: 1 − ε + ε / C.": [
+            lambda labels, classes, epsilon: _two_values(
+                labels, classes, 1 - epsilon / classes, epsilon / classes
+            ),
+            lambda labels, classes, epsilon: _two_values(
+                labels, classes, 1 - epsilon / classes, epsilon / (classes - 1)
+            ),
+        ],
+        "The targets are whole numbers, so the fractions are cut off. Make them floats: "
+        "`F.one_hot(labels, classes).float()`.": lambda labels, classes, epsilon: smooth_labels.reference(
+            labels, classes, epsilon
+        ).long(),
+        "All classes get the same. The true class keeps 1 − ε.": lambda labels, classes, epsilon: torch.full(
+            (len(labels), classes), 1 / classes
+        ),
+        "Every wrong class gets 1 − ε, and the true one ε: it is the other way round, and ε is shared by all C "
+        "classes.": lambda labels, classes, epsilon: _two_values(labels, classes, epsilon, 1 - epsilon),
+        "These are the probabilities of the true class alone. The result has a column for every class, (N, "
+        "classes).": lambda labels, classes, epsilon: torch.full(
+            (len(labels),), 1 - epsilon + epsilon / classes
+        ),
+        "The labels themselves are scaled, as if they were quantities. Make them one-hot first: `F.one_hot(labels, "
+        "classes)`.": [
+            {"F.one_hot(labels, classes)": "labels"},
+            {"F.one_hot(labels, classes)": "labels.unsqueeze(1).expand(-1, classes)"},
+        ],
     }
 )
+
+
+def _two_values(labels, classes, true, other):
+    """The targets with one value for the true class and another for all others."""
+    return torch.where(F.one_hot(labels, classes).bool(), true, other)
+
+
+def _filled_at(labels, classes, epsilon, rows, *, add=False):
+    """The targets, written into the places [rows, labels], or [labels] without rows."""
+    out = torch.full((len(labels), classes), epsilon / classes)
+    place = labels if rows is None else (rows(len(labels)), labels)
+    out[place] = out[place] + 1 - epsilon if add else 1 - epsilon + epsilon / classes
+    return out
 
 
 @smooth_labels.mistake("Every wrong class gets the whole ε. Divide it by the number of classes.")
@@ -955,29 +1584,66 @@ _SPREADS = {
     "2 / √inputs": lambda outputs, inputs: 2 / inputs**0.5,
     "√(2 / (3 · inputs))": lambda outputs, inputs: (2 / (3 * inputs)) ** 0.5,
     "1": lambda outputs, inputs: 1.0,
+    "√(inputs / 2)": lambda outputs, inputs: (inputs / 2) ** 0.5,
+    "√inputs": lambda outputs, inputs: inputs**0.5,
+    "1 / inputs": lambda outputs, inputs: 1 / inputs,
+    "√2": lambda outputs, inputs: 2**0.5,
+    "2": lambda outputs, inputs: 2.0,
+    "0.1": lambda outputs, inputs: 0.1,
+    "0.01": lambda outputs, inputs: 0.01,
+    "0.02": lambda outputs, inputs: 0.02,
+    "5 / (3 · √inputs)": lambda outputs, inputs: 5 / (3 * inputs**0.5),
+    "√(2 / (inputs · outputs))": lambda outputs, inputs: (2 / (inputs * outputs)) ** 0.5,
+    "√(6 / inputs)": lambda outputs, inputs: (6 / inputs) ** 0.5,
+    "√(1 / (inputs + outputs))": lambda outputs, inputs: (1 / (inputs + outputs)) ** 0.5,
+    "(2 / inputs)²": lambda outputs, inputs: (2 / inputs) ** 2,
 }
 
 
 def _facts_of_start(he_init, outputs, inputs):
     """What can be seen of many random numbers."""
     weight, again = he_init(outputs, inputs), he_init(outputs, inputs)
+    if weight is None:
+        return None
     if not isinstance(weight, torch.Tensor):
-        return _facts_of_start(torch.zeros, outputs, inputs) | {"what comes back": type(weight).__name__}
+        return _facts_of_start(_right_start, outputs, inputs) | {"what comes back": type(weight).__name__}
     numbers = weight.detach().double().flatten()
-    deviation = numbers.std().item() + 1e-30  # all may be 0
+    deviation, right = numbers.std().item(), (2 / inputs) ** 0.5
+    if deviation < 1e-9:
+        same = "0: all numbers are 0" if not numbers.any() else "0: all numbers are the same"
+        return _facts_of_start(_right_start, outputs, inputs) | {"the standard deviation is": same}
     formula = next(
         (name for name, rule in _SPREADS.items() if abs(deviation / rule(outputs, inputs) - 1) < 0.04),
-        "none of these",
+        f"{deviation / right:.2g} times √(2 / inputs)",
     )
     tails = ((numbers - numbers.mean()) / deviation).pow(4).mean().item()  # 3 for a normal distribution
+    negative = (numbers < 0).double().mean().item()
+    matrix = weight if weight.ndim == 2 else weight.reshape(1, -1)
+    rows = len(matrix) > 1 and bool((matrix == matrix[:1]).all())
+    columns = len(matrix) > 1 and bool((matrix == matrix[:, :1]).all())
     return {
         "what comes back": "a tensor",
-        "the shape": weight.shape,
+        "the shape": f"{tuple(weight.shape)}",
         "the standard deviation is": formula,
-        "the mean is 0": abs(numbers.mean().item()) < 0.06 * deviation,
-        "the numbers are normally distributed": abs(tails - 3) < 0.5,
+        "the signs": "both"
+        if 0.02 < negative < 0.98
+        else "no negative numbers"
+        if negative < 0.5
+        else "no positive numbers",
+        "the mean is 0": abs(numbers.mean().item()) < 0.035 * deviation or rows or columns,
+        "the distribution is": "normal"
+        if abs(tails - 3) < 0.5 or rows or columns
+        else "uniform"
+        if abs(tails - 1.8) < 0.15
+        else "another",
+        "all rows are alike": rows,
+        "all columns are alike": columns,
         "every call draws anew": not torch.equal(weight, again),
     }
+
+
+def _right_start(outputs, inputs):
+    return he_init.reference(outputs, inputs)
 
 
 @lesson.exercise(
@@ -1012,6 +1678,18 @@ for _spread, _sentence in {
     "1": "These have variance 1. Multiply by the root of 2 / inputs.",
     "√2 / inputs": "The root belongs over the whole fraction: √(2 / inputs), not √2 / inputs.",
     "2 / √inputs": "The 2 belongs under the root as well: √(2 / inputs), not 2 / √inputs.",
+    "√(inputs / 2)": "You divide by the standard deviation. Multiply by it: the more inputs, the smaller the weights.",
+    "√inputs": "The weights grow with the number of inputs. They should shrink: times √(2 / inputs).",
+    "1 / inputs": "Divide by the root, not by the number of inputs itself, and the 2 belongs there too: √(2 / inputs).",
+    "√2": "The number of inputs is not used: the standard deviation is √(2 / inputs), not √2.",
+    "2": "These have standard deviation 2, whatever the number of inputs. It should be √(2 / inputs).",
+    "0.1": "0.1 whatever the size of the layer: the standard deviation should be √(2 / inputs).",
+    "0.01": "0.01 whatever the size of the layer: the standard deviation should be √(2 / inputs).",
+    "0.02": "0.02 whatever the size of the layer: the standard deviation should be √(2 / inputs).",
+    "5 / (3 · √inputs)": 'The gain 5/3 is that of tanh. For ReLU it is √2: `nonlinearity="relu"`.',
+    "√(2 / (inputs · outputs))": "You divide by the number of all weights. Only the fan-in counts: √(2 / inputs).",
+    "√(6 / inputs)": "√(6 / inputs) is the bound of the uniform distribution. A normal one takes √(2 / inputs).",
+    "(2 / inputs)²": "The variance was squared. Take its root: √(2 / inputs).",
     "√(1 / (3 · inputs))": "The variance is 1 / (3 · inputs), as `a=math.sqrt(5)` makes it. For ReLU it should be "
     '2 / inputs: leave `a` out, `nonlinearity="relu"`.',
 }.items():
@@ -1031,9 +1709,48 @@ he_init.mistakes(
         ),
         "This is the default of `nn.Linear`: uniform, with variance 1 / (3 · inputs). Draw with `torch.randn`, times "
         "the root of 2 / inputs.": lambda outputs, inputs: nn.Linear(inputs, outputs).weight.detach(),
-        "Rows are units: the shape is (outputs, inputs), as in `nn.Linear`.": {
-            "randn(outputs, inputs)": "randn(inputs, outputs)"
+        "Rows are units: the shape is (outputs, inputs), as in `nn.Linear`.": [
+            {"randn(outputs, inputs)": "randn(inputs, outputs)"},
+            lambda outputs, inputs: torch.randn(inputs, outputs) * (2 / outputs) ** 0.5,
+            lambda outputs, inputs: torch.randn(inputs, outputs) * (2 / (inputs + outputs)) ** 0.5,
+            lambda outputs, inputs: torch.randn(inputs, outputs) * 2 / inputs,
+            lambda outputs, inputs: torch.randn(inputs, outputs),
+            lambda outputs, inputs: torch.randn(inputs, outputs) * (1 / inputs) ** 0.5,
+        ],
+        "All numbers are 0. If there is a `2 // inputs`, that is 0 for more than two inputs: divide with `/`.": {
+            "2 / inputs": "2 // inputs"
         },
+        "All numbers are the same: mean and standard deviation are swapped. `torch.normal` takes the mean "
+        "first.": lambda outputs, inputs: torch.normal((2 / inputs) ** 0.5, 0.0, (outputs, inputs)),
+        "The standard deviation is added, which only moves the mean. Multiply `torch.randn` by it.": {
+            " * (2": " + (2"
+        },
+        "The signs are lost: the absolute values of normal numbers have no mean of 0. Leave `abs` out.": {
+            "torch.randn(outputs, inputs)": "torch.randn(outputs, inputs).abs()"
+        },
+        "All rows are alike: every unit starts with the same weights, and they would learn the same. Draw outputs · "
+        "inputs numbers.": [
+            lambda outputs, inputs: (torch.randn(inputs) * (2 / inputs) ** 0.5).repeat(outputs, 1),
+            lambda outputs, inputs: torch.randn(inputs).repeat(outputs, 1) * (2 / outputs) ** 0.5,
+        ],
+        "These are the right numbers in a row. Arrange them as a matrix: `torch.randn(outputs, inputs)`.": (
+            lambda outputs, inputs: torch.randn(outputs * inputs) * (2 / inputs) ** 0.5
+        ),
+        "All columns are alike: a unit treats all its inputs alike. Draw outputs · inputs "
+        "numbers.": lambda outputs, inputs: (torch.randn(outputs, 1) * (2 / inputs) ** 0.5).repeat(1, inputs),
+        "This draws evenly between two bounds. Here the distribution is normal: `torch.randn(outputs, inputs)`, times "
+        "√(2 / inputs).": [
+            lambda outputs, inputs: (2 * torch.rand(outputs, inputs) - 1) * (2 / inputs) ** 0.5,
+            lambda outputs, inputs: (torch.rand(outputs, inputs) - 0.5) * (2 / inputs) ** 0.5,
+            lambda outputs, inputs: 2 * torch.rand(outputs, inputs) - 1,
+        ],
+        "The normal distribution is cut off, so numbers far from 0 are missing: use `torch.randn`, without `clamp` and "
+        "without `trunc_normal_`.": lambda outputs, inputs: nn.init.trunc_normal_(
+            torch.empty(outputs, inputs),
+            std=(2 / inputs) ** 0.5,
+            a=-((2 / inputs) ** 0.5),
+            b=(2 / inputs) ** 0.5,
+        ),
     }
 )
 
@@ -1285,8 +2002,137 @@ batch_norm.mistakes(
         },
         "The new values are added to the old at full weight. Old and new should sum to one: (1 − momentum) · old + "
         "momentum · new.": {"(1 - momentum) * ": ""},
+        "Mean and variance are taken over the units of each example, `dim=1`. Batch norm takes them over the batch, "
+        "one for each unit: `dim=0`.": [
+            {
+                "mean, var = x.mean(dim=0), x.var(dim=0, correction=0)": (
+                    "mean, var = x.mean(dim=1, keepdim=True), x.var(dim=1, correction=0, keepdim=True)"
+                ),
+            },
+            {
+                "mean, var = x.mean(dim=0), x.var(dim=0, correction=0)": (
+                    "mean, var = x.mean(dim=1, keepdim=True), x.var(dim=1, correction=0, keepdim=True)"
+                ),
+                "momentum * x.var(dim=0)": "momentum * x.var(dim=1, keepdim=True)",
+            },
+            {"dim=0": "dim=1"},
+            {"x.mean(dim=0), x.var(dim=0, ": "x.mean(dim=1), x.var(dim=1, "},
+            {
+                "dim=0, correction=0": "dim=1, correction=0",
+                "x.mean(dim=0)": "x.mean(dim=1)",
+                "momentum * mean": "momentum * x.mean(dim=0)",
+            },
+        ],
+        "There is a single mean and variance for all units. Each unit has its own: average over the batch only, "
+        "`dim=0`.": [
+            {"x.mean(dim=0), x.var(dim=0, correction=0)": "x.mean(), x.var(correction=0)"},
+            {
+                "x.mean(dim=0), x.var(dim=0, correction=0)": "x.mean(), x.var(correction=0)",
+                "momentum * mean": "momentum * x.mean(dim=0)",
+            },
+            {"dim=0, correction=0": "correction=0"},
+            {"x.mean(dim=0)": "x.mean()"},
+        ],
+        "Training and eval mode are swapped: the batch's mean and variance belong to `training=True`, the running ones "
+        "to eval mode.": {"if training": "if not training"},
+        "You return the batch's mean and variance. The running values come back: (1 − momentum) · old + momentum · "
+        "batch value in training, unchanged in eval mode.": [
+            {"+ beta, running_mean, running_var": "+ beta, mean, var"},
+        ],
+        "The running variance takes in the mean. It takes in the batch variance, with N − 1 in the denominator.": {
+            "momentum * x.var(dim=0)": "momentum * mean"
+        },
+        "The running variance is not updated. In training it moves towards the batch variance, as the mean does.": {
+            "        running_var = (1 - momentum) * running_var + momentum * x.var(dim=0)\n": ""
+        },
+        "The running mean is not updated. In training it moves towards the batch mean, as the variance does.": {
+            "        running_mean = (1 - momentum) * running_mean + momentum * mean\n": ""
+        },
+        "gamma is not used: y = gamma · (x − mean) / √(variance + eps) + beta.": {"gamma * (x": "(x"},
+        "beta is not used: y = gamma · (x − mean) / √(variance + eps) + beta.": {" + beta": ""},
+        "beta is subtracted. Add it: y = gamma · (x − mean) / √(variance + eps) + beta.": {
+            " + beta": " - beta"
+        },
+        "You divide by gamma. It multiplies: y = gamma · (x − mean) / √(variance + eps) + beta.": {
+            "gamma * (x - mean)": "(x - mean) / gamma"
+        },
+        "The mean is added. Subtract it: (x − mean).": {"(x - mean)": "(x + mean)"},
+        "eps is added outside of the root, or to the quotient. It belongs to the variance: √(variance + eps).": [
+            {"(var + eps).sqrt()": "var.sqrt() + eps"},
+        ],
+        "eps is subtracted, so the root may be of a negative number: √(variance + eps).": {
+            "var + eps": "var - eps"
+        },
+        "You multiply by the root of the variance. Divide by it.": {"/ (var": "* (var"},
+        "In eval mode nothing is normalised. It uses the same formula, with the running mean and variance.": (
+            lambda x, running_mean, running_var, gamma, beta, training, momentum, eps: (
+                batch_norm.reference(x, running_mean, running_var, gamma, beta, training, momentum, eps)
+                if training
+                else (gamma * x + beta, running_mean, running_var)
+            )
+        ),
+        "In eval mode x comes back as it is. There too it is normalised, with the running mean and variance.": (
+            lambda x, running_mean, running_var, gamma, beta, training, momentum, eps: (
+                batch_norm.reference(x, running_mean, running_var, gamma, beta, training, momentum, eps)
+                if training
+                else (x, running_mean, running_var)
+            )
+        ),
+        "Running mean and running variance are swapped in the result: (y, running_mean, running_var).": {
+            "+ beta, running_mean, running_var": "+ beta, running_var, running_mean"
+        },
+        "In training the batch mean goes with the running variance. Both are those of the batch.": {
+            "mean, var = x.mean(dim=0), x.var(dim=0, correction=0)": "mean = x.mean(dim=0)"
+        },
+        "In training the running mean goes with the batch variance. Both are those of the batch.": {
+            "mean, var = x.mean(dim=0), x.var(dim=0, correction=0)": "var = x.var(dim=0, correction=0)",
+            "momentum * mean": "momentum * x.mean(dim=0)",
+        },
+        "These are sums over the batch, not means: `x.mean(dim=0)`.": {"x.mean(dim=0)": "x.sum(dim=0)"},
+        "That is the mean of the squares. The variance is the mean of (x − mean)²: `x.var(dim=0, correction=0)`.": {
+            "x.var(dim=0, correction=0)": "x.square().mean(dim=0)"
+        },
+        "For the running mean old and new are weighted the other way round: (1 − momentum) · old + momentum · new, as "
+        "for the variance.": {
+            "(1 - momentum) * running_mean + momentum * mean": "momentum * running_mean + (1 - momentum) * mean"
+        },
+        "For the running variance old and new are weighted the other way round: (1 − momentum) · old + momentum · new, "
+        "as for the mean.": {
+            "(1 - momentum) * running_var + momentum * x": "momentum * running_var + (1 - momentum) * x"
+        },
+        "`momentum` is not used: 0.1 is built in.": {
+            "(1 - momentum)": "0.9",
+            "momentum * mean": "0.1 * mean",
+            "momentum * x": "0.1 * x",
+        },
+        "`eps` is not used: 0.00001 is built in.": {"var + eps": "var + 1e-5"},
     }
 )
+
+
+_Y_SLIPS = {
+    "the batch is normalised with N − 1 in the denominator": {"x.var(dim=0, correction=0)": "x.var(dim=0)"},
+    "eps is missing under the root": {"(var + eps)": "var"},
+    "the mean is not subtracted": {"(x - mean)": "x"},
+    "the root of the variance is missing": {"(var + eps).sqrt()": "(var + eps)"},
+    "gamma and beta are not used": {"gamma * (x": "(x", " + beta": ""},
+}
+_RUNNING_SLIPS = {
+    "`momentum` is the weight of the new value, not of the old": {
+        "(1 - momentum) * running_mean + momentum * mean": "momentum * running_mean + (1 - momentum) * mean",
+        "(1 - momentum) * running_var + momentum * x": "momentum * running_var + (1 - momentum) * x",
+    },
+    "the running values are not updated": {
+        "        running_mean = (1 - momentum) * running_mean + momentum * mean\n": "",
+        "        running_var = (1 - momentum) * running_var + momentum * x.var(dim=0)\n": "",
+    },
+    "the running variance takes N − 1 in the denominator, not N": {
+        "momentum * x.var(dim=0)": "momentum * x.var(dim=0, correction=0)"
+    },
+}
+for (_one, _first), (_two, _second) in itertools.product(_Y_SLIPS.items(), _RUNNING_SLIPS.items()):
+    if not (_one.startswith("the batch is") and _two.endswith("not N")):  # above
+        batch_norm.mistakes({f"Two slips: {_one}, and {_two}.": _second | _first})
 
 
 @batch_norm.mistake("gamma and beta are not used: the result is gamma times the normalised x, plus beta.")
@@ -1306,6 +2152,8 @@ def _dealt_in_order(N, folds):
 def _facts_of_folds(kfold_indices, N, folds):
     """What can be seen of a partition, whatever its order."""
     pairs = kfold_indices(N, folds)
+    if pairs is None:
+        return None
     if not isinstance(pairs, list | tuple) or not all(
         isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
     ):
@@ -1318,21 +2166,47 @@ def _facts_of_folds(kfold_indices, N, folds):
     sides = [[part.flatten().tolist() for part in pair] for pair in parts]
     in_order = [index for _, valid in sides for index in valid]
     in_valid, many = sorted(in_order), N > 12  # few examples may be dealt alike by accident
-    again = [sorted(torch.as_tensor(valid).flatten().tolist()) for _, valid in kfold_indices(N, folds)]
+    found = {index for pair in sides for part in pair for index in part}
+    shuffled = [torch.as_tensor(valid).flatten().tolist() for _, valid in kfold_indices(N, folds)]
     return {
         "what comes back": "a list of pairs",
         "the parts hold": "indices",
-        "the number of pairs": len(sides),
-        "some examples are in both parts of a pair": any(set(one) & set(other) for one, other in sides),
-        "the sizes of the validation parts": tuple(sorted(len(valid) for _, valid in sides)),
-        "every example is in exactly one validation part": in_valid == list(range(N)),
-        "training and validation part together hold all examples": all(
-            sorted({*one, *other}) == list(range(N)) for one, other in sides
+        "the number of pairs": f"{len(sides)}",
+        "the indices": f"{min(found, default=0)} to {max(found, default=0)}",
+        "the sizes of the validation parts": ", ".join(map(str, sorted(len(valid) for _, valid in sides))),
+        "the sizes of the training parts": ", ".join(map(str, sorted(len(part) for part, _ in sides))),
+        "of a validation part, in its own training part as well": _most(
+            [(len({*one} & {*other}), len({*other})) for one, other in sides]
         ),
-        "an example occurs twice in a training part": any(len(set(one)) < len(one) for one, _ in sides),
-        "the parts are cut from the data in order": many and in_order == in_valid,
-        "every call deals anew": not many or sorted(sorted(valid) for _, valid in sides) != sorted(again),
+        "in neither part of a pair": _most(
+            [(N - len({*one, *other} & {*range(N)}), N) for one, other in sides]
+        ),
+        "the validation parts are all the same": len({tuple(sorted(valid)) for _, valid in sides})
+        < len(sides)
+        > 1,
+        "every example is in exactly one validation part": in_valid == sorted(found),
+        "an example occurs twice in a part": any(len({*part}) < len(part) for pair in sides for part in pair),
+        "the parts are dealt": _dealt([valid for _, valid in sides], shuffled, folds)
+        if many and in_valid == sorted(found)
+        else "at random",
     }
+
+
+def _most(counts):
+    """The largest of several (count, of how many) in words, coarse, since numbers vary with the draw."""
+    count, whole = max(counts, default=(0, 1))
+    return {0: "none", 1: "one example", whole: "all examples"}.get(count, "several examples")
+
+
+def _dealt(valid, again, folds):
+    """How the validation parts are dealt, in words, from those of two calls."""
+    if all(max(part) - min(part) == len(part) - 1 for part in valid):
+        in_order = all(part == sorted(part) for part in valid)
+        return "as blocks of neighbours" + ("" if in_order else ", shuffled inside")
+    if all(len({index % folds for index in part}) == 1 for part in valid):
+        in_order = all(part == sorted(part) for part in valid)
+        return f"every {folds}th example to the same part" + ("" if in_order else ", shuffled inside")
+    return "at random" if sorted(map(sorted, valid)) != sorted(map(sorted, again)) else "alike in every call"
 
 
 @lesson.exercise(
@@ -1370,9 +2244,32 @@ def _folds_of(order, folds):
 
 
 def _cut_at(places, N):
-    parts = torch.randperm(N).tensor_split(places)
+    return _pairs(torch.randperm(N).tensor_split(places))
+
+
+def _pairs(parts):
     return [
         (torch.cat([part for j, part in enumerate(parts) if j != i]), valid) for i, valid in enumerate(parts)
+    ]
+
+
+def _by_number(order, folds, part=None):
+    """Pairs in which the example itself decides to which part it goes."""
+    part = order % folds if part is None else part
+    return [(order[part != k], order[part == k]) for k in range(folds)]
+
+
+def _one_side(N, folds, rest):
+    order, ends = torch.randperm(N), [k * N // folds for k in range(folds + 1)]
+    return [(rest(order, a, b), order[a:b]) for a, b in itertools.pairwise(ends)]
+
+
+def _sliced(N, folds, *, before=0, after=0):
+    """Pairs cut out of the shuffled order, with these errors at both ends of the validation part."""
+    order, ends = torch.randperm(N), [k * N // folds for k in range(folds + 1)]
+    return [
+        (torch.cat([order[: max(a + before, 0)], order[b + after :]]), order[a:b])
+        for a, b in itertools.pairwise(ends)
     ]
 
 
@@ -1417,8 +2314,67 @@ kfold_indices.mistakes(
         ),
         "These are the parts themselves. Return a pair for each: all the others, and this "
         "one.": lambda N, folds: list(torch.randperm(N).tensor_split(folds)),
+        "An example is lost between validation part and what follows: with `order[a:b]` the rest goes on at b, "
+        "`order[b:]`, since the end of a slice is excluded.": lambda N, folds: _sliced(N, folds, after=1),
+        "An example is lost before the validation part: with `order[a:b]` the part before it is `order[:a]`, since the "
+        "end of a slice is excluded.": lambda N, folds: _sliced(N, folds, before=-1),
+        "Leakage: one example of the validation part is in the training part as well. With `order[a:b]` the rest is "
+        "`order[:a]` and `order[b:]`.": [
+            lambda N, folds: _sliced(N, folds, before=1),
+            lambda N, folds: _sliced(N, folds, after=-1),
+        ],
+        "The training part holds only one side of the shuffled order, what comes before the validation part or what "
+        "comes after it. Join both.": [
+            lambda N, folds: _one_side(N, folds, lambda order, a, b: order[:a]),
+            lambda N, folds: _one_side(N, folds, lambda order, a, b: order[b:]),
+        ],
+        "The part of an example follows from its number, i % folds, in every call. Shuffle first, and deal the places "
+        "in the shuffled order: `order[k::folds]`.": [
+            lambda N, folds: _by_number(torch.randperm(N), folds),
+            lambda N, folds: _by_number(torch.arange(N), folds),
+        ],
+        "Examples are shuffled inside their parts only, so neighbours stay together in every call. Shuffle all of "
+        "them, then cut.": lambda N, folds: _pairs(
+            [part[torch.randperm(len(part))] for part in torch.arange(N).tensor_split(folds)]
+        ),
+        "`split(N // folds)` takes the size of a part, so a remainder makes one part more. `tensor_split(folds)` takes "
+        "their number.": lambda N, folds: _pairs(torch.randperm(N).split(N // folds)),
+        "`split(folds)` takes the size of a part, not the number of parts. `tensor_split(folds)` takes their "
+        "number.": lambda N, folds: _pairs(torch.randperm(N).split(folds)),
+        "Indices count from 0: `torch.randperm(N)` is right as it is.": lambda N, folds: [
+            (train + 1, valid + 1) for train, valid in _folds_of(torch.randperm(N), folds)
+        ],
+        "Examples are drawn with replacement, so some come twice and others never. `torch.randperm(N)` is a shuffled "
+        "deck.": lambda N, folds: _folds_of(torch.randint(N, (N,)), folds),
+        "Every example draws its part by itself, so the sizes differ by more than one. Shuffle the examples, then cut "
+        "the deck into equal parts.": [
+            lambda N, folds: _by_number(torch.arange(N), folds, torch.randint(folds, (N,))),
+        ],
+        "One part is missing: every part is the validation part once, the last and the first as well.": [
+            lambda N, folds: kfold_indices.reference(N, folds)[:-1],
+            lambda N, folds: kfold_indices.reference(N, folds)[1:],
+        ],
+        "The training part is a list of the other parts. Join them to one tensor: `torch.cat(...)`.": lambda N, folds: [
+            ([part for j, part in enumerate(parts) if j != i], valid)
+            for parts in [torch.randperm(N).tensor_split(folds)]
+            for i, valid in enumerate(parts)
+        ],
+        "It is the same part that is validated each time. In pair i, part i is kept back.": lambda N, folds: (
+            kfold_indices.reference(N, folds)[:1] * folds
+        ),
+        "Validation and training part are the same. Leave the part itself out of the others.": lambda N, folds: [
+            (part, part) for part in torch.randperm(N).tensor_split(folds)
+        ],
     }
 )
+
+
+@kfold_indices.remark(
+    "A remark: these are lists or arrays. Index tensors, as asked for, keep to the device and the functions of "
+    "PyTorch: `torch.tensor(...)`."
+)
+def _(attempt):
+    return not all(isinstance(part, torch.Tensor) for pair in attempt(6, 2) for part in pair)
 
 
 @kfold_indices.mistake(
@@ -1513,6 +2469,32 @@ def _gradient(model, x, y):
     return torch.autograd.grad(F.cross_entropy(model(x), y), x)[0]
 
 
+def _of_true_logit(model, x, y):
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(model(x).gather(1, y.unsqueeze(1)).sum(), x)[0]
+
+
+def _of_squares(model, x, y):
+    x = x.clone().requires_grad_()
+    logits = model(x)
+    return torch.autograd.grad((logits - F.one_hot(y, logits.shape[1])).square().sum(), x)[0]
+
+
+def _unrecorded(model, x, y):
+    with torch.no_grad():
+        return F.cross_entropy(model(x), y)
+
+
+def _backward(loss, x):
+    """What `x.grad` is after backpropagation: None where x does not record it."""
+    loss.backward()
+    return x.grad
+
+
+def _stepped(x, gradient, epsilon):
+    return (x + epsilon * gradient.sign()).clamp(0, 1)
+
+
 def _of_logits(model, x):
     x = x.clone().requires_grad_()
     return torch.autograd.grad(model(x).sum(), x)[0]
@@ -1520,10 +2502,10 @@ def _of_logits(model, x):
 
 fgsm.mistakes(
     {
-        "The sign is wrong: this makes the loss smaller and helps the network."
-        " Add, to make it grow.": lambda model, x, y, epsilon: (
-            x - epsilon * _gradient(model, x, y).sign()
-        ).clamp(0, 1),
+        "The sign is wrong: this makes the loss smaller and helps the network. Add, to make it grow.": [
+            lambda model, x, y, epsilon: (x - epsilon * _gradient(model, x, y).sign()).clamp(0, 1),
+            lambda model, x, y, epsilon: x - epsilon * _gradient(model, x, y).sign(),
+        ],
         "Some pixels left the range from 0 to 1, so this is not an image: "
         "`.clamp(0, 1)`.": lambda model, x, y, epsilon: x + epsilon * _gradient(model, x, y).sign(),
         "The gradient itself was added. Only its sign counts: every pixel "
@@ -1551,10 +2533,119 @@ fgsm.mistakes(
             x + epsilon / 2 * _gradient(model, x, y).sign()
         ).clamp(0, 1),
         "Every pixel gets brighter, whatever its gradient is. Multiply epsilon by the sign of the "
-        "gradient.": lambda model, x, y, epsilon: (x + epsilon).clamp(0, 1),
+        "gradient.": [
+            lambda model, x, y, epsilon: (x + epsilon).clamp(0, 1),
+            lambda model, x, y, epsilon: (x + epsilon * _gradient(model, x, y).abs().sign()).clamp(0, 1),
+        ],
         "Some pixels are below 0. Images range from 0 to 1: `.clamp(0, 1)`.": lambda model, x, y, epsilon: (
             x + epsilon * _gradient(model, x, y).sign()
         ).clamp(-1, 1),
+        "The step was clamped instead of the image, so no pixel gets darker. Add first, then `.clamp(0, 1)` what comes "
+        "out.": lambda model, x, y, epsilon: x + (epsilon * _gradient(model, x, y).sign()).clamp(0, 1),
+        "The gradient was clamped instead of the image. Take its sign, add, then `.clamp(0, 1)` what comes out.": [
+            lambda model, x, y, epsilon: x + epsilon * _gradient(model, x, y).clamp(0, 1),
+            lambda model, x, y, epsilon: x + epsilon * _gradient(model, x, y).clamp(-1, 1),
+            lambda model, x, y, epsilon: (x + epsilon * _gradient(model, x, y).clamp(-1, 1)).clamp(0, 1),
+        ],
+        "There is no gradient at x: it has to record one before it goes through the model, `x = "
+        "x.clone().requires_grad_()`, and `loss.backward()` has to run before `x.grad` is read.": [
+            lambda model, x, y, epsilon: _stepped(x, _backward(F.cross_entropy(model(x), y), x), epsilon),
+            {".clone().requires_grad_()": ".clone()"},
+        ],
+        "The loss was computed under `torch.no_grad()`, so nothing can be differentiated. Only the step may stand "
+        "there.": [
+            lambda model, x, y, epsilon: _stepped(x, _backward(_unrecorded(model, x, y), x), epsilon),
+            lambda model, x, y, epsilon: torch.autograd.grad(_unrecorded(model, x, y), x),
+        ],
+        "Only the logit of the true class is pushed down, as `F.nll_loss` does with logits. The loss depends on all of "
+        "them: `F.cross_entropy(model(x), y)`.": {"F.cross_entropy": "F.nll_loss"},
+        "`F.cross_entropy` expects logits and applies the softmax itself: do not apply one before.": {
+            "(model(x), y)": "(model(x).softmax(dim=1), y)"
+        },
+        "The arguments of `F.cross_entropy` are swapped: the logits come first, then the labels.": {
+            "(model(x), y)": "(y, model(x))"
+        },
+        "The signs are random: the model is not asked. Take the sign of the gradient of its loss.": [
+            lambda model, x, y, epsilon: (x + epsilon * torch.randn_like(x).sign()).clamp(0, 1),
+            lambda model, x, y, epsilon: (x + epsilon * (2 * torch.rand_like(x) - 1).sign()).clamp(0, 1),
+            lambda model, x, y, epsilon: (x + epsilon * (2 * torch.rand_like(x) - 1)).clamp(0, 1),
+            lambda model, x, y, epsilon: (x + epsilon * torch.randn_like(x)).clamp(0, 1),
+        ],
+        "The images are rescaled to the range from 0 to 1, which moves pixels that were inside it. Cut off what "
+        "exceeds it: `.clamp(0, 1)`.": [
+            lambda model, x, y, epsilon: (lambda z: (z - z.min()) / (z.max() - z.min()))(
+                x + epsilon * _gradient(model, x, y).sign()
+            ),
+            lambda model, x, y, epsilon: (lambda z: z / z.max())(x + epsilon * _gradient(model, x, y).sign()),
+            lambda model, x, y, epsilon: (x + epsilon * _gradient(model, x, y).sign()).sigmoid(),
+        ],
+        "You follow the logit of the true class upwards, which helps the network. It is the cross-entropy that should "
+        "grow.": lambda model, x, y, epsilon: (x + epsilon * _of_true_logit(model, x, y).sign()).clamp(0, 1),
+        "You follow another loss, squared errors. The attack follows the cross-entropy of model(x) with y: "
+        "`F.cross_entropy(model(x), y)`.": lambda model, x, y, epsilon: _stepped(
+            x, _of_squares(model, x, y), epsilon
+        ).clamp(0, 1),
+        "The logits are no loss: `backward` starts from a single number. Take the cross-entropy of model(x) with y.": {
+            "F.cross_entropy(model(x), y)": "model(x)"
+        },
+        "The images were detached on their way into the model, so no gradient reaches them. Pass the x that records "
+        "it.": {"model(x)": "model(x.detach())"},
+        "The images were clamped to ±epsilon, which is the range of the step. Images range from 0 to 1: "
+        "`.clamp(0, 1)`.": lambda model, x, y, epsilon: (x + epsilon * _gradient(model, x, y).sign()).clamp(
+            -epsilon, epsilon
+        ),
+        "epsilon is divided by 255. The pixels range from 0 to 1 already, and epsilon is in their units.": (
+            lambda model, x, y, epsilon: _stepped(x, _gradient(model, x, y), epsilon / 255)
+        ),
+        "The gradient is divided by its largest entry, or its mean, so most pixels hardly move. Its *sign* moves every "
+        "pixel by epsilon.": [
+            lambda model, x, y, epsilon: (lambda g: (x + epsilon * g / g.abs().max()).clamp(0, 1))(
+                _gradient(model, x, y)
+            ),
+            lambda model, x, y, epsilon: (lambda g: (x + epsilon * g / g.abs().mean()).clamp(0, 1))(
+                _gradient(model, x, y)
+            ),
+            lambda model, x, y, epsilon: (x + epsilon * _gradient(model, x, y).tanh()).clamp(0, 1),
+        ],
+        "The sign of the gradient is multiplied by the image as well. Every pixel moves by epsilon, whatever its value "
+        "is.": lambda model, x, y, epsilon: (x + epsilon * x * _gradient(model, x, y).sign()).clamp(0, 1),
+        "The images are multiplied instead of shifted. Add epsilon times the sign.": lambda model, x, y, epsilon: (
+            (x * epsilon * _gradient(model, x, y).sign()).clamp(0, 1)
+        ),
+        "Pixels move by 2 epsilon. The step is epsilon itself.": lambda model, x, y, epsilon: (
+            x + 2 * epsilon * _gradient(model, x, y).sign()
+        ).clamp(0, 1),
+        "Pixels move by epsilon². The step is epsilon itself.": lambda model, x, y, epsilon: (
+            x + epsilon**2 * _gradient(model, x, y).sign()
+        ).clamp(0, 1),
+        "That is the gradient, or its sign. Return the images, moved by epsilon times the sign.": [
+            lambda model, x, y, epsilon: _gradient(model, x, y),
+            lambda model, x, y, epsilon: _gradient(model, x, y).sign(),
+        ],
+        "The sign was taken of the image as well: it is only the gradient whose sign counts, x + epsilon · "
+        "sign(gradient).": lambda model, x, y, epsilon: (
+            (x + epsilon * _gradient(model, x, y)).sign().clamp(0, 1)
+        ),
+        "`torch.autograd.grad` returns a tuple, one gradient for each input: take its first entry, `[0]`.": {
+            ", x)[0]": ", x)"
+        },
+        "Only the first image is attacked. Each has a gradient of its own.": lambda model, x, y, epsilon: (
+            torch.cat([(x + epsilon * _gradient(model, x, y).sign()).clamp(0, 1)[:1], x[1:]])
+        ),
+        "Two slips: the network's own prediction is attacked, not the true labels, and pixels leave the range from 0 "
+        "to 1.": lambda model, x, y, epsilon: (
+            x + epsilon * _gradient(model, x, model(x).argmax(dim=1)).sign()
+        ),
+        "Two slips: the gradient itself is added, not its sign, and pixels leave the range from 0 to 1.": (
+            lambda model, x, y, epsilon: x + epsilon * _gradient(model, x, y)
+        ),
+        "Two slips: the gradient itself is taken, not its sign, and it is subtracted.": lambda model, x, y, epsilon: (
+            (x - epsilon * _gradient(model, x, y)).clamp(0, 1)
+        ),
+        "You minimise the loss of the predicted class: that strengthens the prediction. Add, and take the true "
+        "labels.": lambda model, x, y, epsilon: (
+            x - epsilon * _gradient(model, x, model(x).argmax(dim=1)).sign()
+        ).clamp(0, 1),
     }
 )
 

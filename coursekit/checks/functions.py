@@ -50,7 +50,7 @@ class Mistake:
 
     sentence: str
     attempt: Callable
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: dict[int, Outcome] = field(default_factory=dict)  # by the number of the test input
 
 
 class CodeExercise(SolvedByCode):
@@ -127,7 +127,7 @@ class CodeExercise(SolvedByCode):
             print(printable(self._replaced))
             return self.reference
         if len(given) == 1:
-            given = (*(exercise.reference for exercise in self.helpers), *given)
+            given = self._given(given[0])
         verdict = self._recorded(given, {})
         if verdict.status == "correct" and not verdict.remarks:
             return given[-1]
@@ -195,13 +195,13 @@ class CodeExercise(SolvedByCode):
             changed = next((name for name, was, now in pairs if not same(was, now)), "")
         return Outcome(value, printed=printed.getvalue(), changed=changed)
 
-    def _outcomes_of(self, attempt: Callable) -> list[Outcome]:
-        return self._outcomes((*(exercise.reference for exercise in self.helpers), attempt))
+    def _given(self, attempt: Callable) -> tuple:
+        return (*(exercise.reference for exercise in self.helpers), attempt)
 
     def _verdict(self, given: tuple, yours: list[Outcome]) -> Verdict:
         if isinstance(yours[-1].error, time_limit.Stopped):
             return self._stopped(yours[-1].error, self._input(len(yours) - 1), *_printed(yours[-1]))
-        expected = self._outcomes_of(self.reference)
+        expected = self._outcomes(self._given(self.reference))
         if broken := next((one.error for one in expected if one.error is not None), None):
             return self._wrong(
                 f"The course's own solution fails here ({type(broken).__name__}: {broken}), so nothing can be said of "
@@ -284,14 +284,27 @@ class CodeExercise(SolvedByCode):
         Half of the inputs is enough, unless that rests on single numbers or on integers, which may agree by accident.
         """
         for mistake in self.known:
-            mistake.outcomes = mistake.outcomes or self._outcomes_of(mistake.attempt)
-            agree = [mine.agrees_with(wrong) for mine, wrong in zip(yours, mistake.outcomes, strict=False)]
-            alike = [number for number in failing if number < len(agree) and agree[number]]
+            agree = self._agreement(mistake, yours)
+            alike = [number for number in failing if number in agree]
             by_accident = all(
                 yours[number].error is None and _says_little(yours[number].value) for number in alike
             )
-            if alike and sum(agree) >= len(yours) * (1 if by_accident else 0.5):
-                yield sum(agree), mistake.sentence, alike
+            if alike and (len(agree) == len(yours) or not by_accident):
+                yield len(agree), mistake.sentence, alike
+
+    def _agreement(self, mistake: Mistake, yours: list[Outcome]) -> list[int]:
+        """Return on which inputs a mistake does the same; none as soon as they are less than half of all."""
+        agree, differing = [], 0
+        for number, mine in enumerate(yours):
+            if number not in mistake.outcomes:
+                mistake.outcomes[number] = self._outcome(self._given(mistake.attempt), self._cases[number])
+            if mine.agrees_with(mistake.outcomes[number]):
+                agree.append(number)
+            else:
+                differing += 1
+                if differing > len(yours) / 2:
+                    return []
+        return agree
 
     def _related(self, yours: list[Outcome], expected: list[Outcome]) -> str | None:
         """Return how the results relate to the expected ones; None where nothing simple does.

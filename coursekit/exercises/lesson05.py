@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import time
 
 import torch
 import torch.nn.functional as F
@@ -14,112 +15,230 @@ lesson = ExerciseSet("Lesson 5")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 
 
-# Section 1: polynomials --------------------------------------------------------------------------------------
-
-
-_NARROW = torch.linspace(0, 1, 20, dtype=torch.float64)
-_STEEP = sum((-1) ** k * (1 + k % 3) * _NARROW**k for k in range(10))
-
-
-def _coefficients(fit_polynomial, x, y, degree):
-    """The coefficients; of the highest degree, whether they hold a millionth, which is far above rounding."""
-    found = fit_polynomial(x, y, degree)
-    if degree < 9 or not isinstance(found, torch.Tensor) or found.shape != (degree + 1,):
-        return found
-    true = torch.tensor([(-1) ** k * (1.0 + k % 3) for k in range(degree + 1)], dtype=x.dtype)
-    return {"the coefficients are exact to a millionth": bool((found - true).abs().max() < 1e-6)}
+# Part 1: stop in time, look at the labels --------------------------------------------------------------------
 
 
 @lesson.exercise(
-    observe=_coefficients,
     cases={
-        "a parabola through three points": (torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 4.0, 9.0]), 2),
-        "a line near four points": (
-            torch.tensor([0.0, 1.0, 2.0, 3.0]),
-            torch.tensor([1.0, 0.0, 4.0, 4.0]),
-            1,
-        ),
-        "a constant": (torch.linspace(0.5, 2, 7), normal(7, seed=2), 0),
-        "an ordinary cubic": (torch.linspace(-1, 1, 9), normal(9), 3),
-        "points in no order": (normal(8, seed=3), normal(8, seed=4), 2),
-        "float64 numbers": (
-            torch.linspace(-1, 1, 12, dtype=torch.float64),
-            normal(12, seed=1, dtype=torch.float64),
-            6,
-        ),
-        "degree 9 between 0 and 1": (_NARROW, _STEEP, 9),
+        "a single epoch": ([1.0], 3),
+        "losses that always fall": ([3.0, 2.0, 1.5], 2),
+        "the example in the text": ([3.0, 2.0, 2.5, 2.6, 2.7, 1.0], 2),
+        "a patience of 1": ([1.0, 2.0, 3.0, 4.0], 1),
+        "losses that rise from the start": ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3),
+        "a better loss after the stop": ([5.0, 3.0, 4.0, 3.5, 3.2, 3.1, 2.0, 6.0], 3),
+        "an improvement just in time": ([5.0, 3.0, 4.0, 3.5, 3.2, 2.9, 3.0, 3.0, 2.8], 4),
+        "equal losses": ([2.0, 1.0, 1.0, 1.0, 1.0, 0.5], 3),
+        "a list that ends while waiting": ([1.0, 0.9, 0.95, 0.8, 0.85], 2),
+        "bad epochs with good between": ([4.0, 3.0, 3.5, 2.5, 2.7, 2.0, 2.2], 3),
     },
+    returns=("the last epoch", "the best epoch"),
     hints=[
-        "Lesson 1 lifted x into the columns 1, x, x², … and solved a least-squares problem. `torch.stack` makes them.",
-        "`W = torch.stack([x**k for k in range(degree + 1)], dim=1)` is (N, degree + 1).",
-        "`torch.linalg.lstsq(W, y.unsqueeze(1)).solution` is a column, (degree + 1, 1): apply `.squeeze(1)` "
-        "to it.",
+        "Keep track of the best epoch so far as you go along. How many epochs ago was it?",
+        "`for epoch, loss in enumerate(losses, 1)`. A loss below the lowest so far makes its epoch the "
+        "best. Otherwise compare `epoch - best` with `patience`.",
     ],
 )
-def fit_polynomial(x, y, degree):
-    """Return the coefficients (degree + 1,) of the least-squares polynomial through x (N,) and y (N,).
+def early_stop_epoch(losses, patience):
+    """Return (last, best): the epoch after which training stops, and the one whose weights are kept.
 
-    Entry k belongs to the power xᵏ, so the constant comes first.
+    `losses` are validation losses, one per epoch; epochs count from 1. Training stops as soon as
+    `patience` epochs in a row have not been better than the best before them (equal is not better),
+    or when the list ends.
     """
-    powers = torch.stack([x**k for k in range(degree + 1)], dim=1)  # (N, degree + 1)
-    return torch.linalg.lstsq(powers, y.unsqueeze(1)).solution.squeeze(1)
+    best = 1
+    for epoch, loss in enumerate(losses, 1):
+        if loss < losses[best - 1]:
+            best = epoch
+        elif epoch - best >= patience:
+            return epoch, best
+    return len(losses), best
 
 
-def _fit(columns, y):
-    return torch.linalg.lstsq(torch.stack(columns, dim=1), y.unsqueeze(1)).solution.squeeze(1)
+def _stop(losses, patience, *, too_long=lambda waited, patience: waited >= patience, equal_counts=False):
+    """The rule, with what can go wrong as arguments."""
+    best = 1
+    for epoch, loss in enumerate(losses, 1):
+        if loss < losses[best - 1] or (equal_counts and loss == losses[best - 1]):
+            best = epoch
+        elif too_long(epoch - best, patience):
+            return epoch, best
+    return len(losses), best
 
 
-fit_polynomial.mistakes(
+@early_stop_epoch.mistake(
+    "One epoch too late: with patience 2, training stops after the second epoch in a row without improvement."
+)
+def _(losses, patience):
+    return _stop(losses, patience, too_long=lambda waited, patience: waited > patience)
+
+
+@early_stop_epoch.mistake(
+    "One epoch too early: with patience 2, two epochs in a row must have failed to improve, not one."
+)
+def _(losses, patience):
+    return _stop(losses, patience, too_long=lambda waited, patience: waited >= max(patience - 1, 1))
+
+
+def _off_by(last, best):
+    """The right epochs, plus the two numbers."""
+
+    def stop(losses, patience):
+        right = early_stop_epoch.reference(losses, patience)
+        return right[0] + last, right[1] + best
+
+    return stop
+
+
+early_stop_epoch.mistakes(
     {
-        "The highest power comes first here. Entry k should belong to xᵏ: reverse the "
-        "order.": lambda x, y, degree: fit_polynomial.reference(x, y, degree).flip(0),
-        "`range(degree)` ends at degree − 1, so the highest power is missing: a "
-        "polynomial of degree K has K + 1 terms.": lambda x, y, degree: (
-            _fit([x**k for k in range(degree)], y) if degree else x[:0]
+        "You count from 0. The first epoch is number 1.": _off_by(-1, -1),
+        "The best epoch is counted from 0, the last one from 1. Both count from 1.": _off_by(0, -1),
+        "The last epoch is counted from 0, the best one from 1. Both count from 1.": _off_by(-1, 0),
+        "You keep the weights of the last epoch. Keep those of the best: return its number as well.": (
+            lambda losses, patience: (early_stop_epoch.reference(losses, patience)[0],) * 2
         ),
-        "The constant is missing: begin with x⁰ = 1, `range(degree + 1)`.": lambda x, y, degree: (
-            _fit([x**k for k in range(1, degree + 1)], y) if degree else x[:0]
+        "That is the lowest loss itself. Return the number of its epoch.": lambda losses, patience: (
+            early_stop_epoch.reference(losses, patience)[0],
+            losses[early_stop_epoch.reference(losses, patience)[1] - 1],
         ),
-        "These are multiples of x, k · x. The columns should be powers: `x**k`.": lambda x, y, degree: (
-            torch.linalg.pinv(torch.stack([x * k for k in range(degree + 1)], dim=1)) @ y
+        "The last epoch is not always `best + patience`: the list may end first, and training with "
+        "it.": lambda losses, patience: (
+            early_stop_epoch.reference(losses, patience)[1] + patience,
+            early_stop_epoch.reference(losses, patience)[1],
         ),
-        "You return a column of shape (degree + 1, 1). `.squeeze(1)` makes it (degree "
-        "+ 1,).": lambda x, y, degree: fit_polynomial.reference(x, y, degree).unsqueeze(1),
-        "Right for low degrees, but digits are lost for high ones, as when WᵀW is formed: its condition number is the "
-        "square of that of W (lesson 1). `torch.linalg.lstsq` works with W itself.": lambda x, y, degree: (
-            torch.linalg.solve(_powers(x, degree).T @ _powers(x, degree), _powers(x, degree).T @ y)
+        "You stop at the first epoch that is no better. Wait until there have been `patience` of them in a "
+        "row.": lambda losses, patience: early_stop_epoch.reference(losses, 1),
+        "You return only one of the two numbers: (last, best).": [
+            lambda losses, patience: early_stop_epoch.reference(losses, patience)[0],
+            lambda losses, patience: early_stop_epoch.reference(losses, patience)[1],
+        ],
+        "The two are swapped: first the epoch that ended training, then the best "
+        "one.": lambda losses, patience: early_stop_epoch.reference(losses, patience)[::-1],
+        "An equal loss is no improvement: compare with <, not with <=.": lambda losses, patience: _stop(
+            losses, patience, equal_counts=True
         ),
-        "`lstsq` returns several things at once. The coefficients are its `.solution`.": {
-            ".solution.squeeze(1)": ""
-        },
-        "x and y are swapped: the powers are those of x.": {"x**k": "y**k", "y.unsqueeze": "x.unsqueeze"},
-        "The columns are k to the power x. They should be x to the power k: `x**k`.": {
-            "x**k for k": "torch.full_like(x, k) ** x for k"
-        },
-        "There is one power too many: the powers go up to `degree`, so `range(degree + 1)`.": lambda x, y, degree: (
-            torch.linalg.pinv(_powers(x, degree + 1)) @ y
+        "This ignores `patience` and goes on to the end of the list.": lambda losses, patience: (
+            len(losses),
+            losses.index(min(losses)) + 1,
         ),
-        "The powers are stacked as rows. Each of them should be a column: `dim=1`.": {
-            "dim=1)  #": "dim=0)  #"
-        },
     }
 )
 
 
-def _powers(x, degree):
-    return torch.stack([x**k for k in range(degree + 1)], dim=1)
-
-
-@fit_polynomial.mistake(
-    "These are the values of the polynomial at x. Return its coefficients, the solution of the "
-    "least-squares problem."
+@early_stop_epoch.mistake(
+    "Each loss is compared with the one before it. Compare with the best so far: after a bad epoch, a less bad one is "
+    "no improvement."
 )
-def _(x, y, degree):
-    powers = torch.stack([x**k for k in range(degree + 1)], dim=1)
-    return powers @ fit_polynomial.reference(x, y, degree)
+def _(losses, patience):
+    best, waited = 1, 0
+    for epoch, loss in enumerate(losses, 1):
+        if epoch == 1 or loss < losses[epoch - 2]:
+            waited = 0
+            best = epoch if loss < losses[best - 1] else best
+        else:
+            waited += 1
+            if waited >= patience:
+                return epoch, best
+    return len(losses), best
 
 
-# Section 3: small weights ------------------------------------------------------------------------------------
+@early_stop_epoch.mistake(
+    "You cannot know the best epoch of the whole list: training stops before its end. Only epochs up to the "
+    "stop count."
+)
+def _(losses, patience):
+    last, _ = early_stop_epoch.reference(losses, patience)
+    return last, losses.index(min(losses)) + 1
+
+
+@early_stop_epoch.mistake("Bad epochs have to come in a row: an improvement restarts the count.")
+def _(losses, patience):
+    best, waited = 1, 0
+    for epoch, loss in enumerate(losses[1:], 2):
+        if loss < losses[best - 1]:
+            best = epoch
+        else:
+            waited += 1
+            if waited >= patience:
+                return epoch, best
+    return len(losses), best
+
+
+@lesson.exercise(
+    cases={
+        "the example in the text": (
+            torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]]),
+            torch.tensor([1, 1, 1]),
+            2,
+        ),
+        "a single digit": (torch.tensor([[0.5, -0.5, 0.0]]), torch.tensor([2]), 1),
+        "as many as there are": (3 * normal(5, 3, seed=1), torch.tensor([0, 2, 1, 1, 0]), 5),
+        "sure, and in agreement with the label": (
+            torch.tensor([[9.0, 0.0, 0.0], [0.2, 0.0, 0.1], [0.0, 4.0, 0.0], [0.0, 0.0, 2.0]]),
+            torch.tensor([0, 0, 2, 2]),
+            2,
+        ),
+        "an ordinary batch": (2 * normal(12, 10, seed=2), torch.arange(12) % 10, 4),
+        "logits of a very sure network": (
+            torch.tensor([[400.0, 0.0], [0.0, 300.0], [0.0, 0.0], [600.0, 0.0], [0.0, 500.0]]),
+            torch.tensor([1, 0, 1, 1, 0]),
+            4,
+        ),
+        "float64 numbers": (normal(8, 4, seed=3, dtype=torch.float64), torch.arange(8) % 4, 3),
+    },
+    hints=[
+        "You need one loss for each example, not their mean: `F.cross_entropy` has an argument `reduction`.",
+        'With `losses = F.cross_entropy(logits, labels, reduction="none")`, shape (N,), `losses.topk(count)` returns '
+        "values and indices.",
+    ],
+)
+def highest_losses(logits, labels, count):
+    """Return the indices (count,) of the examples with the highest cross-entropy, highest first.
+
+    `logits` is (N, C), `labels` (N,) holds integers, and count is at most N.
+    """
+    losses = F.cross_entropy(logits, labels, reduction="none")  # (N,)
+    return losses.topk(count).indices
+
+
+highest_losses.mistakes(
+    {
+        '`F.cross_entropy` averages over the batch, so a single number is left. `reduction="none"` keeps one loss for '
+        "each example.": {', reduction="none"': ""},
+        "These are the losses themselves. Return where they are, the `.indices`.": {".indices": ".values"},
+        "`topk` returns values and indices. Return the indices alone: `.indices`.": {".indices": ""},
+        "These are the lowest losses. Take the highest: `topk` without `largest=False`, or "
+        "`argsort(descending=True)`.": {"topk(count)": "topk(count, largest=False)"},
+        "The right examples, but in ascending order. The highest loss comes first.": {
+            ".indices": ".indices.flip(0)"
+        },
+        "These are all examples, in the right order. Keep the first `count`.": {
+            "topk(count).indices": "argsort(descending=True)"
+        },
+        "You look for the smallest confidence, without the labels. A network can be sure and still disagree with the "
+        "label: take the cross-entropy with the labels.": lambda logits, labels, count: (
+            logits.softmax(dim=1).amax(dim=1).topk(count, largest=False).indices
+        ),
+        "You sort by the logit of the label. The loss depends on the other logits, too: take the "
+        "cross-entropy.": lambda logits, labels, count: (
+            logits.gather(1, labels.unsqueeze(1)).squeeze(1).topk(count, largest=False).indices
+        ),
+        "`F.cross_entropy` expects logits and applies the softmax itself: do not apply one before.": {
+            "cross_entropy(logits,": "cross_entropy(logits.softmax(dim=1),"
+        },
+        "The log of a softmax runs into log 0 = −inf where the network is very sure, and the order is lost. "
+        "`F.cross_entropy` and `log_softmax` avoid that.": lambda logits, labels, count: (
+            (-logits.softmax(dim=1).log().gather(1, labels.unsqueeze(1)).squeeze(1)).topk(count).indices
+        ),
+        "The softmax runs over the examples. Each example has its own: `dim=1`.": lambda logits, labels, count: (
+            (-logits.log_softmax(dim=0).gather(1, labels.unsqueeze(1)).squeeze(1)).topk(count).indices
+        ),
+        "This is one index only. Return `count` of them.": {"topk(count).indices": "argmax()"},
+    }
+)
+
+
+# Regularizers ------------------------------------------------------------------------------------------------
 
 
 class _Tiny(nn.Sequential):
@@ -331,206 +450,6 @@ l2_penalty.mistakes(
 )
 
 
-@lesson.exercise(
-    observe=_penalty_and_gradients,
-    cases=_NETS,
-    hints=["It is the L2 penalty with a different function of w.", "`parameter.abs().sum()`."],
-)
-def l1_penalty(model, strength):
-    """Return strength · Σ|w|, a tensor, summed over all weights of the model.
-
-    Weights are the parameters with two axes or more. Biases, with one, are left out.
-    """
-    return strength * sum(part.abs().sum() for part in model.parameters() if part.ndim > 1)
-
-
-_shared_mistakes(l1_penalty, torch.abs)
-
-
-l1_penalty.mistakes(
-    {
-        "Without absolute values negative weights are rewarded, and the loss could "
-        "fall for ever. Use |w|.": lambda model, strength: (
-            strength * sum(part.sum() for part in _weights(model))
-        ),
-        "The absolute value of the sum lets opposite weights cancel. Take |w| "
-        "first, then the sum.": lambda model, strength: (
-            strength * sum(part.sum().abs() for part in _weights(model))
-        ),
-        "These are squares, the L2 penalty. Take absolute values.": lambda model, strength: (
-            strength * sum(part.square().sum() for part in _weights(model))
-        ),
-        "That is the root of the sum of squares. `norm()` is the L2 norm unless you say `norm(p=1)`.": [
-            lambda model, strength: strength * sum(part.norm() for part in _weights(model)),
-            lambda model, strength: strength * sum(part.square().sum() for part in _weights(model)).sqrt(),
-        ],
-        "Only the largest weights count here. Add up the absolute values of all of them: "
-        "`w.abs().sum()`.": lambda model, strength: (
-            strength * sum(part.abs().max() for part in _weights(model))
-        ),
-    }
-)
-
-
-@l1_penalty.mistake(
-    "For a matrix, `torch.linalg.norm(w, 1)` is the largest column sum. Add up all entries: `w.abs().sum()`."
-)
-def _(model, strength):
-    return strength * sum(torch.linalg.norm(part.flatten(1), 1) for part in _weights(model))
-
-
-# Section 4: early stopping -----------------------------------------------------------------------------------
-
-
-@lesson.exercise(
-    cases={
-        "a single epoch": ([1.0], 3),
-        "losses that always fall": ([3.0, 2.0, 1.5], 2),
-        "the example in the text": ([3.0, 2.0, 2.5, 2.6, 2.7, 1.0], 2),
-        "a patience of 1": ([1.0, 2.0, 3.0, 4.0], 1),
-        "losses that rise from the start": ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3),
-        "a better loss after the stop": ([5.0, 3.0, 4.0, 3.5, 3.2, 3.1, 2.0, 6.0], 3),
-        "an improvement just in time": ([5.0, 3.0, 4.0, 3.5, 3.2, 2.9, 3.0, 3.0, 2.8], 4),
-        "equal losses": ([2.0, 1.0, 1.0, 1.0, 1.0, 0.5], 3),
-        "a list that ends while waiting": ([1.0, 0.9, 0.95, 0.8, 0.85], 2),
-        "bad epochs with good between": ([4.0, 3.0, 3.5, 2.5, 2.7, 2.0, 2.2], 3),
-    },
-    returns=("the last epoch", "the best epoch"),
-    hints=[
-        "Keep track of the best epoch so far as you go along. How many epochs ago was it?",
-        "`for epoch, loss in enumerate(losses, 1)`. A loss below the lowest so far makes its epoch the "
-        "best. Otherwise compare `epoch - best` with `patience`.",
-    ],
-)
-def early_stop_epoch(losses, patience):
-    """Return (last, best): the epoch after which training stops, and the one whose weights are kept.
-
-    `losses` are validation losses, one per epoch; epochs count from 1. Training stops as soon as
-    `patience` epochs in a row have not been better than the best before them (equal is not better),
-    or when the list ends.
-    """
-    best = 1
-    for epoch, loss in enumerate(losses, 1):
-        if loss < losses[best - 1]:
-            best = epoch
-        elif epoch - best >= patience:
-            return epoch, best
-    return len(losses), best
-
-
-def _stop(losses, patience, *, too_long=lambda waited, patience: waited >= patience, equal_counts=False):
-    """The rule, with what can go wrong as arguments."""
-    best = 1
-    for epoch, loss in enumerate(losses, 1):
-        if loss < losses[best - 1] or (equal_counts and loss == losses[best - 1]):
-            best = epoch
-        elif too_long(epoch - best, patience):
-            return epoch, best
-    return len(losses), best
-
-
-@early_stop_epoch.mistake(
-    "One epoch too late: with patience 2, training stops after the second epoch in a row without improvement."
-)
-def _(losses, patience):
-    return _stop(losses, patience, too_long=lambda waited, patience: waited > patience)
-
-
-@early_stop_epoch.mistake(
-    "One epoch too early: with patience 2, two epochs in a row must have failed to improve, not one."
-)
-def _(losses, patience):
-    return _stop(losses, patience, too_long=lambda waited, patience: waited >= max(patience - 1, 1))
-
-
-def _off_by(last, best):
-    """The right epochs, plus the two numbers."""
-
-    def stop(losses, patience):
-        right = early_stop_epoch.reference(losses, patience)
-        return right[0] + last, right[1] + best
-
-    return stop
-
-
-early_stop_epoch.mistakes(
-    {
-        "You count from 0. The first epoch is number 1.": _off_by(-1, -1),
-        "The best epoch is counted from 0, the last one from 1. Both count from 1.": _off_by(0, -1),
-        "The last epoch is counted from 0, the best one from 1. Both count from 1.": _off_by(-1, 0),
-        "You keep the weights of the last epoch. Keep those of the best: return its number as well.": (
-            lambda losses, patience: (early_stop_epoch.reference(losses, patience)[0],) * 2
-        ),
-        "That is the lowest loss itself. Return the number of its epoch.": lambda losses, patience: (
-            early_stop_epoch.reference(losses, patience)[0],
-            losses[early_stop_epoch.reference(losses, patience)[1] - 1],
-        ),
-        "The last epoch is not always `best + patience`: the list may end first, and training with "
-        "it.": lambda losses, patience: (
-            early_stop_epoch.reference(losses, patience)[1] + patience,
-            early_stop_epoch.reference(losses, patience)[1],
-        ),
-        "You stop at the first epoch that is no better. Wait until there have been `patience` of them in a "
-        "row.": lambda losses, patience: early_stop_epoch.reference(losses, 1),
-        "You return only one of the two numbers: (last, best).": [
-            lambda losses, patience: early_stop_epoch.reference(losses, patience)[0],
-            lambda losses, patience: early_stop_epoch.reference(losses, patience)[1],
-        ],
-        "The two are swapped: first the epoch that ended training, then the best "
-        "one.": lambda losses, patience: early_stop_epoch.reference(losses, patience)[::-1],
-        "An equal loss is no improvement: compare with <, not with <=.": lambda losses, patience: _stop(
-            losses, patience, equal_counts=True
-        ),
-        "This ignores `patience` and goes on to the end of the list.": lambda losses, patience: (
-            len(losses),
-            losses.index(min(losses)) + 1,
-        ),
-    }
-)
-
-
-@early_stop_epoch.mistake(
-    "Each loss is compared with the one before it. Compare with the best so far: after a bad epoch, a less bad one is "
-    "no improvement."
-)
-def _(losses, patience):
-    best, waited = 1, 0
-    for epoch, loss in enumerate(losses, 1):
-        if epoch == 1 or loss < losses[epoch - 2]:
-            waited = 0
-            best = epoch if loss < losses[best - 1] else best
-        else:
-            waited += 1
-            if waited >= patience:
-                return epoch, best
-    return len(losses), best
-
-
-@early_stop_epoch.mistake(
-    "You cannot know the best epoch of the whole list: training stops before its end. Only epochs up to the "
-    "stop count."
-)
-def _(losses, patience):
-    last, _ = early_stop_epoch.reference(losses, patience)
-    return last, losses.index(min(losses)) + 1
-
-
-@early_stop_epoch.mistake("Bad epochs have to come in a row: an improvement restarts the count.")
-def _(losses, patience):
-    best, waited = 1, 0
-    for epoch, loss in enumerate(losses[1:], 2):
-        if loss < losses[best - 1]:
-            best = epoch
-        else:
-            waited += 1
-            if waited >= patience:
-                return epoch, best
-    return len(losses), best
-
-
-# Section 5: dropout ------------------------------------------------------------------------------------------
-
-
 def _facts_of_dropout(dropout, x, p, training):
     """The value in use; in training, what many draws have in common."""
     if not training:
@@ -665,7 +584,25 @@ def _(x, p, training):
     return x * (torch.rand(x.shape, generator=generator) > p) / (1 - p) if training else x
 
 
-# Section 6: augmentation -------------------------------------------------------------------------------------
+@dropout.remark(
+    "A remark: this loops over single numbers in Python, hundreds of times slower than one operation on the whole "
+    "tensor, such as `torch.rand_like(x)`. The lesson trains with our solution instead."
+)
+def _(attempt):
+    return _seconds(attempt, torch.ones(50, 128), 0.5, True) > 0.02
+
+
+def _seconds(function, *arguments):
+    """The shortest of three calls."""
+    took = []
+    for _ in range(3):
+        started = time.perf_counter()
+        function(*arguments)
+        took.append(time.perf_counter() - started)
+    return min(took)
+
+
+# Augmentation ------------------------------------------------------------------------------------------------
 
 
 different_pictures = lesson.prediction(
@@ -690,7 +627,7 @@ different_pictures = lesson.prediction(
 def _shifted(x, shifts, *, wrap=False):
     """Return images x (N, C, H, W), each shifted by its row of `shifts` (N, 2), down and right.
 
-    Paper fills the gap, or with `wrap` what left on the other side.
+    Background fills the gap, or with `wrap` what left on the other side.
     """
     rows = torch.arange(x.shape[2]) - shifts[:, :1]  # (N, H): where each row comes from
     columns = torch.arange(x.shape[3]) - shifts[:, 1:]
@@ -760,7 +697,7 @@ _PICTURE = torch.rand(1, 1, 7, 8, generator=torch.Generator().manual_seed(3)).mu
         "digits higher than wide": (_PICTURE[:, :, :, :5], 2),
     },
     hints=[
-        "Put a margin of paper around all images, `F.pad(x, [pixels] * 4)`, and crop a window of the "
+        "Put a margin of background around all images, `F.pad(x, [pixels] * 4)`, and crop a window of the "
         "original size from each one.",
         "The window's corner is random: `torch.randint(0, 2 * pixels + 1, (len(x), 2))` draws one for each digit.",
         "`torch.stack([one[:, i : i + H, j : j + W] for one, (i, j) in zip(padded, corners.tolist())])`.",
@@ -770,7 +707,7 @@ def augment_digit(x, pixels):
     """Return the digits x (N, C, H, W), each shifted by its own random whole numbers of pixels.
 
     Down and right are drawn independently for every digit, from −pixels to +pixels, both included.
-    What is shifted in from outside is paper, 0; what leaves the image is lost.
+    What is shifted in from outside is background, 0; what leaves the image is lost.
     """
     H, W = x.shape[2:]
     padded = F.pad(x, [pixels] * 4)  # left, right, top, bottom
@@ -791,10 +728,10 @@ augment_digit.mistakes(
         "A flipped digit is a different symbol. Only shift: the label has to stay right.": lambda x, pixels: (
             x.flip(-1)
         ),
-        "`roll` brings back on one side what leaves on the other. Pad with paper first, "
+        "`roll` brings back on one side what leaves on the other. Pad with background first, "
         "or blank out what wrapped around.": lambda x, pixels: _shifted(x, _drawn(len(x), pixels), wrap=True),
         "`roll` gives the whole batch one shift, and brings back on one side what leaves "
-        "on the other. Every digit needs its own shift, with paper behind it.": lambda x, pixels: x.roll(
+        "on the other. Every digit needs its own shift, with background behind it.": lambda x, pixels: x.roll(
             tuple(_drawn(1, pixels)[0].tolist()), dims=(-2, -1)
         ),
         "`torch.randint(-pixels, pixels)` never draws its upper end: it needs `pixels + "
@@ -821,7 +758,7 @@ augment_digit.mistakes(
         "The shifts are too wide: draw from −pixels to +pixels, both included.": lambda x, pixels: _shifted(
             x, torch.randint(-pixels - 1, pixels + 2, (len(x), 2))
         ),
-        "What comes in from outside is not paper. Fill the gap with 0.": lambda x, pixels: (
+        "What comes in from outside is not background. Fill the gap with 0.": lambda x, pixels: (
             1 - _shifted(1 - x, _drawn(len(x), pixels))
         ),
         "The digits are blurred: they move by fractions of a pixel. Draw whole numbers, with "
@@ -841,84 +778,7 @@ def _(x, pixels):
     return torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, moved.flip(-1), moved)
 
 
-@lesson.exercise(
-    cases={
-        "one label": (torch.tensor([1]), 3, 0.3),
-        "two classes": (torch.tensor([0, 1, 1]), 2, 0.2),
-        "an ordinary batch": (torch.tensor([2, 0, 4, 1, 4, 2, 3]), 5, 0.1),
-        "last class not among labels": (torch.tensor([1, 1, 0, 3]), 6, 0.15),
-        "no smoothing": (torch.tensor([0, 3, 2, 1, 3]), 4, 0.0),
-        "nothing left but smoothing": (torch.tensor([1, 0]), 4, 1.0),
-        "ten classes": (torch.arange(12) % 10, 10, 0.25),
-    },
-    hints=[
-        "Every class first gets an equal part of ε: ε / classes. What is left, 1 − ε, goes to the true "
-        "class.",
-        "`F.one_hot(labels, classes)` times 1 − ε, plus ε / classes.",
-    ],
-)
-def smooth_labels(labels, classes, epsilon):
-    """Return the smoothed targets (N, classes) of integer labels (N,); every row sums to one.
-
-    A fraction 1 − epsilon of the probability goes to the true class, and the fraction epsilon is
-    spread evenly over all classes, the true one included.
-    """
-    return (1 - epsilon) * F.one_hot(labels, classes) + epsilon / classes
-
-
-@smooth_labels.mistake(
-    "ε is spread over the other classes only. PyTorch spreads it over all of them, the true one included."
-)
-def _(labels, classes, epsilon):
-    true = F.one_hot(labels, classes)
-    return (1 - epsilon) * true + epsilon / (classes - 1) * (1 - true)
-
-
-smooth_labels.mistakes(
-    {
-        "The true class keeps its whole 1, so the rows sum to more than one: it has to give up ε first.": {
-            " (1 - epsilon) *": ""
-        },
-        "Every class gets the whole ε. Divide it by the number of classes.": {" / classes": ""},
-        "ε and 1 − ε are swapped: the true class should keep the fraction "
-        "1 − ε.": lambda labels, classes, epsilon: (
-            epsilon * F.one_hot(labels, classes) + (1 - epsilon) / classes
-        ),
-        "These are hard targets: ε is not used.": {
-            " (1 - epsilon) *": "",
-            " + epsilon / classes": ".float()",
-        },
-        "ε is divided by the number of labels. Divide it by the number of classes.": {
-            "/ classes": "/ len(labels)"
-        },
-        "Rows are examples, columns are classes: the result is transposed.": lambda labels, classes, epsilon: (
-            smooth_labels.reference(labels, classes, epsilon).T
-        ),
-        "ε is taken from the true class and given to nobody: the rows do not sum to one. Add ε / C to all "
-        "classes.": {" + epsilon / classes": ""},
-        "The true class loses ε / C only, so the rows sum to more than one. It keeps 1 − ε, and gets its ε / C on "
-        "top.": {"(1 - epsilon) *": "(1 - epsilon / classes) *"},
-        "`F.one_hot(labels)` makes as many columns as the largest label needs. Say how many: "
-        "`F.one_hot(labels, classes)`.": {"(labels, classes)": "(labels)"},
-    }
-)
-
-
-@smooth_labels.mistake("Every wrong class gets the whole ε. Divide it by the number of classes.")
-def _(labels, classes, epsilon):
-    true = F.one_hot(labels, classes)
-    return (1 - epsilon) * true + epsilon * (1 - true)
-
-
-@smooth_labels.mistake(
-    "The true class gets 1 − ε but no part of the ε: the rows do not sum to one. All classes get ε / C."
-)
-def _(labels, classes, epsilon):
-    true = F.one_hot(labels, classes)
-    return (1 - epsilon) * true + epsilon / classes * (1 - true)
-
-
-# Section 7: a good start -------------------------------------------------------------------------------------
+# Initialization ----------------------------------------------------------------------------------------------
 
 
 growth = lesson.prediction(
@@ -1042,6 +902,245 @@ he_init.mistakes(
 def _(outputs, inputs):
     generator = torch.Generator().manual_seed(0)
     return torch.randn(outputs, inputs, generator=generator) * (2 / inputs) ** 0.5
+
+
+# Part 2: polynomials -----------------------------------------------------------------------------------------
+
+
+_NARROW = torch.linspace(0, 1, 20, dtype=torch.float64)
+_STEEP = sum((-1) ** k * (1 + k % 3) * _NARROW**k for k in range(10))
+
+
+def _coefficients(fit_polynomial, x, y, degree):
+    """The coefficients; of the highest degree, whether they hold a millionth, which is far above rounding."""
+    found = fit_polynomial(x, y, degree)
+    if degree < 9 or not isinstance(found, torch.Tensor) or found.shape != (degree + 1,):
+        return found
+    true = torch.tensor([(-1) ** k * (1.0 + k % 3) for k in range(degree + 1)], dtype=x.dtype)
+    return {"the coefficients are exact to a millionth": bool((found - true).abs().max() < 1e-6)}
+
+
+@lesson.exercise(
+    observe=_coefficients,
+    cases={
+        "a parabola through three points": (torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 4.0, 9.0]), 2),
+        "a line near four points": (
+            torch.tensor([0.0, 1.0, 2.0, 3.0]),
+            torch.tensor([1.0, 0.0, 4.0, 4.0]),
+            1,
+        ),
+        "a constant": (torch.linspace(0.5, 2, 7), normal(7, seed=2), 0),
+        "an ordinary cubic": (torch.linspace(-1, 1, 9), normal(9), 3),
+        "points in no order": (normal(8, seed=3), normal(8, seed=4), 2),
+        "float64 numbers": (
+            torch.linspace(-1, 1, 12, dtype=torch.float64),
+            normal(12, seed=1, dtype=torch.float64),
+            6,
+        ),
+        "degree 9 between 0 and 1": (_NARROW, _STEEP, 9),
+    },
+    hints=[
+        "Lesson 1 lifted x into the columns 1, x, x², … and solved a least-squares problem. `torch.stack` makes them.",
+        "`W = torch.stack([x**k for k in range(degree + 1)], dim=1)` is (N, degree + 1).",
+        "`torch.linalg.lstsq(W, y.unsqueeze(1)).solution` is a column, (degree + 1, 1): apply `.squeeze(1)` "
+        "to it.",
+    ],
+)
+def fit_polynomial(x, y, degree):
+    """Return the coefficients (degree + 1,) of the least-squares polynomial through x (N,) and y (N,).
+
+    Entry k belongs to the power xᵏ, so the constant comes first.
+    """
+    powers = torch.stack([x**k for k in range(degree + 1)], dim=1)  # (N, degree + 1)
+    return torch.linalg.lstsq(powers, y.unsqueeze(1)).solution.squeeze(1)
+
+
+def _fit(columns, y):
+    return torch.linalg.lstsq(torch.stack(columns, dim=1), y.unsqueeze(1)).solution.squeeze(1)
+
+
+fit_polynomial.mistakes(
+    {
+        "The highest power comes first here. Entry k should belong to xᵏ: reverse the "
+        "order.": lambda x, y, degree: fit_polynomial.reference(x, y, degree).flip(0),
+        "`range(degree)` ends at degree − 1, so the highest power is missing: a "
+        "polynomial of degree K has K + 1 terms.": lambda x, y, degree: (
+            _fit([x**k for k in range(degree)], y) if degree else x[:0]
+        ),
+        "The constant is missing: begin with x⁰ = 1, `range(degree + 1)`.": lambda x, y, degree: (
+            _fit([x**k for k in range(1, degree + 1)], y) if degree else x[:0]
+        ),
+        "These are multiples of x, k · x. The columns should be powers: `x**k`.": lambda x, y, degree: (
+            torch.linalg.pinv(torch.stack([x * k for k in range(degree + 1)], dim=1)) @ y
+        ),
+        "You return a column of shape (degree + 1, 1). `.squeeze(1)` makes it (degree "
+        "+ 1,).": lambda x, y, degree: fit_polynomial.reference(x, y, degree).unsqueeze(1),
+        "Right for low degrees, but digits are lost for high ones, as when WᵀW is formed: its condition number is the "
+        "square of that of W (lesson 1). `torch.linalg.lstsq` works with W itself.": lambda x, y, degree: (
+            torch.linalg.solve(_powers(x, degree).T @ _powers(x, degree), _powers(x, degree).T @ y)
+        ),
+        "`lstsq` returns several things at once. The coefficients are its `.solution`.": {
+            ".solution.squeeze(1)": ""
+        },
+        "x and y are swapped: the powers are those of x.": {"x**k": "y**k", "y.unsqueeze": "x.unsqueeze"},
+        "The columns are k to the power x. They should be x to the power k: `x**k`.": {
+            "x**k for k": "torch.full_like(x, k) ** x for k"
+        },
+        "There is one power too many: the powers go up to `degree`, so `range(degree + 1)`.": lambda x, y, degree: (
+            torch.linalg.pinv(_powers(x, degree + 1)) @ y
+        ),
+        "The powers are stacked as rows. Each of them should be a column: `dim=1`.": {
+            "dim=1)  #": "dim=0)  #"
+        },
+    }
+)
+
+
+def _powers(x, degree):
+    return torch.stack([x**k for k in range(degree + 1)], dim=1)
+
+
+@fit_polynomial.mistake(
+    "These are the values of the polynomial at x. Return its coefficients, the solution of the "
+    "least-squares problem."
+)
+def _(x, y, degree):
+    powers = torch.stack([x**k for k in range(degree + 1)], dim=1)
+    return powers @ fit_polynomial.reference(x, y, degree)
+
+
+# The L1 penalty ----------------------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    observe=_penalty_and_gradients,
+    cases=_NETS,
+    hints=["It is the L2 penalty with a different function of w.", "`parameter.abs().sum()`."],
+)
+def l1_penalty(model, strength):
+    """Return strength · Σ|w|, a tensor, summed over all weights of the model.
+
+    Weights are the parameters with two axes or more. Biases, with one, are left out.
+    """
+    return strength * sum(part.abs().sum() for part in model.parameters() if part.ndim > 1)
+
+
+_shared_mistakes(l1_penalty, torch.abs)
+
+
+l1_penalty.mistakes(
+    {
+        "Without absolute values negative weights are rewarded, and the loss could "
+        "fall for ever. Use |w|.": lambda model, strength: (
+            strength * sum(part.sum() for part in _weights(model))
+        ),
+        "The absolute value of the sum lets opposite weights cancel. Take |w| "
+        "first, then the sum.": lambda model, strength: (
+            strength * sum(part.sum().abs() for part in _weights(model))
+        ),
+        "These are squares, the L2 penalty. Take absolute values.": lambda model, strength: (
+            strength * sum(part.square().sum() for part in _weights(model))
+        ),
+        "That is the root of the sum of squares. `norm()` is the L2 norm unless you say `norm(p=1)`.": [
+            lambda model, strength: strength * sum(part.norm() for part in _weights(model)),
+            lambda model, strength: strength * sum(part.square().sum() for part in _weights(model)).sqrt(),
+        ],
+        "Only the largest weights count here. Add up the absolute values of all of them: "
+        "`w.abs().sum()`.": lambda model, strength: (
+            strength * sum(part.abs().max() for part in _weights(model))
+        ),
+    }
+)
+
+
+@l1_penalty.mistake(
+    "For a matrix, `torch.linalg.norm(w, 1)` is the largest column sum. Add up all entries: `w.abs().sum()`."
+)
+def _(model, strength):
+    return strength * sum(torch.linalg.norm(part.flatten(1), 1) for part in _weights(model))
+
+
+# Soft labels -------------------------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases={
+        "one label": (torch.tensor([1]), 3, 0.3),
+        "two classes": (torch.tensor([0, 1, 1]), 2, 0.2),
+        "an ordinary batch": (torch.tensor([2, 0, 4, 1, 4, 2, 3]), 5, 0.1),
+        "last class not among labels": (torch.tensor([1, 1, 0, 3]), 6, 0.15),
+        "no smoothing": (torch.tensor([0, 3, 2, 1, 3]), 4, 0.0),
+        "nothing left but smoothing": (torch.tensor([1, 0]), 4, 1.0),
+        "ten classes": (torch.arange(12) % 10, 10, 0.25),
+    },
+    hints=[
+        "Every class first gets an equal part of ε: ε / classes. What is left, 1 − ε, goes to the true "
+        "class.",
+        "`F.one_hot(labels, classes)` times 1 − ε, plus ε / classes.",
+    ],
+)
+def smooth_labels(labels, classes, epsilon):
+    """Return the smoothed targets (N, classes) of integer labels (N,); every row sums to one.
+
+    A fraction 1 − epsilon of the probability goes to the true class, and the fraction epsilon is
+    spread evenly over all classes, the true one included.
+    """
+    return (1 - epsilon) * F.one_hot(labels, classes) + epsilon / classes
+
+
+@smooth_labels.mistake(
+    "ε is spread over the other classes only. PyTorch spreads it over all of them, the true one included."
+)
+def _(labels, classes, epsilon):
+    true = F.one_hot(labels, classes)
+    return (1 - epsilon) * true + epsilon / (classes - 1) * (1 - true)
+
+
+smooth_labels.mistakes(
+    {
+        "The true class keeps its whole 1, so the rows sum to more than one: it has to give up ε first.": {
+            " (1 - epsilon) *": ""
+        },
+        "Every class gets the whole ε. Divide it by the number of classes.": {" / classes": ""},
+        "ε and 1 − ε are swapped: the true class should keep the fraction "
+        "1 − ε.": lambda labels, classes, epsilon: (
+            epsilon * F.one_hot(labels, classes) + (1 - epsilon) / classes
+        ),
+        "These are hard targets: ε is not used.": {
+            " (1 - epsilon) *": "",
+            " + epsilon / classes": ".float()",
+        },
+        "ε is divided by the number of labels. Divide it by the number of classes.": {
+            "/ classes": "/ len(labels)"
+        },
+        "Rows are examples, columns are classes: the result is transposed.": lambda labels, classes, epsilon: (
+            smooth_labels.reference(labels, classes, epsilon).T
+        ),
+        "ε is taken from the true class and given to nobody: the rows do not sum to one. Add ε / C to all "
+        "classes.": {" + epsilon / classes": ""},
+        "The true class loses ε / C only, so the rows sum to more than one. It keeps 1 − ε, and gets its ε / C on "
+        "top.": {"(1 - epsilon) *": "(1 - epsilon / classes) *"},
+        "`F.one_hot(labels)` makes as many columns as the largest label needs. Say how many: "
+        "`F.one_hot(labels, classes)`.": {"(labels, classes)": "(labels)"},
+    }
+)
+
+
+@smooth_labels.mistake("Every wrong class gets the whole ε. Divide it by the number of classes.")
+def _(labels, classes, epsilon):
+    true = F.one_hot(labels, classes)
+    return (1 - epsilon) * true + epsilon * (1 - true)
+
+
+@smooth_labels.mistake(
+    "The true class gets 1 − ε but no part of the ε: the rows do not sum to one. All classes get ε / C."
+)
+def _(labels, classes, epsilon):
+    true = F.one_hot(labels, classes)
+    return (1 - epsilon) * true + epsilon / classes * (1 - true)
+
+
+# Batch norm --------------------------------------------------------------------------------------------------
 
 
 def _batch_norm_case(N, D, training, *, seed=0, dtype=torch.float64, momentum=0.1, eps=1e-5):
@@ -1296,7 +1395,7 @@ def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
     )
 
 
-# Section 9: choosing -----------------------------------------------------------------------------------------
+# Folds -------------------------------------------------------------------------------------------------------
 
 
 def _dealt_in_order(N, folds):
@@ -1433,7 +1532,7 @@ def _(N, folds):
     ]
 
 
-# Section 10: adversaries -------------------------------------------------------------------------------------
+# Adversaries -------------------------------------------------------------------------------------------------
 
 
 def _fixed(*layers, name):
@@ -1596,20 +1695,20 @@ def _(attempt):
     return any(part.grad is not None for part in net.parameters())
 
 
-# Section 11: the quiz ----------------------------------------------------------------------------------------
+# The quiz ----------------------------------------------------------------------------------------------------
 
 
 quiz = lesson.quiz(
     "quiz",
     hints=[
-        "Every answer is in the lesson: sections 1, 2, 3, 5, 6, 7, 9 and 11.",
+        "Every answer is in the lesson: sections 4, 5, 8, 10, 12, 15 and 17.",
         "Ask first on which digits it fails: on those it trained on, or only on others?",
     ],
     more_capacity=Question(
         "c",
         "More freedom always fits the training data better. On new data it helps until it begins to fit the noise.",
         {
-            "a": "Look at the right end of the sweep in section 1: there the validation error rises.",
+            "a": "Look at the right end of the sweep in section 8: there the validation error rises.",
             "b": "A larger class contains the smaller one, so the training error cannot rise, if training "
             "finds the best fit.",
             "d": "The training error falls with every parameter. It is the validation error that turns.",
@@ -1630,7 +1729,7 @@ quiz = lesson.quiz(
         "Under plain SGD both multiply every weight by the same factor per step. Adam divides the penalty's gradient.",
         {
             "b": "Adam divides the penalty's gradient by √v, so weights with large gradients shrink less.",
-            "c": "Under SGD they agree to rounding: section 3 compared them.",
+            "c": "Under SGD they agree to rounding: section 10 compared them.",
             "d": "It needs no gradient noise: the two differ by what Adam divides by.",
         },
     ),
@@ -1686,7 +1785,7 @@ quiz = lesson.quiz(
 )
 
 
-# Section 11: homework ----------------------------------------------------------------------------------------
+# Homework ----------------------------------------------------------------------------------------------------
 
 # Where the test part of the sample holds digits that the lesson hands out as the first 500 training or as validation
 # digits when it runs on the full data: both come from MNIST's training set. A test compares them.
@@ -1719,7 +1818,7 @@ def _digit_scores(logits, labels):
     hints=[
         "One cure helped more than all the others together. Put it into an objective that looks at "
         "`model.training`.",
-        "`v2.RandomAffine` draws once for a batch. `RandomAffineEach` of section 6 draws for every digit; "
+        "`v2.RandomAffine` draws once for a batch. `RandomAffineEach` of section 5 draws for every digit; "
         "train for 60 epochs or more, since the digits are never the same twice.",
         "Add `OneCycleLR(optimizer, max_lr=1e-2, epochs=epochs, steps_per_epoch=10)` and `label_smoothing=0.2`.",
     ],

@@ -204,7 +204,7 @@ def highest_losses(logits, labels, count):
 highest_losses.mistakes(
     {
         '`F.cross_entropy` averages over the batch, so a single number is left. `reduction="none"` keeps one loss for '
-        "each example.": {', reduction="none"': ""},
+        "each example.": [{', reduction="none"': ""}, {'"none"': '"sum"'}],
         "These are the losses themselves. Return where they are, the `.indices`.": {".indices": ".values"},
         "`topk` returns values and indices. Return the indices alone: `.indices`.": {".indices": ""},
         "These are the lowest losses. Take the highest: `topk` without `largest=False`, or "

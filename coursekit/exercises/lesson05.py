@@ -3,6 +3,7 @@
 import contextlib
 import io
 import itertools
+import time
 
 import torch
 import torch.nn.functional as F
@@ -15,552 +16,7 @@ lesson = ExerciseSet("Lesson 5")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 
 
-# Section 1: polynomials --------------------------------------------------------------------------------------
-
-
-_NARROW = torch.linspace(0, 1, 20, dtype=torch.float64)
-_STEEP = sum((-1) ** k * (1 + k % 3) * _NARROW**k for k in range(10))
-
-
-def _coefficients(fit_polynomial, x, y, degree):
-    """The coefficients; of the highest degree, whether they hold a millionth, which is far above rounding."""
-    found = fit_polynomial(x, y, degree)
-    if degree < 9 or not isinstance(found, torch.Tensor) or found.shape != (degree + 1,):
-        return found
-    true = torch.tensor([(-1) ** k * (1.0 + k % 3) for k in range(degree + 1)], dtype=x.dtype)
-    exact = bool((found - true).abs().max() < 1e-6)
-    return {
-        "from float64 numbers come": str(x.dtype if exact else found.dtype),
-        "the coefficients are exact to a millionth": exact,
-    }
-
-
-@lesson.exercise(
-    observe=_coefficients,
-    cases={
-        "a parabola through three points": (torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 4.0, 9.0]), 2),
-        "a line near four points": (
-            torch.tensor([0.0, 1.0, 2.0, 3.0]),
-            torch.tensor([1.0, 0.0, 4.0, 4.0]),
-            1,
-        ),
-        "a constant": (torch.linspace(0.5, 2, 7), normal(7, seed=2), 0),
-        "an ordinary cubic": (torch.linspace(-1, 1, 9), normal(9), 3),
-        "points in no order": (normal(8, seed=3), normal(8, seed=4), 2),
-        "float64 numbers": (
-            torch.linspace(-1, 1, 12, dtype=torch.float64),
-            normal(12, seed=1, dtype=torch.float64),
-            6,
-        ),
-        "degree 9 between 0 and 1": (_NARROW, _STEEP, 9),
-    },
-    hints=[
-        "Lesson 1 lifted x into the columns 1, x, x², … and solved a least-squares problem. `torch.stack` makes them.",
-        "`W = torch.stack([x**k for k in range(degree + 1)], dim=1)` is (N, degree + 1).",
-        "`torch.linalg.lstsq(W, y.unsqueeze(1)).solution` is a column, (degree + 1, 1): apply `.squeeze(1)` "
-        "to it.",
-    ],
-)
-def fit_polynomial(x, y, degree):
-    """Return the coefficients (degree + 1,) of the least-squares polynomial through x (N,) and y (N,).
-
-    Entry k belongs to the power xᵏ, so the constant comes first.
-    """
-    powers = torch.stack([x**k for k in range(degree + 1)], dim=1)  # (N, degree + 1)
-    return torch.linalg.lstsq(powers, y.unsqueeze(1)).solution.squeeze(1)
-
-
-def _fit(columns, y):
-    return torch.linalg.lstsq(torch.stack(columns, dim=1), y.unsqueeze(1)).solution.squeeze(1)
-
-
-fit_polynomial.mistakes(
-    {
-        "The highest power comes first here. Entry k should belong to xᵏ: reverse the "
-        "order.": lambda x, y, degree: fit_polynomial.reference(x, y, degree).flip(0),
-        "`range(degree)` ends at degree − 1, so the highest power is missing: a "
-        "polynomial of degree K has K + 1 terms.": lambda x, y, degree: (
-            _fit([x**k for k in range(degree)], y) if degree else x[:0]
-        ),
-        "The constant is missing: begin with x⁰ = 1, `range(degree + 1)`.": lambda x, y, degree: (
-            _fit([x**k for k in range(1, degree + 1)], y) if degree else x[:0]
-        ),
-        "These are multiples of x, k · x. The columns should be powers: `x**k`.": lambda x, y, degree: (
-            torch.linalg.pinv(torch.stack([x * k for k in range(degree + 1)], dim=1)) @ y
-        ),
-        "You return a column of shape (degree + 1, 1). `.squeeze(1)` makes it (degree + 1,).": [
-            lambda x, y, degree: fit_polynomial.reference(x, y, degree).unsqueeze(1),
-            lambda x, y, degree: fit_polynomial.reference(x, y, degree).flip(0).unsqueeze(1),
-        ],
-        "Right for low degrees, but digits are lost for high ones, as when WᵀW is formed: its condition number is the "
-        "square of that of W (lesson 1). `torch.linalg.lstsq` works with W itself.": lambda x, y, degree: (
-            torch.linalg.solve(_powers(x, degree).T @ _powers(x, degree), _powers(x, degree).T @ y)
-        ),
-        "`lstsq` returns several things at once. The coefficients are its `.solution`.": {
-            ".solution.squeeze(1)": ""
-        },
-        "x and y are swapped: the powers are those of x.": {"x**k": "y**k", "y.unsqueeze": "x.unsqueeze"},
-        "The columns are k to the power x. They should be x to the power k: `x**k`.": {
-            "x**k for k": "torch.full_like(x, k) ** x for k"
-        },
-        "There is one power too many: the powers go up to `degree`, so `range(degree + 1)`.": lambda x, y, degree: (
-            torch.linalg.pinv(_powers(x, degree + 1)) @ y
-        ),
-        "The powers are stacked as rows. Each of them should be a column: `dim=1`.": {
-            "dim=1)  #": "dim=0)  #"
-        },
-        "The powers begin with x¹ and end with degree + 1, so the constant is missing: `range(degree + 1)` begins with "
-        "x⁰.": {"range(degree + 1)": "range(1, degree + 2)"},
-        "The numbers become float32 on the way, and digits are lost. Keep the type of x.": [
-            lambda x, y, degree: fit_polynomial.reference(x.float(), y.float(), degree),
-            lambda x, y, degree: torch.linalg.pinv(_powers(x, degree).float()) @ y.float(),
-        ],
-        "`torch.zeros` and `torch.ones` make float32, whatever x is. Give them `dtype=x.dtype`, or use "
-        "`torch.stack`.": [
-            {"y.unsqueeze(1))": "y.unsqueeze(1))", "lstsq(powers,": "lstsq(powers.float(),"},
-            {"lstsq(powers, y.unsqueeze(1)": "lstsq(powers.float(), y"},
-        ],
-        "The arguments of `lstsq` are swapped: it solves W c = y, so `lstsq(W, y)`.": [
-            {
-                "lstsq(powers, y.unsqueeze(1)).solution.squeeze(1)": "lstsq(y.unsqueeze(1), powers).solution[0]"
-            },
-            {"lstsq(powers, y.unsqueeze(1)).solution.squeeze(1)": "lstsq(y.unsqueeze(1), powers).solution"},
-        ],
-        "Something was added to WᵀW, which pulls the coefficients towards 0: ridge regression. Plain least squares is "
-        "asked for, `lstsq(W, y)`.": [
-            lambda x, y, degree, ridge=ridge: torch.linalg.solve(
-                _powers(x, degree).T @ _powers(x, degree) + ridge * torch.eye(degree + 1, dtype=x.dtype),
-                _powers(x, degree).T @ y,
-            )
-            for ridge in (1e-4, 1e-3, 1e-2, 0.1, 1.0)
-        ],
-        "x was shifted or rescaled first, so these are the coefficients of another variable. Take the powers of x "
-        "itself.": [
-            lambda x, y, degree, change=change: fit_polynomial.reference(change(x), y, degree)
-            for change in (
-                lambda x: x / x.abs().max(),
-                lambda x: x / x.max(),
-                lambda x: x - x.mean(),
-                lambda x: (x - x.mean()) / x.std(),
-                lambda x: (x - x.mean()) / x.std(correction=0),
-                lambda x: (x - x.min()) / (x.max() - x.min()),
-                lambda x: 2 * (x - x.min()) / (x.max() - x.min()) - 1,
-            )
-        ],
-        "These are the residuals of `lstsq`, what is left of y. The coefficients are its `.solution`.": [
-            {".solution.squeeze(1)": ".residuals"},
-            lambda x, y, degree: y - _powers(x, degree) @ fit_polynomial.reference(x, y, degree),
-        ],
-        "`.solution[0]` is the first coefficient alone. All of them are the column `.solution[:, 0]`.": {
-            ".solution.squeeze(1)": ".solution[0]"
-        },
-        "`torch.vander(x)` makes as many powers as there are points, the highest first. Say how many: "
-        "`torch.vander(x, degree + 1, increasing=True)`.": [
-            lambda x, y, degree: torch.linalg.lstsq(torch.vander(x), y.unsqueeze(1)).solution.squeeze(1),
-            lambda x, y, degree: torch.linalg.lstsq(
-                torch.vander(x, increasing=True), y.unsqueeze(1)
-            ).solution.squeeze(1),
-        ],
-        "The highest power is missing, and the order is reversed: `torch.vander(x, degree + 1, "
-        "increasing=True)`.": lambda x, y, degree: (
-            _fit([x**k for k in reversed(range(degree))], y) if degree else x[:0]
-        ),
-        "The powers are those of y. They should be those of x: `x**k`.": {"x**k": "y**k"},
-        "y was shifted first, so the constant is that of another y. Take y as it is.": lambda x, y, degree: (
-            fit_polynomial.reference(x, y - y.mean(), degree)
-        ),
-        "The constant comes last here. Entry k belongs to xᵏ, so it comes first.": lambda x, y, degree: (
-            fit_polynomial.reference(x, y, degree).roll(-1)
-        ),
-        "The powers go up in steps of two: x⁰, x², x⁴, … Take all of them, `x**k`.": {"x**k": "x**(2 * k)"},
-        "That is the error of the fit, a single number. Return the coefficients.": [
-            lambda x, y, degree: (
-                (y - _powers(x, degree) @ fit_polynomial.reference(x, y, degree)).square().sum()
-            ),
-            lambda x, y, degree: (
-                (y - _powers(x, degree) @ fit_polynomial.reference(x, y, degree)).square().mean()
-            ),
-        ],
-        "That is Wᵀy. The least-squares coefficients solve (WᵀW) c = Wᵀy: `torch.linalg.lstsq(W, y)` finds "
-        "them.": lambda x, y, degree: _powers(x, degree).T @ y,
-        "`torch.linalg.solve` wants as many equations as unknowns, but there are more points than coefficients. "
-        "`torch.linalg.lstsq` finds the best compromise.": {
-            "torch.linalg.lstsq(powers, y.unsqueeze(1)).solution": "torch.linalg.solve(powers, y.unsqueeze(1))"
-        },
-        "These are the powers of x. Return the coefficients, the solution of the least-squares problem.": (
-            lambda x, y, degree: _powers(x, degree)
-        ),
-        "That is the pseudo-inverse. Multiply it by y: `torch.linalg.pinv(W) @ y`.": lambda x, y, degree: (
-            torch.linalg.pinv(_powers(x, degree))
-        ),
-    }
-)
-
-
-def _powers(x, degree):
-    return torch.stack([x**k for k in range(degree + 1)], dim=1)
-
-
-@fit_polynomial.mistake(
-    "These are the values of the polynomial at x. Return its coefficients, the solution of the "
-    "least-squares problem."
-)
-def _(x, y, degree):
-    powers = torch.stack([x**k for k in range(degree + 1)], dim=1)
-    return powers @ fit_polynomial.reference(x, y, degree)
-
-
-# Section 3: small weights ------------------------------------------------------------------------------------
-
-
-class _Tiny(nn.Sequential):
-    """A net small enough to be shown whole."""
-
-    def __init__(self, *layers, name):
-        super().__init__(*layers)
-        self._name = name
-
-    def __repr__(self):
-        return self._name
-
-
-def _one_unit():
-    net = _Tiny(nn.Linear(2, 1), name="nn.Linear(2, 1) with weights 3 and -4, bias 10")
-    net[0].weight.data, net[0].bias.data = torch.tensor([[3.0, -4.0]]), torch.tensor([10.0])
-    return net
-
-
-def _random_net(*layers, name):
-    net = _Tiny(*layers, name=name)
-    for number, part in enumerate(net.parameters()):
-        part.data = normal(*part.shape, seed=number)
-    return net
-
-
-def _with_a_zero():
-    net = _Tiny(nn.Linear(3, 1, bias=False), name="nn.Linear(3, 1) with weights 0, 2 and -5, without bias")
-    net[0].weight.data = torch.tensor([[0.0, 2.0, -5.0]])
-    return net
-
-
-_NETS = {
-    "one unit": (_one_unit(), 0.1),
-    "a strength above 1": (_one_unit(), 2.5),
-    "a weight of 0": (_with_a_zero(), 0.3),
-    "two layers": (
-        _random_net(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2), name="3 → 4 → 2, biases included"),
-        0.01,
-    ),
-    "batch norm": (
-        _random_net(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Linear(5, 2), name="3 → 5, batch norm, → 2"),
-        1.0,
-    ),
-    "a convolution": (
-        _random_net(
-            nn.Conv2d(1, 2, 3),
-            nn.Flatten(),
-            nn.Linear(8, 3),
-            nn.Linear(3, 2),
-            name="a convolution, two dense layers",
-        ),
-        0.5,
-    ),
-    "a Sequential inside another": (
-        _random_net(
-            nn.Sequential(nn.Linear(2, 3), nn.ReLU()), nn.Linear(3, 2), name="a Sequential in another"
-        ),
-        0.7,
-    ),
-    "float64 weights": (
-        _random_net(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2), name="4 → 3 → 2 in float64").double(),
-        0.2,
-    ),
-}
-
-
-def _penalty_and_gradients(penalty, model, strength):
-    """The value, and what backpropagation makes of it."""
-    value = penalty(model, strength)
-    if value is None:
-        return None
-    parts = list(model.parameters())
-    recorded = isinstance(value, torch.Tensor) and value.requires_grad
-    gradients = torch.autograd.grad(value.sum(), parts, allow_unused=True) if recorded else []
-    if all(gradient is None for gradient in gradients):
-        none = torch.cat([torch.zeros_like(part).flatten() for part in parts])
-        return {"the penalty": value, "it can be differentiated": False, "the gradient": none}
-    return {
-        "the penalty": value,
-        "it can be differentiated": True,
-        "the gradient": torch.cat(
-            [
-                (torch.zeros_like(part) if gradient is None else gradient).flatten()
-                for part, gradient in zip(parts, gradients, strict=True)
-            ]
-        ),
-    }
-
-
-def _weights(model):
-    return [part for part in model.parameters() if part.ndim > 1]
-
-
-def _shared_mistakes(exercise, entry, slips):
-    """Register the mistakes that both penalties invite; `entry` maps a tensor to what is summed.
-
-    `slips` maps what may go wrong besides, in words, to the sum over one tensor.
-    """
-
-    @exercise.mistake(
-        "The biases are counted as well. They only shift a sum: leave out parameters with one axis."
-    )
-    def _(model, strength):
-        return strength * sum(entry(part).sum() for part in model.parameters())
-
-    @exercise.mistake(
-        "The scale of a batch norm is called `weight` too, but has one axis. Go by `parameter.ndim > 1`, not by the "
-        "name."
-    )
-    def _(model, strength):
-        named = [part for name, part in model.named_parameters() if name.endswith("weight")]
-        return strength * sum(entry(part).sum() for part in named)
-
-    @exercise.mistake(
-        "The kernels of a convolution are left out, which have four axes: take `parameter.ndim > 1`, not `== 2`, nor "
-        "the layers of one kind only."
-    )
-    def _(model, strength):
-        return strength * sum(entry(part).sum() for part in model.parameters() if part.ndim == 2)
-
-    @exercise.mistake(
-        "Layers inside another layer are missed: loop over `model.parameters()`, which finds all of them."
-    )
-    def _(model, strength):
-        layers = [layer for layer in model.children() if hasattr(layer, "weight") and layer.weight.ndim > 1]
-        return strength * sum(entry(layer.weight).sum() for layer in layers)
-
-    @exercise.mistake(
-        "These are means. Take sums: a mean would penalise a weight less, the more others there are."
-    )
-    def _(model, strength):
-        return strength * sum(entry(part).mean() for part in _weights(model))
-
-    @exercise.mistake(
-        "That is the mean over all weights. Take the sum: a mean would penalise a weight less, the more others there "
-        "are."
-    )
-    def _(model, strength):
-        count = sum(part.numel() for part in _weights(model))
-        return strength * sum(entry(part).sum() for part in _weights(model)) / count
-
-    @exercise.mistake("The sum is divided by the number of layers. Add up the layers, without a mean.")
-    def _(model, strength):
-        return strength * sum(entry(part).sum() for part in _weights(model)) / len(_weights(model))
-
-    @exercise.mistake(
-        "Only the kernels of convolutions are counted. A weight matrix has two axes, and counts as well: "
-        "`parameter.ndim > 1`."
-    )
-    def _(model, strength):
-        return strength * sum((entry(part).sum() for part in model.parameters() if part.ndim > 2), start=0.0)
-
-    @exercise.mistake("You divide by `strength`. Multiply: a larger strength is a larger penalty.")
-    def _(model, strength):
-        return sum(entry(part).sum() for part in _weights(model)) / strength
-
-    @exercise.mistake("The sign is wrong: this would reward large weights. The penalty is added to the loss.")
-    def _(model, strength):
-        return -strength * sum(entry(part).sum() for part in _weights(model))
-
-    @exercise.mistake("The penalty is twice what it should be: strength times the sum, without a factor 2.")
-    def _(model, strength):
-        return 2 * strength * sum(entry(part).sum() for part in _weights(model))
-
-    @exercise.mistake("These are the sums of the single layers. Add them up to one number.")
-    def _(model, strength):
-        return strength * torch.stack([entry(part).sum() for part in _weights(model)])
-
-    for words, total in slips.items():
-
-        @exercise.mistake(f"Two slips: the biases are counted as well, and {words}.")
-        def _(model, strength, total=total):
-            return strength * sum(total(part) for part in model.parameters())
-
-    @exercise.mistake("Two slips: the biases are counted as well, and the factor `strength` is missing.")
-    def _(model, strength):
-        return sum(entry(part).sum() for part in model.parameters())
-
-    @exercise.mistake("Only the weights of the first layer are counted: is the `return` inside the loop?")
-    def _(model, strength):
-        return strength * entry(_weights(model)[0]).sum()
-
-    @exercise.mistake("Only the last layer's weights are counted: add up over all layers.")
-    def _(model, strength):
-        return strength * entry(_weights(model)[-1]).sum()
-
-    @exercise.mistake(
-        "The result has an axis, shape (1,). It should be a single number: begin the sum with 0."
-    )
-    def _(model, strength):
-        return strength * (torch.zeros(1) + sum(entry(part).sum() for part in _weights(model)))
-
-    @exercise.mistake("`strength` is multiplied in again for every layer. Add up first, then multiply once.")
-    def _(model, strength):
-        total = 0
-        for part in _weights(model):
-            total = strength * (total + entry(part).sum())
-        return total
-
-    @exercise.mistake("You add `strength` instead of multiplying by it.")
-    def _(model, strength):
-        return strength + sum(entry(part).sum() for part in _weights(model))
-
-    @exercise.mistake(
-        "The weights are left out and the biases counted. It is the other way round: `parameter.ndim > 1`."
-    )
-    def _(model, strength):
-        return strength * sum((entry(part).sum() for part in model.parameters() if part.ndim == 1), start=0.0)
-
-    @exercise.mistake("The factor `strength` is missing.")
-    def _(model, strength):
-        return sum(entry(part).sum() for part in _weights(model))
-
-    @exercise.mistake(
-        "The number is right but has lost its connection to the weights, so it would change nothing in "
-        "training: no `.item()`, `.data`, `.detach()` or `no_grad` here."
-    )
-    def _(model, strength):
-        return strength * sum(entry(part.detach()).sum() for part in _weights(model))
-
-
-@lesson.exercise(
-    observe=_penalty_and_gradients,
-    cases=_NETS,
-    hints=[
-        "Loop over `model.parameters()`. A weight matrix has two axes, a kernel four, a bias one: "
-        "`parameter.ndim`.",
-        "`sum(w.square().sum() for w in ...)`, times `strength`. Stay within autograd: no `.item()`.",
-    ],
-)
-def l2_penalty(model, strength):
-    """Return strength · Σw², a tensor, summed over all weights of the model.
-
-    Weights are the parameters with two axes or more. Biases, with one, are left out.
-    """
-    return strength * sum(part.square().sum() for part in model.parameters() if part.ndim > 1)
-
-
-_shared_mistakes(
-    l2_penalty,
-    torch.square,
-    {
-        "there is a ½ too many": lambda part: 0.5 * part.square().sum(),
-        "absolute values are taken, not squares": lambda part: part.abs().sum(),
-        "norms are added up, not squares": lambda part: part.norm(),
-        "means are taken, not sums": lambda part: part.square().mean(),
-        "the weights are not squared": lambda part: part.sum(),
-        "each tensor is summed before squaring": lambda part: part.sum().square(),
-    },
-)
-
-
-l2_penalty.mistakes(
-    {
-        "`strength` is squared as well. Only the weights are: strength · Σw².": lambda model, strength: sum(
-            (strength * part).square().sum() for part in _weights(model)
-        ),
-        "There is no ½ in this penalty: strength · Σw². (With it, strengths would "
-        "mean half as much.)": lambda model, strength: 0.5 * l2_penalty.reference(model, strength),
-        "That is the norm, the root of the sum of squares. Leave the root out.": lambda model, strength: (
-            strength * sum(part.square().sum() for part in _weights(model)).sqrt()
-        ),
-        "You added up the norms of the layers. Add up the squares of the weights, "
-        "without a root.": lambda model, strength: strength * sum(part.norm() for part in _weights(model)),
-        "You added up the weights before squaring, so opposite ones cancel. Square each one first.": [
-            lambda model, strength: strength * sum(part.sum().square() for part in _weights(model)),
-            lambda model, strength: strength * sum(part.sum() for part in _weights(model)).square(),
-        ],
-        "The weights are not squared, so opposite ones cancel: `w.square().sum()`.": {
-            "part.square()": "part"
-        },
-        "`square_` and `**=` change the weights themselves. Make new numbers: `w.square()`.": {
-            ".square()": ".square_()"
-        },
-        "These are absolute values, the L1 penalty. Square them.": lambda model, strength: (
-            strength * sum(part.abs().sum() for part in _weights(model))
-        ),
-    }
-)
-
-
-@lesson.exercise(
-    observe=_penalty_and_gradients,
-    cases=_NETS,
-    hints=["It is the L2 penalty with a different function of w.", "`parameter.abs().sum()`."],
-)
-def l1_penalty(model, strength):
-    """Return strength · Σ|w|, a tensor, summed over all weights of the model.
-
-    Weights are the parameters with two axes or more. Biases, with one, are left out.
-    """
-    return strength * sum(part.abs().sum() for part in model.parameters() if part.ndim > 1)
-
-
-_shared_mistakes(
-    l1_penalty,
-    torch.abs,
-    {
-        "absolute values are missing": lambda part: part.sum(),
-        "the weights are squared, as for the L2 penalty": lambda part: part.square().sum(),
-        "`norm()` is the L2 norm": lambda part: part.norm(),
-        "means are taken, not sums": lambda part: part.abs().mean(),
-        "each tensor is summed before its absolute value is taken": lambda part: part.sum().abs(),
-        "there is a ½ too many": lambda part: 0.5 * part.abs().sum(),
-    },
-)
-
-
-l1_penalty.mistakes(
-    {
-        "Without absolute values negative weights are rewarded, and the loss could "
-        "fall for ever. Use |w|.": lambda model, strength: (
-            strength * sum(part.sum() for part in _weights(model))
-        ),
-        "The absolute value of the sum lets opposite weights cancel. Take |w| "
-        "first, then the sum.": lambda model, strength: (
-            strength * sum(part.sum().abs() for part in _weights(model))
-        ),
-        "The absolute value is taken of the whole sum, in which opposite weights cancel. Take |w| "
-        "first.": lambda model, strength: strength * sum(part.sum() for part in _weights(model)).abs(),
-        "`abs_` changes the weights themselves. Make new numbers: `w.abs()`.": {".abs()": ".abs_()"},
-        "There is no ½ in this penalty: strength · Σ|w|.": lambda model, strength: (
-            0.5 * l1_penalty.reference(model, strength)
-        ),
-        "These are the signs of the weights, the gradient of the penalty. The penalty is the sum of "
-        "|w|.": lambda model, strength: strength * sum(part.sign().sum() for part in _weights(model)),
-        "These are squares, the L2 penalty. Take absolute values.": lambda model, strength: (
-            strength * sum(part.square().sum() for part in _weights(model))
-        ),
-        "That is the root of the sum of squares. `norm()` is the L2 norm unless you say `norm(p=1)`.": [
-            lambda model, strength: strength * sum(part.norm() for part in _weights(model)),
-            lambda model, strength: strength * sum(part.square().sum() for part in _weights(model)).sqrt(),
-        ],
-        "Only the largest weights count here. Add up the absolute values of all of them: "
-        "`w.abs().sum()`.": lambda model, strength: (
-            strength * sum(part.abs().max() for part in _weights(model))
-        ),
-    }
-)
-
-
-@l1_penalty.mistake(
-    "For a matrix, `torch.linalg.norm(w, 1)` is the largest column sum. Add up all entries: `w.abs().sum()`."
-)
-def _(model, strength):
-    return strength * sum(torch.linalg.norm(part.flatten(1), 1) for part in _weights(model))
-
-
-# Section 4: early stopping -----------------------------------------------------------------------------------
+# Part 1: stop in time, look at the labels --------------------------------------------------------------------
 
 
 @lesson.exercise(
@@ -843,7 +299,361 @@ def _(losses, patience):
     return len(losses), best
 
 
-# Section 5: dropout ------------------------------------------------------------------------------------------
+@lesson.exercise(
+    cases={
+        "the example in the text": (
+            torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]]),
+            torch.tensor([1, 1, 1]),
+            2,
+        ),
+        "a single digit": (torch.tensor([[0.5, -0.5, 0.0]]), torch.tensor([2]), 1),
+        "as many as there are": (3 * normal(5, 3, seed=1), torch.tensor([0, 2, 1, 1, 0]), 5),
+        "sure, and in agreement with the label": (
+            torch.tensor([[9.0, 0.0, 0.0], [0.2, 0.0, 0.1], [0.0, 4.0, 0.0], [0.0, 0.0, 2.0]]),
+            torch.tensor([0, 0, 2, 2]),
+            2,
+        ),
+        "an ordinary batch": (2 * normal(12, 10, seed=2), torch.arange(12) % 10, 4),
+        "logits of a very sure network": (
+            torch.tensor([[400.0, 0.0], [0.0, 300.0], [0.0, 0.0], [600.0, 0.0], [0.0, 500.0]]),
+            torch.tensor([1, 0, 1, 1, 0]),
+            4,
+        ),
+        "float64 numbers": (normal(8, 4, seed=3, dtype=torch.float64), torch.arange(8) % 4, 3),
+    },
+    hints=[
+        "You need one loss for each example, not their mean: `F.cross_entropy` has an argument `reduction`.",
+        'With `losses = F.cross_entropy(logits, labels, reduction="none")`, shape (N,), `losses.topk(count)` returns '
+        "values and indices.",
+    ],
+)
+def highest_losses(logits, labels, count):
+    """Return the indices (count,) of the examples with the highest cross-entropy, highest first.
+
+    `logits` is (N, C), `labels` (N,) holds integers, and count is at most N.
+    """
+    losses = F.cross_entropy(logits, labels, reduction="none")  # (N,)
+    return losses.topk(count).indices
+
+
+highest_losses.mistakes(
+    {
+        '`F.cross_entropy` averages over the batch, so a single number is left. `reduction="none"` keeps one loss for '
+        "each example.": [{', reduction="none"': ""}, {'"none"': '"sum"'}],
+        "These are the losses themselves. Return where they are, the `.indices`.": {".indices": ".values"},
+        "`topk` returns values and indices. Return the indices alone: `.indices`.": {".indices": ""},
+        "These are the lowest losses. Take the highest: `topk` without `largest=False`, or "
+        "`argsort(descending=True)`.": {"topk(count)": "topk(count, largest=False)"},
+        "The right examples, but in ascending order. The highest loss comes first.": {
+            ".indices": ".indices.flip(0)"
+        },
+        "These are all examples, in the right order. Keep the first `count`.": {
+            "topk(count).indices": "argsort(descending=True)"
+        },
+        "You look for the smallest confidence, without the labels. A network can be sure and still disagree with the "
+        "label: take the cross-entropy with the labels.": lambda logits, labels, count: (
+            logits.softmax(dim=1).amax(dim=1).topk(count, largest=False).indices
+        ),
+        "You sort by the logit of the label. The loss depends on the other logits, too: take the "
+        "cross-entropy.": lambda logits, labels, count: (
+            logits.gather(1, labels.unsqueeze(1)).squeeze(1).topk(count, largest=False).indices
+        ),
+        "`F.cross_entropy` expects logits and applies the softmax itself: do not apply one before.": {
+            "cross_entropy(logits,": "cross_entropy(logits.softmax(dim=1),"
+        },
+        "The log of a softmax runs into log 0 = −inf where the network is very sure, and the order is lost. "
+        "`F.cross_entropy` and `log_softmax` avoid that.": lambda logits, labels, count: (
+            (-logits.softmax(dim=1).log().gather(1, labels.unsqueeze(1)).squeeze(1)).topk(count).indices
+        ),
+        "The softmax runs over the examples. Each example has its own: `dim=1`.": lambda logits, labels, count: (
+            (-logits.log_softmax(dim=0).gather(1, labels.unsqueeze(1)).squeeze(1)).topk(count).indices
+        ),
+        "This is one index only. Return `count` of them.": {"topk(count).indices": "argmax()"},
+    }
+)
+
+
+# Regularizers ------------------------------------------------------------------------------------------------
+
+
+class _Tiny(nn.Sequential):
+    """A net small enough to be shown whole."""
+
+    def __init__(self, *layers, name):
+        super().__init__(*layers)
+        self._name = name
+
+    def __repr__(self):
+        return self._name
+
+
+def _one_unit():
+    net = _Tiny(nn.Linear(2, 1), name="nn.Linear(2, 1) with weights 3 and -4, bias 10")
+    net[0].weight.data, net[0].bias.data = torch.tensor([[3.0, -4.0]]), torch.tensor([10.0])
+    return net
+
+
+def _random_net(*layers, name):
+    net = _Tiny(*layers, name=name)
+    for number, part in enumerate(net.parameters()):
+        part.data = normal(*part.shape, seed=number)
+    return net
+
+
+def _with_a_zero():
+    net = _Tiny(nn.Linear(3, 1, bias=False), name="nn.Linear(3, 1) with weights 0, 2 and -5, without bias")
+    net[0].weight.data = torch.tensor([[0.0, 2.0, -5.0]])
+    return net
+
+
+_NETS = {
+    "one unit": (_one_unit(), 0.1),
+    "a strength above 1": (_one_unit(), 2.5),
+    "a weight of 0": (_with_a_zero(), 0.3),
+    "two layers": (
+        _random_net(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2), name="3 → 4 → 2, biases included"),
+        0.01,
+    ),
+    "batch norm": (
+        _random_net(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Linear(5, 2), name="3 → 5, batch norm, → 2"),
+        1.0,
+    ),
+    "a convolution": (
+        _random_net(
+            nn.Conv2d(1, 2, 3),
+            nn.Flatten(),
+            nn.Linear(8, 3),
+            nn.Linear(3, 2),
+            name="a convolution, two dense layers",
+        ),
+        0.5,
+    ),
+    "a Sequential inside another": (
+        _random_net(
+            nn.Sequential(nn.Linear(2, 3), nn.ReLU()), nn.Linear(3, 2), name="a Sequential in another"
+        ),
+        0.7,
+    ),
+    "float64 weights": (
+        _random_net(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2), name="4 → 3 → 2 in float64").double(),
+        0.2,
+    ),
+}
+
+
+def _penalty_and_gradients(penalty, model, strength):
+    """The value, and what backpropagation makes of it."""
+    value = penalty(model, strength)
+    if value is None:
+        return None
+    parts = list(model.parameters())
+    recorded = isinstance(value, torch.Tensor) and value.requires_grad
+    gradients = torch.autograd.grad(value.sum(), parts, allow_unused=True) if recorded else []
+    if all(gradient is None for gradient in gradients):
+        none = torch.cat([torch.zeros_like(part).flatten() for part in parts])
+        return {"the penalty": value, "it can be differentiated": False, "the gradient": none}
+    return {
+        "the penalty": value,
+        "it can be differentiated": True,
+        "the gradient": torch.cat(
+            [
+                (torch.zeros_like(part) if gradient is None else gradient).flatten()
+                for part, gradient in zip(parts, gradients, strict=True)
+            ]
+        ),
+    }
+
+
+def _weights(model):
+    return [part for part in model.parameters() if part.ndim > 1]
+
+
+def _shared_mistakes(exercise, entry, slips):
+    """Register the mistakes that both penalties invite; `entry` maps a tensor to what is summed.
+
+    `slips` maps what may go wrong besides, in words, to the sum over one tensor.
+    """
+
+    @exercise.mistake(
+        "The biases are counted as well. They only shift a sum: leave out parameters with one axis."
+    )
+    def _(model, strength):
+        return strength * sum(entry(part).sum() for part in model.parameters())
+
+    @exercise.mistake(
+        "The scale of a batch norm is called `weight` too, but has one axis. Go by `parameter.ndim > 1`, not by the "
+        "name."
+    )
+    def _(model, strength):
+        named = [part for name, part in model.named_parameters() if name.endswith("weight")]
+        return strength * sum(entry(part).sum() for part in named)
+
+    @exercise.mistake(
+        "The kernels of a convolution are left out, which have four axes: take `parameter.ndim > 1`, not `== 2`, nor "
+        "the layers of one kind only."
+    )
+    def _(model, strength):
+        return strength * sum(entry(part).sum() for part in model.parameters() if part.ndim == 2)
+
+    @exercise.mistake(
+        "Layers inside another layer are missed: loop over `model.parameters()`, which finds all of them."
+    )
+    def _(model, strength):
+        layers = [layer for layer in model.children() if hasattr(layer, "weight") and layer.weight.ndim > 1]
+        return strength * sum(entry(layer.weight).sum() for layer in layers)
+
+    @exercise.mistake(
+        "These are means. Take sums: a mean would penalise a weight less, the more others there are."
+    )
+    def _(model, strength):
+        return strength * sum(entry(part).mean() for part in _weights(model))
+
+    @exercise.mistake(
+        "That is the mean over all weights. Take the sum: a mean would penalise a weight less, the more others there "
+        "are."
+    )
+    def _(model, strength):
+        count = sum(part.numel() for part in _weights(model))
+        return strength * sum(entry(part).sum() for part in _weights(model)) / count
+
+    @exercise.mistake("The sum is divided by the number of layers. Add up the layers, without a mean.")
+    def _(model, strength):
+        return strength * sum(entry(part).sum() for part in _weights(model)) / len(_weights(model))
+
+    @exercise.mistake(
+        "Only the kernels of convolutions are counted. A weight matrix has two axes, and counts as well: "
+        "`parameter.ndim > 1`."
+    )
+    def _(model, strength):
+        return strength * sum((entry(part).sum() for part in model.parameters() if part.ndim > 2), start=0.0)
+
+    @exercise.mistake("You divide by `strength`. Multiply: a larger strength is a larger penalty.")
+    def _(model, strength):
+        return sum(entry(part).sum() for part in _weights(model)) / strength
+
+    @exercise.mistake("The sign is wrong: this would reward large weights. The penalty is added to the loss.")
+    def _(model, strength):
+        return -strength * sum(entry(part).sum() for part in _weights(model))
+
+    @exercise.mistake("The penalty is twice what it should be: strength times the sum, without a factor 2.")
+    def _(model, strength):
+        return 2 * strength * sum(entry(part).sum() for part in _weights(model))
+
+    @exercise.mistake("These are the sums of the single layers. Add them up to one number.")
+    def _(model, strength):
+        return strength * torch.stack([entry(part).sum() for part in _weights(model)])
+
+    for words, total in slips.items():
+
+        @exercise.mistake(f"Two slips: the biases are counted as well, and {words}.")
+        def _(model, strength, total=total):
+            return strength * sum(total(part) for part in model.parameters())
+
+    @exercise.mistake("Two slips: the biases are counted as well, and the factor `strength` is missing.")
+    def _(model, strength):
+        return sum(entry(part).sum() for part in model.parameters())
+
+    @exercise.mistake("Only the weights of the first layer are counted: is the `return` inside the loop?")
+    def _(model, strength):
+        return strength * entry(_weights(model)[0]).sum()
+
+    @exercise.mistake("Only the last layer's weights are counted: add up over all layers.")
+    def _(model, strength):
+        return strength * entry(_weights(model)[-1]).sum()
+
+    @exercise.mistake(
+        "The result has an axis, shape (1,). It should be a single number: begin the sum with 0."
+    )
+    def _(model, strength):
+        return strength * (torch.zeros(1) + sum(entry(part).sum() for part in _weights(model)))
+
+    @exercise.mistake("`strength` is multiplied in again for every layer. Add up first, then multiply once.")
+    def _(model, strength):
+        total = 0
+        for part in _weights(model):
+            total = strength * (total + entry(part).sum())
+        return total
+
+    @exercise.mistake("You add `strength` instead of multiplying by it.")
+    def _(model, strength):
+        return strength + sum(entry(part).sum() for part in _weights(model))
+
+    @exercise.mistake(
+        "The weights are left out and the biases counted. It is the other way round: `parameter.ndim > 1`."
+    )
+    def _(model, strength):
+        return strength * sum((entry(part).sum() for part in model.parameters() if part.ndim == 1), start=0.0)
+
+    @exercise.mistake("The factor `strength` is missing.")
+    def _(model, strength):
+        return sum(entry(part).sum() for part in _weights(model))
+
+    @exercise.mistake(
+        "The number is right but has lost its connection to the weights, so it would change nothing in "
+        "training: no `.item()`, `.data`, `.detach()` or `no_grad` here."
+    )
+    def _(model, strength):
+        return strength * sum(entry(part.detach()).sum() for part in _weights(model))
+
+
+@lesson.exercise(
+    observe=_penalty_and_gradients,
+    cases=_NETS,
+    hints=[
+        "Loop over `model.parameters()`. A weight matrix has two axes, a kernel four, a bias one: "
+        "`parameter.ndim`.",
+        "`sum(w.square().sum() for w in ...)`, times `strength`. Stay within autograd: no `.item()`.",
+    ],
+)
+def l2_penalty(model, strength):
+    """Return strength · Σw², a tensor, summed over all weights of the model.
+
+    Weights are the parameters with two axes or more. Biases, with one, are left out.
+    """
+    return strength * sum(part.square().sum() for part in model.parameters() if part.ndim > 1)
+
+
+_shared_mistakes(
+    l2_penalty,
+    torch.square,
+    {
+        "there is a ½ too many": lambda part: 0.5 * part.square().sum(),
+        "absolute values are taken, not squares": lambda part: part.abs().sum(),
+        "norms are added up, not squares": lambda part: part.norm(),
+        "means are taken, not sums": lambda part: part.square().mean(),
+        "the weights are not squared": lambda part: part.sum(),
+        "each tensor is summed before squaring": lambda part: part.sum().square(),
+    },
+)
+
+
+l2_penalty.mistakes(
+    {
+        "`strength` is squared as well. Only the weights are: strength · Σw².": lambda model, strength: sum(
+            (strength * part).square().sum() for part in _weights(model)
+        ),
+        "There is no ½ in this penalty: strength · Σw². (With it, strengths would "
+        "mean half as much.)": lambda model, strength: 0.5 * l2_penalty.reference(model, strength),
+        "That is the norm, the root of the sum of squares. Leave the root out.": lambda model, strength: (
+            strength * sum(part.square().sum() for part in _weights(model)).sqrt()
+        ),
+        "You added up the norms of the layers. Add up the squares of the weights, "
+        "without a root.": lambda model, strength: strength * sum(part.norm() for part in _weights(model)),
+        "You added up the weights before squaring, so opposite ones cancel. Square each one first.": [
+            lambda model, strength: strength * sum(part.sum().square() for part in _weights(model)),
+            lambda model, strength: strength * sum(part.sum() for part in _weights(model)).square(),
+        ],
+        "The weights are not squared, so opposite ones cancel: `w.square().sum()`.": {
+            "part.square()": "part"
+        },
+        "`square_` and `**=` change the weights themselves. Make new numbers: `w.square()`.": {
+            ".square()": ".square_()"
+        },
+        "These are absolute values, the L1 penalty. Square them.": lambda model, strength: (
+            strength * sum(part.abs().sum() for part in _weights(model))
+        ),
+    }
+)
 
 
 def _facts_of_dropout(dropout, x, p, training):
@@ -1070,7 +880,25 @@ def _(x, p, training):
     return x * (torch.rand(x.shape, generator=generator) > p) / (1 - p) if training else x
 
 
-# Section 6: augmentation -------------------------------------------------------------------------------------
+@dropout.remark(
+    "A remark: this loops over single numbers in Python, hundreds of times slower than one operation on the whole "
+    "tensor, such as `torch.rand_like(x)`. The lesson trains with our solution instead."
+)
+def _(attempt):
+    return _seconds(attempt, torch.ones(50, 128), 0.5, True) > 0.02
+
+
+def _seconds(function, *arguments):
+    """The shortest of three calls."""
+    took = []
+    for _ in range(3):
+        started = time.perf_counter()
+        function(*arguments)
+        took.append(time.perf_counter() - started)
+    return min(took)
+
+
+# Augmentation ------------------------------------------------------------------------------------------------
 
 
 different_pictures = lesson.prediction(
@@ -1095,7 +923,7 @@ different_pictures = lesson.prediction(
 def _shifted(x, shifts, *, wrap=False):
     """Return images x (N, C, H, W), each shifted by its row of `shifts` (N, 2), down and right.
 
-    Paper fills the gap, or with `wrap` what left on the other side.
+    Background fills the gap, or with `wrap` what left on the other side.
     """
     rows = torch.arange(x.shape[2]) - shifts[:, :1]  # (N, H): where each row comes from
     columns = torch.arange(x.shape[3]) - shifts[:, 1:]
@@ -1214,7 +1042,7 @@ _PICTURE = torch.rand(1, 1, 7, 8, generator=torch.Generator().manual_seed(3)).mu
         "digits higher than wide": (_PICTURE[:, :, :, :5], 2),
     },
     hints=[
-        "Put a margin of paper around all images, `F.pad(x, [pixels] * 4)`, and crop a window of the "
+        "Put a margin of background around all images, `F.pad(x, [pixels] * 4)`, and crop a window of the "
         "original size from each one.",
         "The window's corner is random: `torch.randint(0, 2 * pixels + 1, (len(x), 2))` draws one for each digit.",
         "`torch.stack([one[:, i : i + H, j : j + W] for one, (i, j) in zip(padded, corners.tolist())])`.",
@@ -1224,7 +1052,7 @@ def augment_digit(x, pixels):
     """Return the digits x (N, C, H, W), each shifted by its own random whole numbers of pixels.
 
     Down and right are drawn independently for every digit, from −pixels to +pixels, both included.
-    What is shifted in from outside is paper, 0; what leaves the image is lost.
+    What is shifted in from outside is background, 0; what leaves the image is lost.
     """
     H, W = x.shape[2:]
     padded = F.pad(x, [pixels] * 4)  # left, right, top, bottom
@@ -1253,10 +1081,10 @@ augment_digit.mistakes(
         "A flipped digit is a different symbol. Only shift: the label has to stay right.": lambda x, pixels: (
             x.flip(-1)
         ),
-        "`roll` brings back on one side what leaves on the other. Pad with paper first, "
+        "`roll` brings back on one side what leaves on the other. Pad with background first, "
         "or blank out what wrapped around.": lambda x, pixels: _shifted(x, _drawn(len(x), pixels), wrap=True),
         "`roll` gives the whole batch one shift, and brings back on one side what leaves "
-        "on the other. Every digit needs its own shift, with paper behind it.": lambda x, pixels: x.roll(
+        "on the other. Every digit needs its own shift, with background behind it.": lambda x, pixels: x.roll(
             tuple(_drawn(1, pixels)[0].tolist()), dims=(-2, -1)
         ),
         "`torch.randint` never draws its upper end, so one of the shifts does not occur: end with `pixels + 1`, or "
@@ -1330,7 +1158,7 @@ augment_digit.mistakes(
         "The shifts are too wide: draw from −pixels to +pixels, both included.": lambda x, pixels: _shifted(
             x, torch.randint(-pixels - 1, pixels + 2, (len(x), 2))
         ),
-        "What comes in from outside is not paper. Fill the gap with 0.": [
+        "What comes in from outside is not background. Fill the gap with 0.": [
             lambda x, pixels: 1 - _shifted(1 - x, _drawn(len(x), pixels)),
             {"[pixels] * 4)": "[pixels] * 4, mode='replicate')"},
         ],
@@ -1370,184 +1198,7 @@ def _(x, pixels):
     return torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, moved.flip(-1), moved)
 
 
-@lesson.exercise(
-    cases={
-        "one label": (torch.tensor([1]), 3, 0.3),
-        "two classes": (torch.tensor([0, 1, 1]), 2, 0.2),
-        "an ordinary batch": (torch.tensor([2, 0, 4, 1, 4, 2, 3]), 5, 0.1),
-        "last class not among labels": (torch.tensor([1, 1, 0, 3]), 6, 0.15),
-        "no smoothing": (torch.tensor([0, 3, 2, 1, 3]), 4, 0.0),
-        "nothing left but smoothing": (torch.tensor([1, 0]), 4, 1.0),
-        "ten classes": (torch.arange(12) % 10, 10, 0.25),
-    },
-    hints=[
-        "Every class first gets an equal part of ε: ε / classes. What is left, 1 − ε, goes to the true "
-        "class.",
-        "`F.one_hot(labels, classes)` times 1 − ε, plus ε / classes.",
-    ],
-)
-def smooth_labels(labels, classes, epsilon):
-    """Return the smoothed targets (N, classes) of integer labels (N,); every row sums to one.
-
-    A fraction 1 − epsilon of the probability goes to the true class, and the fraction epsilon is
-    spread evenly over all classes, the true one included.
-    """
-    return (1 - epsilon) * F.one_hot(labels, classes) + epsilon / classes
-
-
-@smooth_labels.mistake(
-    "ε is spread over the other classes only. PyTorch spreads it over all of them, the true one included."
-)
-def _(labels, classes, epsilon):
-    true = F.one_hot(labels, classes)
-    return (1 - epsilon) * true + epsilon / (classes - 1) * (1 - true)
-
-
-smooth_labels.mistakes(
-    {
-        "The true class keeps its whole 1, so the rows sum to more than one: it has to give up ε first.": {
-            " (1 - epsilon) *": ""
-        },
-        "Every class gets the whole ε. Divide it by the number of classes.": {" / classes": ""},
-        "ε and 1 − ε are swapped: the true class should keep the fraction "
-        "1 − ε.": lambda labels, classes, epsilon: (
-            epsilon * F.one_hot(labels, classes) + (1 - epsilon) / classes
-        ),
-        "These are hard targets: ε is not used.": {
-            " (1 - epsilon) *": "",
-            " + epsilon / classes": ".float()",
-        },
-        "ε is divided by the number of labels. Divide it by the number of classes.": {
-            "/ classes": "/ len(labels)"
-        },
-        "Rows are examples, columns are classes: the result is transposed.": lambda labels, classes, epsilon: (
-            smooth_labels.reference(labels, classes, epsilon).T
-        ),
-        "ε is taken from the true class and given to nobody: the rows do not sum to one. Add ε / C to all "
-        "classes.": {" + epsilon / classes": ""},
-        "The true class ends with a whole 1, so the rows sum to more than one. It keeps 1 − ε, and gets its ε / C on "
-        "top.": {"(1 - epsilon) *": "(1 - epsilon / classes) *"},
-        "`F.one_hot(labels)` makes as many columns as the largest label needs. Say how many: "
-        "`F.one_hot(labels, classes)`.": {"(labels, classes)": "(labels)"},
-        "`out[:, labels]` picks these columns in every row, so each row gets the labels of all examples. One place for "
-        "each row is `out[torch.arange(N), labels]`.": [
-            lambda labels, classes, epsilon: _filled_at(
-                labels, classes, epsilon, lambda N: slice(None), add=True
-            ),
-            lambda labels, classes, epsilon: _filled_at(labels, classes, epsilon, lambda N: slice(None)),
-        ],
-        "`out[labels]` picks rows, but labels are columns. One place for each row is `out[torch.arange(N), labels]`.": [
-            lambda labels, classes, epsilon: _filled_at(labels, classes, epsilon, None, add=True),
-            lambda labels, classes, epsilon: _filled_at(labels, classes, epsilon, None),
-        ],
-        "Labels count from 0, so they are the columns as they are: neither − 1 nor + 1.": [
-            {"one_hot(labels, classes)": "one_hot(labels - 1, classes)"},
-            {"one_hot(labels, classes)": "one_hot((labels - 1) % classes, classes)"},
-            {"one_hot(labels, classes)": "one_hot(labels + 1, classes)"},
-            {"one_hot(labels, classes)": "one_hot((labels + 1) % classes, classes)"},
-        ],
-        "ε is divided by C − 1. It is spread over all C classes, the true one included: ε / C.": [
-            {"/ classes": "/ (classes - 1)"},
-            lambda labels, classes, epsilon: _two_values(
-                labels, classes, 1 - epsilon + epsilon / classes, epsilon / (classes - 1)
-            ),
-            lambda labels, classes, epsilon: _two_values(
-                labels, classes, 1 - epsilon + epsilon / (classes - 1), epsilon / classes
-            ),
-        ],
-        "Ten classes are built in. Their number is `classes`.": [
-            {"(labels, classes)": "(labels, 10)", "/ classes": "/ 10"},
-            {"(labels, classes)": "(labels, 10)"},
-            {"/ classes": "/ 10"},
-        ],
-        "Each column was divided by its sum. It is the rows that sum to one, and they do so by themselves.": [
-            lambda labels, classes, epsilon: (lambda out: out / out.sum(dim=0))(
-                smooth_labels.reference(labels, classes, epsilon)
-            ),
-        ],
-        "The two parts are multiplied. Add them: (1 − ε) · one-hot + ε / C.": {"+ epsilon": "* epsilon"},
-        "ε is multiplied by the number of classes. Divide it, so that each gets its share.": {
-            "/ classes": "* classes"
-        },
-        "Dividing by the sum of the row is no smoothing by ε. The true class keeps 1 − ε, and each gets ε / C.": [
-            lambda labels, classes, epsilon: F.normalize(F.one_hot(labels, classes) + epsilon, p=1, dim=1),
-            lambda labels, classes, epsilon: F.normalize(
-                F.one_hot(labels, classes) + epsilon / classes, p=1, dim=1
-            ),
-        ],
-        "ε / C is subtracted. Every class *gets* ε / C: add it.": {"+ epsilon": "- epsilon"},
-        "Here is a softmax. No exponentials are needed: the true class gets 1 − ε + ε / C, every other ε / C.": [
-            lambda labels, classes, epsilon: smooth_labels.reference(labels, classes, epsilon).softmax(dim=1),
-            lambda labels, classes, epsilon: F.one_hot(labels, classes).float().softmax(dim=1),
-            lambda labels, classes, epsilon: (F.one_hot(labels, classes) / epsilon).softmax(dim=1),
-            lambda labels, classes, epsilon: (F.one_hot(labels, classes) * (1 - epsilon)).softmax(dim=1),
-        ],
-        "The true class loses twice: it should keep 1 − ε and get ε / C on top.": [
-            lambda labels, classes, epsilon: _two_values(
-                labels, classes, 1 - epsilon - epsilon / classes, epsilon / classes
-            ),
-            lambda labels, classes, epsilon: _two_values(
-                labels, classes, (1 - epsilon) ** 2 + epsilon / classes, epsilon / classes
-            ),
-        ],
-        "The true class gets 1 − ε / C. It keeps 1 − ε, and its own part of ε comes on top: 1 − ε + ε / C.": [
-            lambda labels, classes, epsilon: _two_values(
-                labels, classes, 1 - epsilon / classes, epsilon / classes
-            ),
-            lambda labels, classes, epsilon: _two_values(
-                labels, classes, 1 - epsilon / classes, epsilon / (classes - 1)
-            ),
-        ],
-        "The targets are whole numbers, so the fractions are cut off. Make them floats: "
-        "`F.one_hot(labels, classes).float()`.": lambda labels, classes, epsilon: smooth_labels.reference(
-            labels, classes, epsilon
-        ).long(),
-        "All classes get the same. The true class keeps 1 − ε.": lambda labels, classes, epsilon: torch.full(
-            (len(labels), classes), 1 / classes
-        ),
-        "Every wrong class gets 1 − ε, and the true one ε: it is the other way round, and ε is shared by all C "
-        "classes.": lambda labels, classes, epsilon: _two_values(labels, classes, epsilon, 1 - epsilon),
-        "These are the probabilities of the true class alone. The result has a column for every class, (N, "
-        "classes).": lambda labels, classes, epsilon: torch.full(
-            (len(labels),), 1 - epsilon + epsilon / classes
-        ),
-        "The labels themselves are scaled, as if they were quantities. Make them one-hot first: `F.one_hot(labels, "
-        "classes)`.": [
-            {"F.one_hot(labels, classes)": "labels"},
-            {"F.one_hot(labels, classes)": "labels.unsqueeze(1).expand(-1, classes)"},
-        ],
-    }
-)
-
-
-def _two_values(labels, classes, true, other):
-    """The targets with one value for the true class and another for all others."""
-    return torch.where(F.one_hot(labels, classes).bool(), true, other)
-
-
-def _filled_at(labels, classes, epsilon, rows, *, add=False):
-    """The targets, written into the places [rows, labels], or [labels] without rows."""
-    out = torch.full((len(labels), classes), epsilon / classes)
-    place = labels if rows is None else (rows(len(labels)), labels)
-    out[place] = out[place] + 1 - epsilon if add else 1 - epsilon + epsilon / classes
-    return out
-
-
-@smooth_labels.mistake("Every wrong class gets the whole ε. Divide it by the number of classes.")
-def _(labels, classes, epsilon):
-    true = F.one_hot(labels, classes)
-    return (1 - epsilon) * true + epsilon * (1 - true)
-
-
-@smooth_labels.mistake(
-    "The true class gets 1 − ε but no part of the ε: the rows do not sum to one. All classes get ε / C."
-)
-def _(labels, classes, epsilon):
-    true = F.one_hot(labels, classes)
-    return (1 - epsilon) * true + epsilon / classes * (1 - true)
-
-
-# Section 7: a good start -------------------------------------------------------------------------------------
+# Initialization ----------------------------------------------------------------------------------------------
 
 
 growth = lesson.prediction(
@@ -1759,6 +1410,454 @@ he_init.mistakes(
 def _(outputs, inputs):
     generator = torch.Generator().manual_seed(0)
     return torch.randn(outputs, inputs, generator=generator) * (2 / inputs) ** 0.5
+
+
+# Part 2: polynomials -----------------------------------------------------------------------------------------
+
+
+_NARROW = torch.linspace(0, 1, 20, dtype=torch.float64)
+_STEEP = sum((-1) ** k * (1 + k % 3) * _NARROW**k for k in range(10))
+
+
+def _coefficients(fit_polynomial, x, y, degree):
+    """The coefficients; of the highest degree, whether they hold a millionth, which is far above rounding."""
+    found = fit_polynomial(x, y, degree)
+    if degree < 9 or not isinstance(found, torch.Tensor) or found.shape != (degree + 1,):
+        return found
+    true = torch.tensor([(-1) ** k * (1.0 + k % 3) for k in range(degree + 1)], dtype=x.dtype)
+    exact = bool((found - true).abs().max() < 1e-6)
+    return {
+        "from float64 numbers come": str(x.dtype if exact else found.dtype),
+        "the coefficients are exact to a millionth": exact,
+    }
+
+
+@lesson.exercise(
+    observe=_coefficients,
+    cases={
+        "a parabola through three points": (torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 4.0, 9.0]), 2),
+        "a line near four points": (
+            torch.tensor([0.0, 1.0, 2.0, 3.0]),
+            torch.tensor([1.0, 0.0, 4.0, 4.0]),
+            1,
+        ),
+        "a constant": (torch.linspace(0.5, 2, 7), normal(7, seed=2), 0),
+        "an ordinary cubic": (torch.linspace(-1, 1, 9), normal(9), 3),
+        "points in no order": (normal(8, seed=3), normal(8, seed=4), 2),
+        "float64 numbers": (
+            torch.linspace(-1, 1, 12, dtype=torch.float64),
+            normal(12, seed=1, dtype=torch.float64),
+            6,
+        ),
+        "degree 9 between 0 and 1": (_NARROW, _STEEP, 9),
+    },
+    hints=[
+        "Lesson 1 lifted x into the columns 1, x, x², … and solved a least-squares problem. `torch.stack` makes them.",
+        "`W = torch.stack([x**k for k in range(degree + 1)], dim=1)` is (N, degree + 1).",
+        "`torch.linalg.lstsq(W, y.unsqueeze(1)).solution` is a column, (degree + 1, 1): apply `.squeeze(1)` "
+        "to it.",
+    ],
+)
+def fit_polynomial(x, y, degree):
+    """Return the coefficients (degree + 1,) of the least-squares polynomial through x (N,) and y (N,).
+
+    Entry k belongs to the power xᵏ, so the constant comes first.
+    """
+    powers = torch.stack([x**k for k in range(degree + 1)], dim=1)  # (N, degree + 1)
+    return torch.linalg.lstsq(powers, y.unsqueeze(1)).solution.squeeze(1)
+
+
+def _fit(columns, y):
+    return torch.linalg.lstsq(torch.stack(columns, dim=1), y.unsqueeze(1)).solution.squeeze(1)
+
+
+fit_polynomial.mistakes(
+    {
+        "The highest power comes first here. Entry k should belong to xᵏ: reverse the "
+        "order.": lambda x, y, degree: fit_polynomial.reference(x, y, degree).flip(0),
+        "`range(degree)` ends at degree − 1, so the highest power is missing: a "
+        "polynomial of degree K has K + 1 terms.": lambda x, y, degree: (
+            _fit([x**k for k in range(degree)], y) if degree else x[:0]
+        ),
+        "The constant is missing: begin with x⁰ = 1, `range(degree + 1)`.": lambda x, y, degree: (
+            _fit([x**k for k in range(1, degree + 1)], y) if degree else x[:0]
+        ),
+        "These are multiples of x, k · x. The columns should be powers: `x**k`.": lambda x, y, degree: (
+            torch.linalg.pinv(torch.stack([x * k for k in range(degree + 1)], dim=1)) @ y
+        ),
+        "You return a column of shape (degree + 1, 1). `.squeeze(1)` makes it (degree + 1,).": [
+            lambda x, y, degree: fit_polynomial.reference(x, y, degree).unsqueeze(1),
+            lambda x, y, degree: fit_polynomial.reference(x, y, degree).flip(0).unsqueeze(1),
+        ],
+        "Right for low degrees, but digits are lost for high ones, as when WᵀW is formed: its condition number is the "
+        "square of that of W (lesson 1). `torch.linalg.lstsq` works with W itself.": lambda x, y, degree: (
+            torch.linalg.solve(_powers(x, degree).T @ _powers(x, degree), _powers(x, degree).T @ y)
+        ),
+        "`lstsq` returns several things at once. The coefficients are its `.solution`.": {
+            ".solution.squeeze(1)": ""
+        },
+        "x and y are swapped: the powers are those of x.": {"x**k": "y**k", "y.unsqueeze": "x.unsqueeze"},
+        "The columns are k to the power x. They should be x to the power k: `x**k`.": {
+            "x**k for k": "torch.full_like(x, k) ** x for k"
+        },
+        "There is one power too many: the powers go up to `degree`, so `range(degree + 1)`.": lambda x, y, degree: (
+            torch.linalg.pinv(_powers(x, degree + 1)) @ y
+        ),
+        "The powers are stacked as rows. Each of them should be a column: `dim=1`.": {
+            "dim=1)  #": "dim=0)  #"
+        },
+        "The powers begin with x¹ and end with degree + 1, so the constant is missing: `range(degree + 1)` begins with "
+        "x⁰.": {"range(degree + 1)": "range(1, degree + 2)"},
+        "The numbers become float32 on the way, and digits are lost. Keep the type of x.": [
+            lambda x, y, degree: fit_polynomial.reference(x.float(), y.float(), degree),
+            lambda x, y, degree: torch.linalg.pinv(_powers(x, degree).float()) @ y.float(),
+        ],
+        "`torch.zeros` and `torch.ones` make float32, whatever x is. Give them `dtype=x.dtype`, or use "
+        "`torch.stack`.": [
+            {"y.unsqueeze(1))": "y.unsqueeze(1))", "lstsq(powers,": "lstsq(powers.float(),"},
+            {"lstsq(powers, y.unsqueeze(1)": "lstsq(powers.float(), y"},
+        ],
+        "The arguments of `lstsq` are swapped: it solves W c = y, so `lstsq(W, y)`.": [
+            {
+                "lstsq(powers, y.unsqueeze(1)).solution.squeeze(1)": "lstsq(y.unsqueeze(1), powers).solution[0]"
+            },
+            {"lstsq(powers, y.unsqueeze(1)).solution.squeeze(1)": "lstsq(y.unsqueeze(1), powers).solution"},
+        ],
+        "Something was added to WᵀW, which pulls the coefficients towards 0: ridge regression. Plain least squares is "
+        "asked for, `lstsq(W, y)`.": [
+            lambda x, y, degree, ridge=ridge: torch.linalg.solve(
+                _powers(x, degree).T @ _powers(x, degree) + ridge * torch.eye(degree + 1, dtype=x.dtype),
+                _powers(x, degree).T @ y,
+            )
+            for ridge in (1e-4, 1e-3, 1e-2, 0.1, 1.0)
+        ],
+        "x was shifted or rescaled first, so these are the coefficients of another variable. Take the powers of x "
+        "itself.": [
+            lambda x, y, degree, change=change: fit_polynomial.reference(change(x), y, degree)
+            for change in (
+                lambda x: x / x.abs().max(),
+                lambda x: x / x.max(),
+                lambda x: x - x.mean(),
+                lambda x: (x - x.mean()) / x.std(),
+                lambda x: (x - x.mean()) / x.std(correction=0),
+                lambda x: (x - x.min()) / (x.max() - x.min()),
+                lambda x: 2 * (x - x.min()) / (x.max() - x.min()) - 1,
+            )
+        ],
+        "These are the residuals of `lstsq`, what is left of y. The coefficients are its `.solution`.": [
+            {".solution.squeeze(1)": ".residuals"},
+            lambda x, y, degree: y - _powers(x, degree) @ fit_polynomial.reference(x, y, degree),
+        ],
+        "`.solution[0]` is the first coefficient alone. All of them are the column `.solution[:, 0]`.": {
+            ".solution.squeeze(1)": ".solution[0]"
+        },
+        "`torch.vander(x)` makes as many powers as there are points, the highest first. Say how many: "
+        "`torch.vander(x, degree + 1, increasing=True)`.": [
+            lambda x, y, degree: torch.linalg.lstsq(torch.vander(x), y.unsqueeze(1)).solution.squeeze(1),
+            lambda x, y, degree: torch.linalg.lstsq(
+                torch.vander(x, increasing=True), y.unsqueeze(1)
+            ).solution.squeeze(1),
+        ],
+        "The highest power is missing, and the order is reversed: `torch.vander(x, degree + 1, "
+        "increasing=True)`.": lambda x, y, degree: (
+            _fit([x**k for k in reversed(range(degree))], y) if degree else x[:0]
+        ),
+        "The powers are those of y. They should be those of x: `x**k`.": {"x**k": "y**k"},
+        "y was shifted first, so the constant is that of another y. Take y as it is.": lambda x, y, degree: (
+            fit_polynomial.reference(x, y - y.mean(), degree)
+        ),
+        "The constant comes last here. Entry k belongs to xᵏ, so it comes first.": lambda x, y, degree: (
+            fit_polynomial.reference(x, y, degree).roll(-1)
+        ),
+        "The powers go up in steps of two: x⁰, x², x⁴, … Take all of them, `x**k`.": {"x**k": "x**(2 * k)"},
+        "That is the error of the fit, a single number. Return the coefficients.": [
+            lambda x, y, degree: (
+                (y - _powers(x, degree) @ fit_polynomial.reference(x, y, degree)).square().sum()
+            ),
+            lambda x, y, degree: (
+                (y - _powers(x, degree) @ fit_polynomial.reference(x, y, degree)).square().mean()
+            ),
+        ],
+        "That is Wᵀy. The least-squares coefficients solve (WᵀW) c = Wᵀy: `torch.linalg.lstsq(W, y)` finds "
+        "them.": lambda x, y, degree: _powers(x, degree).T @ y,
+        "`torch.linalg.solve` wants as many equations as unknowns, but there are more points than coefficients. "
+        "`torch.linalg.lstsq` finds the best compromise.": {
+            "torch.linalg.lstsq(powers, y.unsqueeze(1)).solution": "torch.linalg.solve(powers, y.unsqueeze(1))"
+        },
+        "These are the powers of x. Return the coefficients, the solution of the least-squares problem.": (
+            lambda x, y, degree: _powers(x, degree)
+        ),
+        "That is the pseudo-inverse. Multiply it by y: `torch.linalg.pinv(W) @ y`.": lambda x, y, degree: (
+            torch.linalg.pinv(_powers(x, degree))
+        ),
+    }
+)
+
+
+def _powers(x, degree):
+    return torch.stack([x**k for k in range(degree + 1)], dim=1)
+
+
+@fit_polynomial.mistake(
+    "These are the values of the polynomial at x. Return its coefficients, the solution of the "
+    "least-squares problem."
+)
+def _(x, y, degree):
+    powers = torch.stack([x**k for k in range(degree + 1)], dim=1)
+    return powers @ fit_polynomial.reference(x, y, degree)
+
+
+# The L1 penalty ----------------------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    observe=_penalty_and_gradients,
+    cases=_NETS,
+    hints=["It is the L2 penalty with a different function of w.", "`parameter.abs().sum()`."],
+)
+def l1_penalty(model, strength):
+    """Return strength · Σ|w|, a tensor, summed over all weights of the model.
+
+    Weights are the parameters with two axes or more. Biases, with one, are left out.
+    """
+    return strength * sum(part.abs().sum() for part in model.parameters() if part.ndim > 1)
+
+
+_shared_mistakes(
+    l1_penalty,
+    torch.abs,
+    {
+        "absolute values are missing": lambda part: part.sum(),
+        "the weights are squared, as for the L2 penalty": lambda part: part.square().sum(),
+        "`norm()` is the L2 norm": lambda part: part.norm(),
+        "means are taken, not sums": lambda part: part.abs().mean(),
+        "each tensor is summed before its absolute value is taken": lambda part: part.sum().abs(),
+        "there is a ½ too many": lambda part: 0.5 * part.abs().sum(),
+    },
+)
+
+
+l1_penalty.mistakes(
+    {
+        "Without absolute values negative weights are rewarded, and the loss could "
+        "fall for ever. Use |w|.": lambda model, strength: (
+            strength * sum(part.sum() for part in _weights(model))
+        ),
+        "The absolute value of the sum lets opposite weights cancel. Take |w| "
+        "first, then the sum.": lambda model, strength: (
+            strength * sum(part.sum().abs() for part in _weights(model))
+        ),
+        "The absolute value is taken of the whole sum, in which opposite weights cancel. Take |w| "
+        "first.": lambda model, strength: strength * sum(part.sum() for part in _weights(model)).abs(),
+        "`abs_` changes the weights themselves. Make new numbers: `w.abs()`.": {".abs()": ".abs_()"},
+        "There is no ½ in this penalty: strength · Σ|w|.": lambda model, strength: (
+            0.5 * l1_penalty.reference(model, strength)
+        ),
+        "These are the signs of the weights, the gradient of the penalty. The penalty is the sum of "
+        "|w|.": lambda model, strength: strength * sum(part.sign().sum() for part in _weights(model)),
+        "These are squares, the L2 penalty. Take absolute values.": lambda model, strength: (
+            strength * sum(part.square().sum() for part in _weights(model))
+        ),
+        "That is the root of the sum of squares. `norm()` is the L2 norm unless you say `norm(p=1)`.": [
+            lambda model, strength: strength * sum(part.norm() for part in _weights(model)),
+            lambda model, strength: strength * sum(part.square().sum() for part in _weights(model)).sqrt(),
+        ],
+        "Only the largest weights count here. Add up the absolute values of all of them: "
+        "`w.abs().sum()`.": lambda model, strength: (
+            strength * sum(part.abs().max() for part in _weights(model))
+        ),
+    }
+)
+
+
+@l1_penalty.mistake(
+    "For a matrix, `torch.linalg.norm(w, 1)` is the largest column sum. Add up all entries: `w.abs().sum()`."
+)
+def _(model, strength):
+    return strength * sum(torch.linalg.norm(part.flatten(1), 1) for part in _weights(model))
+
+
+# Soft labels -------------------------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases={
+        "one label": (torch.tensor([1]), 3, 0.3),
+        "two classes": (torch.tensor([0, 1, 1]), 2, 0.2),
+        "an ordinary batch": (torch.tensor([2, 0, 4, 1, 4, 2, 3]), 5, 0.1),
+        "last class not among labels": (torch.tensor([1, 1, 0, 3]), 6, 0.15),
+        "no smoothing": (torch.tensor([0, 3, 2, 1, 3]), 4, 0.0),
+        "nothing left but smoothing": (torch.tensor([1, 0]), 4, 1.0),
+        "ten classes": (torch.arange(12) % 10, 10, 0.25),
+    },
+    hints=[
+        "Every class first gets an equal part of ε: ε / classes. What is left, 1 − ε, goes to the true "
+        "class.",
+        "`F.one_hot(labels, classes)` times 1 − ε, plus ε / classes.",
+    ],
+)
+def smooth_labels(labels, classes, epsilon):
+    """Return the smoothed targets (N, classes) of integer labels (N,); every row sums to one.
+
+    A fraction 1 − epsilon of the probability goes to the true class, and the fraction epsilon is
+    spread evenly over all classes, the true one included.
+    """
+    return (1 - epsilon) * F.one_hot(labels, classes) + epsilon / classes
+
+
+@smooth_labels.mistake(
+    "ε is spread over the other classes only. PyTorch spreads it over all of them, the true one included."
+)
+def _(labels, classes, epsilon):
+    true = F.one_hot(labels, classes)
+    return (1 - epsilon) * true + epsilon / (classes - 1) * (1 - true)
+
+
+smooth_labels.mistakes(
+    {
+        "The true class keeps its whole 1, so the rows sum to more than one: it has to give up ε first.": {
+            " (1 - epsilon) *": ""
+        },
+        "Every class gets the whole ε. Divide it by the number of classes.": {" / classes": ""},
+        "ε and 1 − ε are swapped: the true class should keep the fraction "
+        "1 − ε.": lambda labels, classes, epsilon: (
+            epsilon * F.one_hot(labels, classes) + (1 - epsilon) / classes
+        ),
+        "These are hard targets: ε is not used.": {
+            " (1 - epsilon) *": "",
+            " + epsilon / classes": ".float()",
+        },
+        "ε is divided by the number of labels. Divide it by the number of classes.": {
+            "/ classes": "/ len(labels)"
+        },
+        "Rows are examples, columns are classes: the result is transposed.": lambda labels, classes, epsilon: (
+            smooth_labels.reference(labels, classes, epsilon).T
+        ),
+        "ε is taken from the true class and given to nobody: the rows do not sum to one. Add ε / C to all "
+        "classes.": {" + epsilon / classes": ""},
+        "The true class ends with a whole 1, so the rows sum to more than one. It keeps 1 − ε, and gets its ε / C on "
+        "top.": {"(1 - epsilon) *": "(1 - epsilon / classes) *"},
+        "`F.one_hot(labels)` makes as many columns as the largest label needs. Say how many: "
+        "`F.one_hot(labels, classes)`.": {"(labels, classes)": "(labels)"},
+        "`out[:, labels]` picks these columns in every row, so each row gets the labels of all examples. One place for "
+        "each row is `out[torch.arange(N), labels]`.": [
+            lambda labels, classes, epsilon: _filled_at(
+                labels, classes, epsilon, lambda N: slice(None), add=True
+            ),
+            lambda labels, classes, epsilon: _filled_at(labels, classes, epsilon, lambda N: slice(None)),
+        ],
+        "`out[labels]` picks rows, but labels are columns. One place for each row is `out[torch.arange(N), labels]`.": [
+            lambda labels, classes, epsilon: _filled_at(labels, classes, epsilon, None, add=True),
+            lambda labels, classes, epsilon: _filled_at(labels, classes, epsilon, None),
+        ],
+        "Labels count from 0, so they are the columns as they are: neither − 1 nor + 1.": [
+            {"one_hot(labels, classes)": "one_hot(labels - 1, classes)"},
+            {"one_hot(labels, classes)": "one_hot((labels - 1) % classes, classes)"},
+            {"one_hot(labels, classes)": "one_hot(labels + 1, classes)"},
+            {"one_hot(labels, classes)": "one_hot((labels + 1) % classes, classes)"},
+        ],
+        "ε is divided by C − 1. It is spread over all C classes, the true one included: ε / C.": [
+            {"/ classes": "/ (classes - 1)"},
+            lambda labels, classes, epsilon: _two_values(
+                labels, classes, 1 - epsilon + epsilon / classes, epsilon / (classes - 1)
+            ),
+            lambda labels, classes, epsilon: _two_values(
+                labels, classes, 1 - epsilon + epsilon / (classes - 1), epsilon / classes
+            ),
+        ],
+        "Ten classes are built in. Their number is `classes`.": [
+            {"(labels, classes)": "(labels, 10)", "/ classes": "/ 10"},
+            {"(labels, classes)": "(labels, 10)"},
+            {"/ classes": "/ 10"},
+        ],
+        "Each column was divided by its sum. It is the rows that sum to one, and they do so by themselves.": [
+            lambda labels, classes, epsilon: (lambda out: out / out.sum(dim=0))(
+                smooth_labels.reference(labels, classes, epsilon)
+            ),
+        ],
+        "The two parts are multiplied. Add them: (1 − ε) · one-hot + ε / C.": {"+ epsilon": "* epsilon"},
+        "ε is multiplied by the number of classes. Divide it, so that each gets its share.": {
+            "/ classes": "* classes"
+        },
+        "Dividing by the sum of the row is no smoothing by ε. The true class keeps 1 − ε, and each gets ε / C.": [
+            lambda labels, classes, epsilon: F.normalize(F.one_hot(labels, classes) + epsilon, p=1, dim=1),
+            lambda labels, classes, epsilon: F.normalize(
+                F.one_hot(labels, classes) + epsilon / classes, p=1, dim=1
+            ),
+        ],
+        "ε / C is subtracted. Every class *gets* ε / C: add it.": {"+ epsilon": "- epsilon"},
+        "Here is a softmax. No exponentials are needed: the true class gets 1 − ε + ε / C, every other ε / C.": [
+            lambda labels, classes, epsilon: smooth_labels.reference(labels, classes, epsilon).softmax(dim=1),
+            lambda labels, classes, epsilon: F.one_hot(labels, classes).float().softmax(dim=1),
+            lambda labels, classes, epsilon: (F.one_hot(labels, classes) / epsilon).softmax(dim=1),
+            lambda labels, classes, epsilon: (F.one_hot(labels, classes) * (1 - epsilon)).softmax(dim=1),
+        ],
+        "The true class loses twice: it should keep 1 − ε and get ε / C on top.": [
+            lambda labels, classes, epsilon: _two_values(
+                labels, classes, 1 - epsilon - epsilon / classes, epsilon / classes
+            ),
+            lambda labels, classes, epsilon: _two_values(
+                labels, classes, (1 - epsilon) ** 2 + epsilon / classes, epsilon / classes
+            ),
+        ],
+        "The true class gets 1 − ε / C. It keeps 1 − ε, and its own part of ε comes on top: 1 − ε + ε / C.": [
+            lambda labels, classes, epsilon: _two_values(
+                labels, classes, 1 - epsilon / classes, epsilon / classes
+            ),
+            lambda labels, classes, epsilon: _two_values(
+                labels, classes, 1 - epsilon / classes, epsilon / (classes - 1)
+            ),
+        ],
+        "The targets are whole numbers, so the fractions are cut off. Make them floats: "
+        "`F.one_hot(labels, classes).float()`.": lambda labels, classes, epsilon: smooth_labels.reference(
+            labels, classes, epsilon
+        ).long(),
+        "All classes get the same. The true class keeps 1 − ε.": lambda labels, classes, epsilon: torch.full(
+            (len(labels), classes), 1 / classes
+        ),
+        "Every wrong class gets 1 − ε, and the true one ε: it is the other way round, and ε is shared by all C "
+        "classes.": lambda labels, classes, epsilon: _two_values(labels, classes, epsilon, 1 - epsilon),
+        "These are the probabilities of the true class alone. The result has a column for every class, (N, "
+        "classes).": lambda labels, classes, epsilon: torch.full(
+            (len(labels),), 1 - epsilon + epsilon / classes
+        ),
+        "The labels themselves are scaled, as if they were quantities. Make them one-hot first: `F.one_hot(labels, "
+        "classes)`.": [
+            {"F.one_hot(labels, classes)": "labels"},
+            {"F.one_hot(labels, classes)": "labels.unsqueeze(1).expand(-1, classes)"},
+        ],
+    }
+)
+
+
+def _two_values(labels, classes, true, other):
+    """The targets with one value for the true class and another for all others."""
+    return torch.where(F.one_hot(labels, classes).bool(), true, other)
+
+
+def _filled_at(labels, classes, epsilon, rows, *, add=False):
+    """The targets, written into the places [rows, labels], or [labels] without rows."""
+    out = torch.full((len(labels), classes), epsilon / classes)
+    place = labels if rows is None else (rows(len(labels)), labels)
+    out[place] = out[place] + 1 - epsilon if add else 1 - epsilon + epsilon / classes
+    return out
+
+
+@smooth_labels.mistake("Every wrong class gets the whole ε. Divide it by the number of classes.")
+def _(labels, classes, epsilon):
+    true = F.one_hot(labels, classes)
+    return (1 - epsilon) * true + epsilon * (1 - true)
+
+
+@smooth_labels.mistake(
+    "The true class gets 1 − ε but no part of the ε: the rows do not sum to one. All classes get ε / C."
+)
+def _(labels, classes, epsilon):
+    true = F.one_hot(labels, classes)
+    return (1 - epsilon) * true + epsilon / classes * (1 - true)
+
+
+# Batch norm --------------------------------------------------------------------------------------------------
 
 
 def _batch_norm_case(N, D, training, *, seed=0, dtype=torch.float64, momentum=0.1, eps=1e-5):
@@ -2142,7 +2241,7 @@ def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
     )
 
 
-# Section 9: choosing -----------------------------------------------------------------------------------------
+# Folds -------------------------------------------------------------------------------------------------------
 
 
 def _dealt_in_order(N, folds):
@@ -2389,7 +2488,7 @@ def _(N, folds):
     ]
 
 
-# Section 10: adversaries -------------------------------------------------------------------------------------
+# Adversaries -------------------------------------------------------------------------------------------------
 
 
 def _fixed(*layers, name):
@@ -2687,20 +2786,20 @@ def _(attempt):
     return any(part.grad is not None for part in net.parameters())
 
 
-# Section 11: the quiz ----------------------------------------------------------------------------------------
+# The quiz ----------------------------------------------------------------------------------------------------
 
 
 quiz = lesson.quiz(
     "quiz",
     hints=[
-        "Every answer is in the lesson: sections 1, 2, 3, 5, 6, 7, 9 and 11.",
+        "Every answer is in the lesson: sections 4, 5, 8, 10, 12, 15 and 17.",
         "Ask first on which digits it fails: on those it trained on, or only on others?",
     ],
     more_capacity=Question(
         "c",
         "More freedom always fits the training data better. On new data it helps until it begins to fit the noise.",
         {
-            "a": "Look at the right end of the sweep in section 1: there the validation error rises.",
+            "a": "Look at the right end of the sweep in section 8: there the validation error rises.",
             "b": "A larger class contains the smaller one, so the training error cannot rise, if training "
             "finds the best fit.",
             "d": "The training error falls with every parameter. It is the validation error that turns.",
@@ -2721,7 +2820,7 @@ quiz = lesson.quiz(
         "Under plain SGD both multiply every weight by the same factor per step. Adam divides the penalty's gradient.",
         {
             "b": "Adam divides the penalty's gradient by √v, so weights with large gradients shrink less.",
-            "c": "Under SGD they agree to rounding: section 3 compared them.",
+            "c": "Under SGD they agree to rounding: section 10 compared them.",
             "d": "It needs no gradient noise: the two differ by what Adam divides by.",
         },
     ),
@@ -2777,7 +2876,7 @@ quiz = lesson.quiz(
 )
 
 
-# Section 11: homework ----------------------------------------------------------------------------------------
+# Homework ----------------------------------------------------------------------------------------------------
 
 # Where the test part of the sample holds digits that the lesson hands out as the first 500 training or as validation
 # digits when it runs on the full data: both come from MNIST's training set. A test compares them.
@@ -2810,7 +2909,7 @@ def _digit_scores(logits, labels):
     hints=[
         "One cure helped more than all the others together. Put it into an objective that looks at "
         "`model.training`.",
-        "`v2.RandomAffine` draws once for a batch. `RandomAffineEach` of section 6 draws for every digit; "
+        "`v2.RandomAffine` draws once for a batch. `RandomAffineEach` of section 5 draws for every digit; "
         "train for 60 epochs or more, since the digits are never the same twice.",
         "Add `OneCycleLR(optimizer, max_lr=1e-2, epochs=epochs, steps_per_epoch=10)` and `label_smoothing=0.2`.",
     ],

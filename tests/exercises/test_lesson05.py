@@ -168,9 +168,28 @@ def fgsm_by_functional(model, x, y, epsilon):
     return (x + epsilon * torch.where(gradient > 0, 1.0, torch.where(gradient < 0, -1.0, 0.0))).clip(0, 1)
 
 
+def highest_by_sorting(logits, labels, count):
+    losses = [F.cross_entropy(row, label).item() for row, label in zip(logits, labels, strict=True)]
+    return torch.tensor(sorted(range(len(losses)), key=lambda index: -losses[index])[:count])
+
+
+def highest_by_logsumexp(logits, labels, count):
+    losses = logits.logsumexp(dim=1) - logits[torch.arange(len(labels)), labels]
+    return losses.argsort(descending=True)[:count]
+
+
 class TestLesson05(Contract):
     lesson = ex
     right = {  # noqa: RUF012
+        "highest_losses": [
+            highest_by_sorting,
+            highest_by_logsumexp,
+            lambda logits, labels, count: (
+                F.nll_loss(logits.log_softmax(1), labels, reduction="none")
+                .sort(descending=True)
+                .indices[:count]
+            ),
+        ],
         "fit_polynomial": [
             fit_by_numpy,
             fit_by_qr,
@@ -240,6 +259,14 @@ def test_early_stop_epoch_agrees_with_fit():
     record = train.fit(net, split.batches(20), other.batches(20), epochs=200, optimizer=optimizer, patience=3)
     losses = [*record.valid["loss"], 0.0, 0.0]  # what would have come must not matter
     assert ex.early_stop_epoch.reference(losses, 3) == (len(record), record.best_epoch)
+
+
+def test_dropout_number_by_number_is_right_but_too_slow_to_train_with():
+    verdict = ex.dropout(dropout_number_by_number)
+    assert verdict.status == "correct"
+    assert any("loops over single numbers" in remark for remark in verdict.remarks)
+    assert not ex.dropout(ex.dropout.reference).remarks
+    assert ex.dropout.or_solution(dropout_number_by_number) is ex.dropout.reference
 
 
 def test_attack_that_leaves_gradients_behind_is_right_but_told_so():

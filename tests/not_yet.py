@@ -10,14 +10,14 @@ RUNS_AGAIN = "every quick cell runs again"
 TRUE_ON_THE_SAMPLE = "numbers hold on the sample"
 
 NOT_YET = {
-    "two parts": "01 02 03 04 05 06 07",
-    "Part 1 fits the class": "01 02 03 04 05 06 07",
-    "Part 1 is quick": "03 04 05 06 07",
-    "one name, one thing": "01 02 03 04 05 06 07",
+    "two parts": "01 02 03 05 06 07",
+    "Part 1 fits the class": "01 02 03 05 06 07",
+    "Part 1 is quick": "03 05 06 07",
+    "one name, one thing": "01 02 03 05 06 07",
     "answers are used": "02 03 06 07",
-    "the field's words": "01 02 03 04 05 06",
-    RUNS_AGAIN: "01 02 03 04 05 07",
-    TRUE_ON_THE_SAMPLE: "01 02 03 04 05 06 07",
+    "the field's words": "01 02 03 05 06",
+    RUNS_AGAIN: "01 02 03 05 07",
+    TRUE_ON_THE_SAMPLE: "01 02 03 05 06 07",
 }
 
 

@@ -16,7 +16,7 @@ lesson = ExerciseSet("Lesson 4")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 
 
-# Section 1: what a dense layer costs ---------------------------------------------------------------------------
+# Section 1: from a dense layer to a convolution -------------------------------------------------------------------
 
 
 dense_edge_weights = lesson.prediction(
@@ -41,7 +41,1301 @@ dense_edge_weights = lesson.prediction(
 )
 
 
-# Section 2: one dimension --------------------------------------------------------------------------------------
+# Section 2: the sliding window ------------------------------------------------------------------------------------
+
+
+def _respond(kernel, image):
+    return F.conv2d(image[None, None], kernel[None, None])[0, 0]
+
+
+@lesson.exercise(
+    cases={
+        "the example on paper": (torch.arange(9.0).reshape(3, 3), torch.tensor([[1.0, 0.0], [0.0, -2.0]])),
+        "a kernel of one row": (
+            torch.tensor([[1.0, 2.0, 4.0, 8.0], [0.0, 1.0, 0.0, 1.0]]),
+            torch.tensor([[1.0, 10.0, 100.0]]),
+        ),
+        "a kernel of one number": (
+            torch.tensor([[1.0, 2.0, 4.0, 2.0, 1.0], [0.0, 5.0, 3.0, 1.0, 7.0], [3.0, 0.0, 1.0, 2.0, 9.0]]),
+            torch.tensor([[10.0]]),
+        ),
+        "kernel as large as image": (normal(3, 5), normal(3, 5, seed=1)),
+        "a square kernel": (normal(5, 6), normal(3, 3, seed=1)),
+        "a wide kernel": (normal(7, 5), normal(2, 3, seed=1)),
+        "a tall kernel": (normal(6, 9), normal(4, 2, seed=1)),
+        "float64 numbers": (normal(5, 7, dtype=torch.float64), normal(3, 2, seed=1, dtype=torch.float64)),
+    },
+    hints=[
+        "The output at (i, j) is the sum over the window `image[i : i + h, j : j + w]`, weighted by the kernel.",
+        "There are H − h + 1 places from top to bottom, and W − w + 1 from left to right.",
+        "Two loops will do: `result[i, j] = (window * kernel).sum()`.",
+    ],
+)
+def convolve_2d(image, kernel):
+    """Return what a convolutional layer computes: the kernel (h, w), unflipped, slid over the image (H, W).
+
+    The result has shape (H − h + 1, W − w + 1): the kernel lies entirely on the image.
+    """
+    h, w = kernel.shape
+    windows = image.unfold(0, h, 1).unfold(1, w, 1)  # (H − h + 1, W − w + 1, h, w)
+    return (windows * kernel).sum(dim=(2, 3))
+
+
+def _in_loops(
+    sizes=lambda *sizes: sizes,
+    product=lambda window, kernel: (window * kernel).sum(),
+    window=lambda image, i, j, h, w: image[i : i + h, j : j + w],
+):
+    """The loop over all places, with what can go wrong as arguments; errors are those of the loop, too."""
+
+    def slide(image, kernel):
+        H, W, h, w = sizes(*image.shape, *kernel.shape)
+        result = image.new_zeros(H - h + 1, W - w + 1)
+        for i, j in itertools.product(range(H - h + 1), range(W - w + 1)):
+            result[i, j] = product(window(image, i, j, h, w), kernel)
+        return result
+
+    return slide
+
+
+def _masked(kernel, image, rows, columns):
+    """The right response to the kernel with 0 outside of the given rows and columns."""
+    kept = torch.zeros_like(kernel)
+    kept[rows, columns] = kernel[rows, columns]
+    return _respond(kept, image)
+
+
+convolve_2d.mistakes(
+    {
+        "The kernel was flipped. That is the convolution of mathematics; libraries "
+        "slide the kernel as it is.": lambda image, kernel: _respond(kernel.flip(0, 1), image),
+        "The last row and column are missing: there are H − h + 1 places from top to bottom, not H − h.": [
+            lambda image, kernel: _respond(kernel, image)[:-1, :-1],
+            lambda image, kernel: _respond(kernel.flip(0, 1), image)[:-1, :-1],
+        ],
+        "That is the mean over the window. Return the weighted sum: `.sum()`.": lambda image, kernel: (
+            _respond(kernel, image) / kernel.numel()
+        ),
+        "The rows of the window meet the columns of the kernel. Did you transpose "
+        "the kernel?": lambda image, kernel: _respond(kernel.T, image),
+        "The result is transposed: i counts rows, j counts columns.": lambda image, kernel: (
+            _respond(kernel, image).T
+        ),
+        "There are two axes of size 1 too many, for examples and channels: take "
+        "`[0, 0]` of the result.": lambda image, kernel: F.conv2d(image[None, None], kernel[None, None]),
+        "Height and width are mixed up: the kernel has h rows, which slide along the H rows of the image, and w "
+        "columns.": [
+            {"unfold(0, h, 1).unfold(1, w, 1)": "unfold(0, w, 1).unfold(1, h, 1)"},
+            *(
+                _in_loops(sizes, product)
+                for product in (lambda a, b: (a * b).sum(), lambda a, b: (b * a).sum())
+                for sizes in (
+                    lambda H, W, h, w: (W, H, w, h),
+                    lambda H, W, h, w: (W, H, h, w),
+                    lambda H, W, h, w: (H, W, w, h),
+                )
+            ),
+        ],
+        "The kernel is not used: these are plain sums over the window. Multiply by the kernel first.": {
+            "(windows * kernel)": "windows"
+        },
+        "Only the last number of the kernel counts: each product overwrites the one before. Add them up with "
+        "`+=`.": lambda image, kernel: kernel[-1, -1] * image[kernel.shape[0] - 1 :, kernel.shape[1] - 1 :],
+        "The sum goes over one axis of the window only. Add up its rows and its columns.": [
+            {"dim=(2, 3)": "dim=3"},
+            {"dim=(2, 3)": "dim=2"},
+        ],
+        "That is the largest product in the window. Add all of them up: `.sum()`.": {".sum(dim": ".amax(dim"},
+        "The kernel is not always square: its height h and its width w are `h, w = kernel.shape`, and each belongs to "
+        "its own axis.": [
+            _in_loops(sizes, product)
+            for product in (lambda a, b: (a * b).sum(), lambda a, b: (b * a).sum())
+            for sizes in (lambda H, W, h, w: (H, W, h, h), lambda H, W, h, w: (H, W, w, w))
+        ],
+        "`@` is the matrix product: rows times columns. Here each number of the window meets the number of the kernel "
+        "in the same place, `(window * kernel).sum()`.": [
+            _in_loops(product=lambda a, b: (b @ a).sum()),
+            _in_loops(product=lambda a, b: (a @ b).sum()),
+        ],
+        "At each place a single number comes out, but here the h · w products are still apart. Add them up: "
+        "`(window * kernel).sum()`.": [
+            _in_loops(product=lambda a, b: a * b),
+            {".sum(dim=(2, 3))": ""},
+        ],
+        "Only one axis of the kernel is flipped, and here none should be: slide the kernel as it is.": [
+            lambda image, kernel: _respond(kernel.flip(0), image),
+            lambda image, kernel: _respond(kernel.flip(1), image),
+        ],
+        "The last row and column of the kernel are never used: `range(h)` already ends at h − 1.": [
+            lambda image, kernel: _masked(kernel, image, slice(-1), slice(-1)),
+            lambda image, kernel: _masked(kernel, image, slice(-1), slice(None)),
+            lambda image, kernel: _masked(kernel, image, slice(None), slice(-1)),
+        ],
+        "The first row and column of the kernel are never used: `range(h)` begins at 0.": [
+            lambda image, kernel: _masked(kernel, image, slice(1, None), slice(1, None))
+        ],
+        "One row or one column is missing: there are H − h + 1 places from top to bottom and W − w + 1 from left to "
+        "right.": [
+            lambda image, kernel: _respond(kernel, image)[:-1],
+            lambda image, kernel: _respond(kernel, image)[:, :-1],
+        ],
+        "The result is as large as the image, and its last rows and columns stay 0. It should be (H − h + 1, "
+        "W − w + 1), the number of places.": lambda image, kernel: F.pad(
+            _respond(kernel, image), (0, kernel.shape[1] - 1, 0, kernel.shape[0] - 1)
+        ),
+        "You added zeros all around, so the kernel overhangs and the result is larger than it should be. Here it "
+        "stays inside: (H − h + 1, W − w + 1).": [
+            lambda image, kernel: _respond(
+                kernel, F.pad(image, [kernel.shape[1] - 1] * 2 + [kernel.shape[0] - 1] * 2)
+            ),
+            lambda image, kernel: _respond(kernel, F.pad(image, [1] * 4)),
+        ],
+        "Image and kernel are added. Multiply each number of the window by its number of the kernel, then sum.": {
+            "windows * kernel": "windows + kernel"
+        },
+        "The products are multiplied with each other. Add them up: `.sum()`.": lambda image, kernel: (
+            (image.unfold(0, kernel.shape[0], 1).unfold(1, kernel.shape[1], 1) * kernel)
+            .flatten(2)
+            .prod(dim=2)
+        ),
+        "`*=` writes into the image itself, where the next window overlaps with this one. `window * kernel` makes a "
+        "new tensor.": _in_loops(product=lambda a, b: a.mul_(b).sum()),
+        "The windows are one row and one column too small: the end of a slice is excluded, so "
+        "`[i : i + h, j : j + w]`.": [
+            _in_loops(product=lambda a, b: (a[:-1, :-1] * b).sum()),
+            _in_loops(product=lambda a, b: (b * a[:-1, :-1]).sum()),
+        ],
+        "The result has one row and one column too many: the kernel has H − h + 1 places, not H − h + "
+        "2.": lambda image, kernel: F.pad(_respond(kernel, image), (0, 1, 0, 1)),
+        "j is missing in the window: rows begin at i, columns at j, `[i : i + h, j : j + w]`.": [
+            _in_loops(window=lambda a, i, j, h, w: a[i : i + h, i : i + w]),
+            _in_loops(
+                window=lambda a, i, j, h, w: a[i : i + h, i : i + w], product=lambda a, b: (b * a).sum()
+            ),
+            _in_loops(window=lambda a, i, j, h, w: a[i : i + h, :w]),
+        ],
+        "The kernel moves by two pixels. It should move by one: `stride=1`.": lambda image, kernel: F.conv2d(
+            image[None, None], kernel[None, None], stride=2
+        )[0, 0],
+        "A whole row of the result is overwritten at every place. Write to one entry, `result[i, j]`.": [
+            lambda image, kernel: _respond(kernel, image)[:, -1:].expand(
+                -1, image.shape[1] - kernel.shape[1] + 1
+            ),
+        ],
+        "The window does not move: each product needs the part of the image that begins at its own row and "
+        "column.": lambda image, kernel: (
+            kernel.sum()
+            * image[: image.shape[0] - kernel.shape[0] + 1, : image.shape[1] - kernel.shape[1] + 1]
+        ),
+        "The window is taken at (j, i): i counts rows, and these come first, `[i : i + h, j : j + w]`.": [
+            _in_loops(window=lambda a, i, j, h, w: a[j : j + h, i : i + w]),
+            _in_loops(
+                window=lambda a, i, j, h, w: a[j : j + h, i : i + w], product=lambda a, b: (b * a).sum()
+            ),
+        ],
+    }
+)
+
+
+@convolve_2d.mistake(
+    "You added zeros around the image, so the result is as large as the image. Here the kernel stays "
+    "inside: (H − h + 1, W − w + 1)."
+)
+def _(image, kernel):
+    h, w = kernel.shape
+    return _respond(kernel, F.pad(image, ((w - 1) // 2, w // 2, (h - 1) // 2, h // 2)))
+
+
+@convolve_2d.mistake(
+    "`@` is the matrix product. Here you multiply entry by entry: `(window * kernel).sum()`."
+)
+def _(image, kernel):
+    h, w = kernel.shape
+    return (image.unfold(0, h, 1).unfold(1, w, 1) @ kernel).sum(dim=(2, 3))
+
+
+@convolve_2d.mistake(
+    "The windows do not overlap: the kernel moves by its own size. It should move by one pixel."
+)
+def _(image, kernel):
+    return F.conv2d(image[None, None], kernel[None, None], stride=tuple(kernel.shape))[0, 0]
+
+
+class _Image:
+    """A grey image with a name, which is how messages show it."""
+
+    def __init__(self, name, rows):
+        self.name, self.rows = name, torch.tensor(rows)
+
+    def __repr__(self):
+        return self.name
+
+    def __eq__(self, other):
+        return self.name == other.name and torch.equal(self.rows, other.rows)
+
+    def __hash__(self):
+        return hash(self.name)
+
+
+_STEP = [[0.2, 0.2, 0.2, 0.2, 0.9, 0.9, 0.9, 0.9]] * 8
+_FAINT = [[0.5, 0.5, 0.5, 0.6, 0.6, 0.6, 0.6]] * 5
+_SCENES = {
+    "uniformly grey": [[0.5] * 8] * 8,
+    "brighter on the right": _STEP,
+    "brighter on the left": [row[::-1] for row in _STEP],
+    "brighter at the bottom": torch.tensor(_STEP).T.tolist(),
+    "brighter at the top": torch.tensor(_STEP).T.flip(0).tolist(),
+    "a faint edge": _FAINT,
+    "brighter step by step": [[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]] * 6,
+}
+
+
+def _answer_of_kernel(edge_kernel, picture):
+    """How a kernel responds to an image, in words."""
+    kernel = edge_kernel()
+    if not isinstance(kernel, torch.Tensor):
+        return {"what comes back": type(kernel).__name__, "its shape": "", "its response": ""}
+    facts = {"what comes back": "a tensor", "its shape": f"{tuple(kernel.shape)}", "its response": ""}
+    if kernel.shape == (3, 3):
+        answer = _respond(kernel.detach().float(), picture.rows)
+        tiny = 1e-5
+        facts["its response"] = {
+            (False, False): "0 everywhere",
+            (True, False): "positive at the edge, nowhere negative",
+            (False, True): "negative at the edge, nowhere positive",
+            (True, True): "positive in some places, negative in others",
+        }[bool((answer > tiny).any()), bool((answer < -tiny).any())]
+    return facts
+
+
+@lesson.exercise(
+    observe=_answer_of_kernel,
+    cases={name: (_Image(f"an image: {name}", rows),) for name, rows in _SCENES.items()},
+    hints=[
+        "Right minus left is positive where the image gets brighter. Which three columns of numbers compute "
+        "that?",
+        "A uniformly grey image gives its grey value times the sum of all nine numbers: that sum has to be "
+        "0.",
+        "Make all rows alike, so that changes from top to bottom cancel: for instance −1, 0, 1.",
+    ],
+)
+def edge_kernel():
+    """Return a 3 × 3 kernel, a float tensor (3, 3), that finds edges between left and right.
+
+    Slid over an image without a flip, it gives positive numbers where the image gets brighter from
+    left to right, negative ones where it gets darker, and 0 where it is uniform or changes only from
+    top to bottom.
+    """
+    return torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+
+
+edge_kernel.mistakes(
+    {
+        "It finds the other edges, between top and bottom. The exercise asks for differences along"
+        " a row: transpose it.": [
+            lambda: edge_kernel.reference().T,
+            lambda: -edge_kernel.reference().T,
+        ],
+        "The sign is wrong: without a flip, the right column has to be the positive one.": lambda: (
+            -edge_kernel.reference()
+        ),
+        "Its nine numbers do not sum to 0, so it responds even where nothing changes. Their sum is"
+        " its response to an image of ones.": [
+            lambda: torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]),
+            lambda: -torch.ones(3, 3) / 9,
+            lambda: torch.tensor([[0.0, 0.0, 0.0], [-1.0, 0.0, 1.5], [0.0, 0.0, 0.0]]),
+            lambda: torch.tensor([[0.0, 0.0, 0.0], [-1.5, 0.0, 1.0], [0.0, 0.0, 0.0]]),
+        ],
+        "It responds to nothing at all: the differences cancel. Let only one of the two outer columns be "
+        "negative.": lambda: torch.zeros(3, 3),
+        "This is a second derivative: it responds to edges in every direction, and to each with "
+        "both signs. Take a difference between right and left.": lambda: torch.tensor(
+            [[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]]
+        ),
+        "An edge gets both signs, since the middle column is set against both of its neighbours. Take the right "
+        "minus the left.": lambda: torch.tensor([[-1.0, 2.0, -1.0]] * 3),
+        "It responds to edges between top and bottom as well as those between left and right: the "
+        "rows should be alike in sign, with every row summing to 0.": [
+            lambda: torch.tensor([[-2.0, -1.0, 0.0], [-1.0, 0.0, 1.0], [0.0, 1.0, 2.0]]),
+            lambda: torch.tensor([[0.0, 1.0, 2.0], [-1.0, 0.0, 1.0], [-2.0, -1.0, 0.0]]),
+        ],
+        "A list of lists is not a tensor yet: wrap it in `torch.tensor(...)`.": lambda: (
+            edge_kernel.reference().tolist()
+        ),
+        "Return a tensor of shape (3, 3), without axes for channels.": lambda: edge_kernel.reference()[
+            None, None
+        ],
+        "One row is too few: the kernel should be 3 × 3, three rows of three numbers.": [
+            {", [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]": ""},
+            lambda: torch.tensor([-1.0, 0.0, 1.0]),
+        ],
+        "These are nine numbers in a row. Arrange them as 3 × 3: `.reshape(3, 3)`.": lambda: (
+            edge_kernel.reference().flatten()
+        ),
+        "The kernel should have three rows: add one, alike in sign to the others.": lambda: (
+            edge_kernel.reference()[:2]
+        ),
+        "Two columns are too few: the kernel should be 3 × 3. Put a 0 between −1 and 1, and make three rows like "
+        "that.": [
+            lambda: torch.tensor([[-1.0, 1.0]]),
+            lambda: torch.tensor([-1.0, 1.0]),
+            lambda: torch.tensor([[-1.0, 1.0]] * 2),
+            lambda: torch.tensor([[-1.0, 1.0]] * 3),
+        ],
+        "This is one column. It compares pixels above each other; put the three numbers side by side, in each of three "
+        "rows.": lambda: torch.tensor([[-1.0], [0.0], [1.0]]),
+        "The kernel is larger than 3 × 3: three rows of three numbers are asked for.": [
+            lambda: torch.ones(5, 5),
+            lambda: torch.ones(4, 4),
+        ],
+        "A NumPy array is not a tensor: `torch.tensor(...)` takes the same numbers.": lambda: (
+            edge_kernel.reference().numpy()
+        ),
+    }
+)
+
+
+@edge_kernel.remark(
+    "A remark: these are whole numbers, and images are not: `F.conv2d` refuses to mix them. Write one of them with a "
+    "point, 1.0, and all nine become floats."
+)
+def _(attempt):
+    return not attempt().is_floating_point()
+
+
+# Section 3: channels, sizes and pooling ---------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases={
+        "one input channel": (1, 6, 5),
+        "more outputs than inputs": (6, 16, 5),
+        "kernels of side 3": (16, 32, 3),
+        "a colour image": (3, 64, 7),
+        "kernels of one pixel": (8, 4, 1),
+        "kernels of an even side": (2, 3, 4),
+        "fewer outputs than inputs": (20, 9, 3),
+    },
+    hints=[
+        "Each output channel has a kernel of its own, and it reaches through all input channels.",
+        "The weights are a tensor (outputs, inputs, size, size). The biases are a vector (outputs,).",
+    ],
+)
+def count_conv_parameters(inputs, outputs, size):
+    """Return the number of parameters of a convolutional layer, biases included.
+
+    It maps `inputs` channels to `outputs` channels with square kernels of side `size`.
+    """
+    return outputs * (inputs * size * size + 1)
+
+
+count_conv_parameters.mistakes(
+    {
+        "These are the weights. Every output channel has a bias as well.": {
+            "(inputs * size * size + 1)": "inputs * size**2"
+        },
+        "An output channel combines all input channels: its kernel has inputs · size · size numbers.": {
+            "inputs * size * size": "size**2"
+        },
+        "There is a bias for each output channel, not one for the whole layer.": {
+            "(inputs * size * size + 1)": "inputs * size**2 + 1"
+        },
+        "There is a bias for each output channel, not for each input channel: it is added to the sum "
+        "over the inputs.": {"(inputs * size * size + 1)": "inputs * size**2 + inputs"},
+        "The kernel is a square: size · size numbers, not size.": {" * size ": " "},
+        "The kernels of one output channel share a bias; here each of the "
+        "inputs · outputs kernels got its own.": lambda inputs, outputs, size: (
+            outputs * inputs * (size**2 + 1)
+        ),
+        "Each output channel has kernels of its own: multiply by `outputs`.": lambda inputs, outputs, size: (
+            inputs * size**2 + outputs
+        ),
+        "A bias is a single number, not a kernel of its own: outputs · (inputs · size² + 1).": {
+            "(inputs * size * size + 1)": "(inputs + 1) * size**2"
+        },
+        "The input channels and the size of the kernel are added. They multiply: inputs · size · size weights for "
+        "each output channel.": {"inputs * size * size": "inputs + size**2"},
+        "`^` is not a power in Python, but compares bits. Write `size ** 2`.": [
+            {"size * size": "(size ^ 2)"},
+            {"size * size + 1": "size ^ 2 + 1"},
+            lambda inputs, outputs, size: outputs * inputs * size ^ 2 + outputs,
+            lambda inputs, outputs, size: inputs * outputs * (size ^ 2) + outputs,
+        ],
+        "The channels are multiplied: every pair of input and output has a kernel. You added "
+        "them.": lambda inputs, outputs, size: (inputs + outputs) * size**2 + outputs,
+        "Only the side of the kernel is squared: size² weights for every pair of channels. Here the channels are "
+        "squared with it.": [
+            {"inputs * size * size": "(inputs * size) ** 2"},
+            lambda inputs, outputs, size: (inputs * outputs * size) ** 2 + outputs,
+            lambda inputs, outputs, size: (inputs * outputs * size) ** 2,
+        ],
+        "That counts the tensors, a weight and a bias. Count the numbers in them: `p.numel()`, added up.": (
+            lambda inputs, outputs, size: 2
+        ),
+        "The kernel has two sides, not three: size · size numbers for every pair of channels.": {
+            "size * size": "size**3"
+        },
+        "There is one bias for each output channel, not for each number of a kernel: add `outputs`.": [
+            {"(inputs * size * size + 1)": "inputs * size**2 + size"},
+            {"(inputs * size * size + 1)": "inputs * size**2 + size**2"},
+        ],
+        "Only output channels have biases: `outputs` of them, not inputs + outputs.": {
+            "(inputs * size * size + 1)": "inputs * size**2 + inputs + outputs"
+        },
+        "The biases are counted twice: one for each output channel.": {"size + 1)": "size + 2)"},
+        "There is one bias for each output channel, `outputs` of them, not outputs².": {
+            "size + 1)": "size + outputs)"
+        },
+        "The kernel has size · size numbers, none is left out: not size − 1.": {
+            "size * size": "(size - 1) ** 2"
+        },
+        "The weights of the kernels are missing: inputs · size · size for each output channel.": {
+            "inputs * size * size + 1": "inputs + 1"
+        },
+        "The biases are subtracted. They are parameters as well: add them.": {"size + 1)": "size - 1)"},
+    }
+)
+
+
+_WEIGHT_SLIPS = {
+    "The kernel is a square, size · size numbers": lambda inputs, outputs, size: outputs * inputs * size,
+    "The kernel has size · size numbers, not 2 · size": lambda inputs, outputs, size: (
+        outputs * inputs * 2 * size
+    ),
+    "Each kernel reaches through all input channels: multiply by `inputs`": lambda inputs, outputs, size: (
+        outputs * size**2
+    ),
+    "Each output channel has kernels of its own: multiply by `outputs`": lambda inputs, outputs, size: (
+        inputs * size**2
+    ),
+    "The channels are multiplied, not added": lambda inputs, outputs, size: (inputs + outputs) * size**2,
+}
+_BIAS_SLIPS = {
+    "": lambda inputs, outputs: outputs,
+    "the biases are missing, one for each output channel": lambda inputs, outputs: 0,
+    "there is a bias for each output channel, not one for all": lambda inputs, outputs: 1,
+    "there is a bias for each output channel, not for each input": lambda inputs, outputs: inputs,
+}
+_TOLD = {*_WEIGHT_SLIPS} - {"The kernel has size · size numbers, not 2 · size"}  # alone, above
+for (_one, _weights), (_two, _biases) in itertools.product(_WEIGHT_SLIPS.items(), _BIAS_SLIPS.items()):
+    if _two or _one not in _TOLD:
+        count_conv_parameters.mistake(f"{_one}{_two and '. And '}{_two}.")(
+            lambda inputs, outputs, size, weights=_weights, biases=_biases: (
+                weights(inputs, outputs, size) + biases(inputs, outputs)
+            )
+        )
+
+
+@lesson.exercise(
+    cases={
+        "kernel as long as side": (6, 6, 1, 0, 1),
+        "neither padding nor stride": (28, 5, 1, 0, 1),
+        "padding that keeps the side": (28, 3, 1, 1, 1),
+        "a stride that fits": (7, 3, 2, 0, 1),
+        "a stride that does not fit": (8, 3, 2, 0, 1),
+        "a kernel of one": (11, 1, 4, 0, 1),
+        "padding and a stride of 3": (10, 4, 3, 2, 1),
+        "padding and a stride of 2": (32, 5, 2, 2, 1),
+        "a dilation of 4": (20, 3, 1, 0, 4),
+        "everything at once": (21, 5, 3, 1, 2),
+        "a dilation larger than the kernel": (9, 2, 2, 0, 3),
+    },
+    hints=[
+        "First without a stride: how many places does a kernel of size k have along a side of n pixels?",
+        "Padding makes the side longer by 2p, dilation makes the kernel reach over d(k − 1) + 1 pixels.",
+        "With a stride every s-th place is kept, the first one always: `(room) // s + 1`.",
+    ],
+)
+def output_size(size, kernel, stride, padding, dilation):
+    """Return how many pixels a side has after a convolution, an integer.
+
+    `size` pixels go in, `padding` zeros are added at either end; the kernel has `kernel` numbers along the
+    side, `dilation` pixels from one to the next, and moves by `stride` pixels.
+    """
+    reach = dilation * (kernel - 1) + 1  # pixels from the kernel's first number to its last
+    return (size + 2 * padding - reach) // stride + 1
+
+
+def _size(size, kernel, stride, padding, dilation, *, ends=2, reach=None, plus=1, divide=math.floor):
+    """The size, with what can go wrong as arguments."""
+    reach = dilation * (kernel - 1) + 1 if reach is None else reach
+    return divide((size + ends * padding - reach) / stride) + plus
+
+
+def _with_slips(**slips):
+    """The size with slips: those of `_size`, and arguments in place of those given."""
+    given = {name: slips.pop(name) for name in ("stride", "padding", "dilation") if name in slips}
+    names = ("size", "kernel", "stride", "padding", "dilation")
+    return lambda *sizes: _size(*(dict(zip(names, sizes, strict=True)) | given).values(), **slips)
+
+
+output_size.mistakes(
+    {
+        "The padding is added at both ends: 2p.": lambda *sizes: _size(*sizes, ends=1),
+        "The + 1 is missing: a kernel as large as the image still has one place, not none.": lambda *sizes: (
+            _size(*sizes, plus=0)
+        ),
+        "The dilation is not used: it makes the kernel "
+        "reach over d(k − 1) + 1 pixels.": lambda size, kernel, stride, padding, dilation: _size(
+            size, kernel, stride, padding, 1
+        ),
+        "Where the last step does not fit, there is no output: round down, with `//`, not up.": lambda *sizes: (
+            _size(*sizes, divide=math.ceil)
+        ),
+        "There are no half pixels: divide with `//`, which rounds down.": lambda *sizes: _size(
+            *sizes, divide=lambda number: number
+        ),
+        "Where the last step does not fit, there is no output: `round` can round up. Use `//`.": lambda *sizes: (
+            _size(*sizes, divide=round)
+        ),
+        "The stride is not used: only every s-th place is "
+        "kept.": lambda size, kernel, stride, padding, dilation: _size(size, kernel, 1, padding, dilation),
+        "The padding is not used: it makes the side longer "
+        "by 2p.": lambda size, kernel, stride, padding, dilation: _size(size, kernel, stride, 0, dilation),
+        "The kernel is not used: it has to lie on the padded side entirely, so fewer places are left.": [
+            lambda *sizes: _size(*sizes, reach=0),
+            lambda *sizes: _size(*sizes, reach=0, plus=0),
+        ],
+        "The dilation counts once. It stretches every one of the k − 1 gaps, so the kernel reaches over "
+        "d(k − 1) + 1 pixels.": lambda size, kernel, stride, padding, dilation: _size(
+            size, kernel, stride, padding, dilation, reach=kernel + dilation - 1
+        ),
+        "The dilation is the distance from one number of the kernel to the next, not the number of pixels "
+        "between them: the reach is d(k − 1) + 1.": lambda size, kernel, stride, padding, dilation: _size(
+            size, kernel, stride, padding, dilation, reach=kernel + dilation * (kernel - 1)
+        ),
+        "The padding shortens the side here. Zeros are added at both ends: size + 2p.": {
+            "size + 2 * padding": "size - 2 * padding"
+        },
+        "The reach is one pixel short: from the first number of the kernel to the last, both included, there are "
+        "d(k − 1) + 1 pixels.": {") + 1  #": ")  #"},
+        "The whole side is divided by the stride. Subtract the reach first: only the steps that are left are divided, "
+        "`(size + 2p - reach) // stride + 1`.": [
+            {"- reach) // stride + 1": ") // stride - reach + 1"},
+            {"- reach) // stride + 1": ") // stride - (reach - 1)"},
+            {"- reach) // stride + 1": ") // stride - reach"},
+            {"- reach) // stride + 1": ") // stride - reach // stride + 1"},
+        ],
+        "Brackets are missing: `//` binds more strongly than minus, so only the last term is divided. Write "
+        "`(size + 2p - reach) // stride + 1`.": [
+            {"(size + 2 * padding - reach) // stride": "size + 2 * padding - reach // stride"},
+            {"(size + 2 * padding - reach) // stride": "size + 2 * padding - (reach - 1) - 1 // stride"},
+            {"(size + 2 * padding - reach) // stride": "size + (2 * padding - reach) // stride"},
+        ],
+        "Kernel and stride are mixed up: the kernel makes the reach, the stride divides.": [
+            {"(kernel - 1)": "(stride - 1)", "// stride": "// kernel"},
+            {"(kernel - 1)": "(stride - 1)"},
+            {"// stride": "// kernel"},
+        ],
+        "Padding and dilation are mixed up: 2p is added to the side, d(k − 1) + 1 is the reach of the kernel.": {
+            "2 * padding - reach": "2 * dilation - padding * (kernel - 1) - 1"
+        },
+        "The steps are multiplied by the stride. A larger stride makes fewer places: divide, `//`.": {
+            "// stride": "* stride"
+        },
+        "That is the size after a transposed convolution, which makes images larger. Here the side shrinks.": (
+            lambda size, kernel, stride, padding, dilation: (
+                (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1
+            )
+        ),
+        "Two are added at the end, or the reach is two pixels short: there is one place, and one more for every step "
+        "that fits.": _with_slips(plus=2),
+        "The dilation stretches the padding here. It stretches the gaps in the kernel only: size + 2p − d(k − 1) − "
+        "1.": {"2 * padding": "2 * padding * dilation"},
+        "The padding is counted more than twice. Zeros are added at two ends: size + 2p.": [
+            {"2 * padding": "4 * padding"},
+            {"2 * padding": "3 * padding"},
+        ],
+        "The dilation divides as if it were a stride. It stretches the kernel: its reach is d(k − 1) + 1.": {
+            "dilation * (kernel - 1) + 1": "kernel",
+            "// stride": "// (stride * dilation)",
+        },
+        "The reach counts dilation² or leaves a gap out: k − 1 gaps of d pixels each, and 1: d(k − 1) + 1.": [
+            {"dilation * (kernel - 1) + 1": "(dilation - 1) * (kernel - 1) + 1"},
+            {"dilation * (kernel - 1) + 1": "dilation * kernel - 1"},
+            {"dilation * (kernel - 1) + 1": "dilation * (kernel + 1) + 1"},
+            {"dilation * (kernel - 1) + 1": "dilation + kernel"},
+            {"dilation * (kernel - 1) + 1": "kernel * (dilation + 1) - 1"},
+            {"dilation * (kernel - 1) + 1": "dilation**2 * (kernel - 1) + 1"},
+        ],
+    }
+)
+
+
+@output_size.mistake(
+    "A dilated kernel reaches over d(k − 1) + 1 pixels, not d · k: there are k − 1 gaps between k numbers."
+)
+def _(size, kernel, stride, padding, dilation):
+    return _size(size, kernel, stride, padding, dilation, reach=dilation * kernel)
+
+
+@output_size.mistake(
+    "The 1 is added before the division. The first place is always there: divide, round down, then add 1."
+)
+def _(size, kernel, stride, padding, dilation):
+    return (size + 2 * padding - dilation * (kernel - 1)) // stride
+
+
+_SIZE_SLIPS = {
+    "the padding is added once, not at both ends": {"ends": 1},
+    "the padding is not used": {"padding": 0},
+    "the dilation is not used": {"dilation": 1},
+    "the stride is not used": {"stride": 1},
+    "the + 1 at the end is missing": {"plus": 0},
+    "the division rounds up, not down": {"divide": math.ceil},
+    "the division leaves half pixels, not `//`": {"divide": lambda number: number},
+}
+for (_one, _first), (_two, _second) in itertools.combinations(_SIZE_SLIPS.items(), 2):
+    _alike = _first.keys() & _second.keys() or {"ends", "padding"} == _first.keys() | _second.keys()
+    _no_rest = {"stride", "divide"} == _first.keys() | _second.keys()  # nothing is left to round
+    if not (_alike or _no_rest):
+        output_size.mistake(f"Two slips: {_one}, and {_two}.")(_with_slips(**_first, **_second))
+
+
+_PAPER = torch.tensor([[3.0, 2, 0, 0], [0, 7, 1, 3], [5, 2, 3, 0], [0, 9, 2, 3]])[None, None]
+
+
+@lesson.exercise(
+    cases={
+        "windows of one pixel": (normal(1, 1, 2, 3, seed=2), 1),
+        "the example on paper": (_PAPER, 2),
+        "negative numbers only": (-_PAPER - 1, 2),
+        "one window and a remainder": (_PAPER, 3),
+        "windows of 3 × 3": (normal(1, 1, 6, 9, seed=3), 3),
+        "several channels": (normal(2, 5, 4, 6, seed=4), 2),
+        "an odd width": (normal(3, 2, 6, 5, seed=5), 2),
+        "an odd height": (normal(2, 3, 7, 4, seed=6), 2),
+        "a window over everything": (normal(2, 3, 4, 4, seed=7), 4),
+        "float64 numbers": (normal(2, 2, 7, 8, seed=1, dtype=torch.float64), 3),
+    },
+    hints=[
+        "In both directions the side shrinks to `side // size`. What is left over at the right and below is dropped.",
+        "Two loops over the windows, `x[:, :, i * size : (i + 1) * size, j * size : (j + 1) * size].amax(dim=(2, 3))`.",
+        "Without a loop: cut off the remainder, `unflatten` each side into (windows, size), and `amax` over "
+        "both sizes.",
+    ],
+)
+def max_pool(x, size):
+    """Return the largest number of every window: x (N, C, H, W) -> (N, C, H // size, W // size).
+
+    The windows are size × size and do not overlap. What is left over at the right and at the bottom,
+    too little for a window, is dropped.
+    """
+    H, W = (side // size for side in x.shape[2:])
+    x = x[:, :, : H * size, : W * size]
+    return x.unflatten(3, (W, size)).unflatten(2, (H, size)).amax(dim=(3, 5))
+
+
+max_pool.mistakes(
+    {
+        "That is the mean of every window. Return the largest number: `amax`.": lambda x, size: F.avg_pool2d(
+            x, size
+        ),
+        "The windows overlap: they move by one pixel. They should move by their own size.": lambda x, size: (
+            F.max_pool2d(x, size, stride=1)
+        ),
+        "What is left over at the border made a window of its own. Drop it: `side // size` "
+        "windows along each side.": lambda x, size: F.max_pool2d(x, size, ceil_mode=True),
+        "Channels stay separate. You took the largest number over all channels.": lambda x, size: (
+            F.max_pool2d(x, size).amax(dim=1, keepdim=True).expand(-1, x.shape[1], -1, -1)
+        ),
+        "0 took part in the comparison. Where all numbers are negative, return the largest "
+        "of them, negative as it is.": lambda x, size: F.max_pool2d(x, size).clamp(min=0),
+        "That is the smallest number of every window. Return the largest.": lambda x, size: (
+            -F.max_pool2d(-x, size)
+        ),
+        "The windows are always 2 × 2 here, whatever `size` says.": lambda x, size: F.max_pool2d(x, 2),
+        "Window i begins at pixel i, so the windows overlap. It should begin at pixel i · size: "
+        "`i * size : (i + 1) * size`.": lambda x, size: F.max_pool2d(x, size, stride=1)[
+            :, :, : x.shape[2] // size, : x.shape[3] // size
+        ],
+        "Height and width are swapped: the shape of x is (N, C, H, W).": [
+            {"H, W =": "W, H ="},
+            lambda x, size: (
+                _cropped(x, size)
+                .reshape(*x.shape[:2], x.shape[3] // size, size, x.shape[2] // size, size)
+                .amax(dim=(3, 5))
+            ),
+        ],
+        "The largest number is taken along one side of the windows only. Take it over their rows and their "
+        "columns.": [{"dim=(3, 5)": "dim=5"}, {"dim=(3, 5)": "dim=3"}],
+        "That is the sum of every window. Return the largest number: `amax`.": {".amax(": ".sum("},
+        "Examples stay separate. You took the largest number over the whole batch.": lambda x, size: (
+            F.max_pool2d(x, size).amax(dim=0, keepdim=True).expand(len(x), -1, -1, -1)
+        ),
+        "What is left over comes off at the right and at the bottom. You dropped the first rows and "
+        "columns.": lambda x, size: F.max_pool2d(x[:, :, x.shape[2] % size :, x.shape[3] % size :], size),
+        "The maximum runs over the wrong axes. After the split into (N, C, H // size, size, W // size, size) those "
+        "inside a window are 3 and 5.": [
+            {"(3, 5)": "(2, 4)"},
+            {"(3, 5)": "(4, 5)"},
+            {"(3, 5)": "(3, 4)"},
+        ],
+        "The loop visits what is left over at the border as well, for which there is no place. Count whole windows: "
+        "`range(H // size)`.": lambda x, size: _pooled_in_loops(
+            x, lambda window: window.amax(dim=(2, 3)), lambda side: range(0, side, size), size
+        ),
+        "One number was taken for all examples and channels. They stay separate: the maximum runs over the axes of the "
+        "window alone, `.amax(dim=(2, 3))`.": lambda x, size: F.max_pool2d(
+            x.amax(dim=(0, 1), keepdim=True), size
+        ).expand(*x.shape[:2], -1, -1),
+        "You pool in one direction only. Windows are size × size: along the rows and along the columns.": [
+            lambda x, size: F.max_pool2d(x, (1, size)),
+            lambda x, size: F.max_pool2d(x, (size, 1)),
+            lambda x, size: F.max_pool2d(x, (1, size))[:, :, : x.shape[2] // size * size],
+            lambda x, size: F.max_pool2d(x, (size, 1))[:, :, :, : x.shape[3] // size * size],
+        ],
+        "Signs are lost: the largest absolute value is not the largest number. Leave `abs` out.": lambda x, size: (
+            F.max_pool2d(x.abs(), size)
+        ),
+        "That is the number with the largest absolute value. Take the largest number: −1 is larger than "
+        "−5.": lambda x, size: torch.where(
+            F.max_pool2d(x, size) > F.max_pool2d(-x, size), F.max_pool2d(x, size), -F.max_pool2d(-x, size)
+        ),
+        "`size` is the side of a window, not the number of windows: there are `side // size` of "
+        "them.": lambda x, size: F.adaptive_max_pool2d(x, size),
+        "The windows are 2 × 2 here, whatever `size` says, although they move by `size`.": lambda x, size: (
+            F.max_pool2d(x, min(2, *x.shape[2:]), stride=size)
+        ),
+        "The windows move by 2 here, whatever `size` says. They should move by their own size.": lambda x, size: (
+            F.max_pool2d(x, size, stride=2)
+        ),
+        "`.max(dim=…)` returns the values and where they are. Take its `.values`, or use `.amax(dim=…)`, which takes "
+        "two axes at once.": [
+            {".amax(dim=(3, 5))": ".max(dim=5).max(dim=3)"},
+            {".amax(dim=(3, 5))": ".max(dim=5).values.max(dim=3)"},
+        ],
+        "That says where the largest number is. Return the number itself: `amax`, not `argmax`.": lambda x, size: (
+            F.max_pool2d(x, size, return_indices=True)[1]
+        ),
+        "The maximum is taken along one side of a window, and something else along the other. It is the maximum along "
+        "both: `.amax(dim=(3, 5))`.": [
+            {".amax(dim=(3, 5))": f".amax(dim={one}).{name}(dim={other})"}
+            for name in ("sum", "mean")
+            for one, other in ((3, 4), (5, 3))
+        ],
+        "You return the last pixel of each window, whatever its neighbours are. Take the largest.": lambda x, size: (
+            _cropped(x, size)[:, :, size - 1 :: size, size - 1 :: size]
+        ),
+        "Zeros were added around the image. Nothing is added here: what is left over is "
+        "dropped.": lambda x, size: F.max_pool2d(F.pad(x, [size // 2] * 4), size),
+    }
+)
+
+
+def _cropped(x, size):
+    return x[:, :, : x.shape[2] // size * size, : x.shape[3] // size * size]
+
+
+def _pooled_in_loops(x, reduce, starts, size):
+    """The loop over the windows that begin at `starts`, with room for whole windows only."""
+    result = x.new_zeros(*x.shape[:2], *(side // size for side in x.shape[2:]))
+    for i, j in itertools.product(*map(starts, x.shape[2:])):
+        result[:, :, i // size, j // size] = reduce(x[:, :, i : i + size, j : j + size])
+    return result
+
+
+@max_pool.mistake(
+    "The slices end one too early: the end of a slice is excluded, so `i * size : (i + 1) * size`."
+)
+def _(x, size):
+    H, W = (side // size for side in x.shape[2:])
+    result = x.new_zeros(*x.shape[:2], H, W)
+    for i in range(H):
+        for j in range(W):
+            window = x[:, :, i * size : max((i + 1) * size - 1, i * size + 1)]
+            window = window[..., j * size : max((j + 1) * size - 1, j * size + 1)]
+            result[:, :, i, j] = window.amax(dim=(2, 3))
+    return result
+
+
+@max_pool.mistake(
+    "The reshape took neighbours along a row, not windows: a window has pixels of several rows. Split "
+    "height and width separately: (…, H // size, size, W // size, size)."
+)
+def _(x, size):
+    N, C, H, W = x.shape
+    x = x[:, :, : H // size * size, : W // size * size]
+    return x.reshape(N, C, H // size, W // size, size * size).amax(dim=4)
+
+
+@max_pool.mistake(
+    "A side that is not a multiple of `size` cannot be split evenly: cut off the remainder first, with "
+    "`x[:, :, : H // size * size]`, and the same for W."
+)
+def _(x, size):
+    N, C, H, W = x.shape
+    return x.reshape(N, C, H // size, size, W // size, size).amax(dim=(3, 5))
+
+
+max_pool.mistakes(
+    {
+        "A side that is not a multiple of `size` cannot be split evenly: cut off the remainder first, with "
+        "`x[:, :, : H // size * size]`, and the same for W.": {
+            "    x = x[:, :, : H * size, : W * size]\n": ""
+        }
+    }
+)
+
+
+@max_pool.mistake("You return one pixel of each window, whatever its neighbours are. Take the largest.")
+def _(x, size):
+    H, W = (side // size * size for side in x.shape[2:])
+    return x[:, :, :H:size, :W:size]
+
+
+# Section 4: a network ---------------------------------------------------------------------------------------------
+
+
+def _same(x):
+    return x
+
+
+_BENDS = {  # the function, and the stages without it
+    "ReLU": lambda n: (F.relu, ()),
+    "no activation function": lambda n: (_same, ()),
+    "a ReLU after the last stage only": lambda n: (F.relu, range(n - 1)),
+    "a ReLU after all stages but the last": lambda n: (F.relu, [n - 1]),
+    "tanh": lambda n: (torch.tanh, ()),
+    "sigmoid": lambda n: (torch.sigmoid, ()),
+    "leaky ReLU": lambda n: (F.leaky_relu, ()),
+    "GELU": lambda n: (F.gelu, ()),
+}
+_POOLS = {
+    "max pooling": F.max_pool2d,
+    "mean pooling": F.avg_pool2d,
+    "every second pixel": lambda h, _: h[:, :, ::2, ::2],
+}
+_ENDS = {
+    "": _same,
+    ", a ReLU after the logits": F.relu,
+    ", a softmax after the logits": lambda z: z.softmax(dim=1),
+    ", a log-softmax after the logits": lambda z: z.log_softmax(dim=1),
+    ", a sigmoid after the logits": torch.sigmoid,
+}
+
+
+def _computes(net, channels, x):
+    """Which order of operations with the net's own weights gives its logits, if one of these does."""
+    stages = []
+    for inputs, outputs in itertools.pairwise([1, *channels]):
+        weights = [part for part in net.parameters() if part.shape == (outputs, inputs, 3, 3)]
+        biases = [part for part in net.parameters() if part.shape == (outputs,)]
+        if len(weights) != 1 or len(biases) != 1:
+            return "something else"
+        stages.append((weights[0], biases[0]))
+    side = 28 // 2 ** len(channels)
+    heads = [part for part in net.parameters() if part.shape == (10, channels[-1] * side**2)]
+    biases = [part for part in net.parameters() if part.shape == (10,)]
+    if len(heads) != 1 or len(biases) != 1:
+        return "something else"
+    result = net(x)
+    for (activation, bend), (pooling, pool) in itertools.product(_BENDS.items(), _POOLS.items()):
+        h = x
+        for number, (weight, bias) in enumerate(stages):
+            h = F.conv2d(h, weight, bias, padding=1)
+            h = h if number in bend(len(stages))[1] else bend(len(stages))[0](h)
+            h = pool(h, 2)[:, :, : h.shape[2] // 2, : h.shape[3] // 2]
+        logits = F.linear(h.flatten(1), heads[0], biases[0])
+        for last, end in _ENDS.items():
+            if torch.allclose(end(logits), result, rtol=1e-3, atol=1e-5):
+                return f"convolution, {activation}, {pooling}{last}"
+    return "something else"
+
+
+def _facts_of_cnn(attempt, channels):
+    """What can be seen of a network from outside."""
+    asked = list(channels)
+    net = attempt(channels)
+    if net is None:
+        return None
+    if not isinstance(net, nn.Module):
+        return _facts_of_cnn(build_cnn.reference, asked) | {"what comes back": type(net).__name__}
+    other = attempt(list(asked))
+    shared = {id(part) for part in net.parameters()} & {id(part) for part in other.parameters()}
+    learning = all(part.requires_grad for part in net.parameters())
+    net.eval()
+    pictures = 3 * normal(6, 1, 28, 28)
+    try:
+        shape = net(pictures).shape
+    except RuntimeError as error:  # the linear layer does not fit
+        sizes = re.search(r"shapes cannot be multiplied \(6x(\d+) and (\d+)x10\)", str(error))
+        if not sizes:
+            raise
+        fits = f"{sizes[1]} numbers arrive for each digit, but it takes {sizes[2]}"
+        return _facts_of_cnn(build_cnn.reference, asked) | {"the last linear layer": fits}
+    parts = list(net.parameters())
+    return {
+        "what comes back": "an nn.Module",
+        "every call makes new layers": not shared,
+        "all its parameters can learn": learning,
+        "the last linear layer": "what arrives is what it takes",
+        "the shape of its output for 6 digits": f"{tuple(shape)}",
+        "the shape of its output for 1 digit": f"{tuple(net(pictures[:1]).shape)}",
+        "its convolutions": _in_to_out(part for part in parts if part.ndim == 4),
+        "its linear layers": _in_to_out(part for part in parts if part.ndim == 2),
+        "the numbers in its other parameters": sum(part.numel() for part in parts if part.ndim not in (2, 4)),
+        "what it computes": _computes(net, asked, pictures),
+    }
+
+
+def _in_to_out(weights):
+    """The layers with these weights, in words."""
+    sides = (
+        f"{one.shape[1]} → {one.shape[0]}" + "".join(f", {side} × {side}" for side in one.shape[3:])
+        for one in weights
+    )
+    return "; ".join(sorted(sides)) or "none"
+
+
+@lesson.exercise(
+    observe=_facts_of_cnn,
+    cases={"one stage": ([4],), "two stages": ([4, 6],), "three stages": ([3, 5, 7],)},
+    hints=[
+        "For each pair of neighbours in `[1, *channels]`: `nn.Conv2d(inputs, outputs, 3, padding=1)`, ReLU, pooling.",
+        "Padding keeps the side, pooling halves it and rounds down: 28, 14, 7, 3.",
+        "Last, `nn.Flatten()` and `nn.Linear(channels[-1] * side**2, 10)`, with `side = 28 // 2 ** len(channels)`.",
+    ],
+)
+def build_cnn(channels):
+    """Return a convolutional network from digits (N, 1, 28, 28) to logits (N, 10).
+
+    For every entry of `channels`, such as [16, 32]: a 3 × 3 convolution to that many channels with a
+    padding of 1, ReLU, and max pooling by 2. Then one linear layer.
+    """
+    layers = []
+    for inputs, outputs in itertools.pairwise([1, *channels]):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    side = 28 // 2 ** len(channels)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * side**2, 10))
+
+
+_CACHED = {}
+
+
+def _cnn(channels, *, size=3, padding=1, activation=nn.ReLU, pool=nn.MaxPool2d, end=(), head=True, **more):
+    """The network, with what can go wrong as arguments."""
+    layers, side = [], 28
+    for inputs, outputs in itertools.pairwise([1, *channels]):
+        layers += [nn.Conv2d(inputs, outputs, size, padding=padding, **more), activation(), pool(2)]
+        side = (side + 2 * padding - size + 1) // 2 if pool is not nn.Identity else (side + 1) // 2
+    last = [nn.Flatten(), nn.Linear(channels[-1] * side**2, 10)] if head else []
+    return nn.Sequential(*layers, *last, *end)
+
+
+def _with_head(net, inputs, *hidden, classes=10):
+    """The network with other linear layers, from `inputs` over `hidden` to the classes."""
+    head = []
+    for one, other in itertools.pairwise([inputs, *hidden, classes]):
+        head += [nn.Linear(one, other), nn.ReLU()]
+    return nn.Sequential(*list(net)[:-1], *head[:-1])
+
+
+def _stages_left_out(channels, kept):
+    side = 28 // 2 ** len(kept)
+    return _cnn(kept) if kept else nn.Sequential(nn.Flatten(), nn.Linear(side**2, 10))
+
+
+def _normalised(channels, norm):
+    layers = []
+    for layer in _cnn(channels):
+        layers += [layer, norm(layer.out_channels)] if isinstance(layer, nn.Conv2d) else [layer]
+    return nn.Sequential(*layers)
+
+
+def _pooled_by(channels, by):
+    layers = [nn.MaxPool2d(by) if isinstance(layer, nn.MaxPool2d) else layer for layer in _cnn(channels)]
+    return _with_head(nn.Sequential(*layers), channels[-1] * (28 // by ** len(channels)) ** 2)
+
+
+def _pooled_at(channels, stages):
+    """The network with pooling in these stages only."""
+    net = _cnn(channels)
+    for number in range(len(channels)):
+        net[3 * number + 2] = nn.MaxPool2d(2 if number in stages else 1)
+    return _with_head(net, channels[-1] * 14**2)
+
+
+def _doubled(channels):
+    layers = []
+    for layer in _cnn(channels):
+        layers += [layer]
+        if isinstance(layer, nn.Conv2d):
+            layers += [nn.ReLU(), nn.Conv2d(layer.out_channels, layer.out_channels, 3, padding=1)]
+    return nn.Sequential(*layers)
+
+
+def _averaged(channels, pool):
+    return nn.Sequential(*list(_cnn(channels))[:-2], pool(1), nn.Flatten(), nn.Linear(channels[-1], 10))
+
+
+def _bent(channels, straight):
+    """The network without its ReLU in some stages."""
+    net = _cnn(channels)
+    for number in straight:
+        net[3 * number + 1] = nn.Identity()
+    return net
+
+
+build_cnn.mistakes(
+    {
+        "Without padding each convolution cuts off a ring of pixels: `nn.Conv2d(inputs, "
+        "outputs, 3, padding=1)`.": [
+            lambda channels: _cnn(channels, padding=0),
+            lambda channels: _with_head(
+                _cnn(channels, padding=0), channels[-1] * (28 // 2 ** len(channels)) ** 2
+            ),
+        ],
+        "The kernels are 5 × 5. Use 3 × 3 kernels with a padding of 1.": lambda channels: _cnn(
+            channels, size=5, padding=2
+        ),
+        "There is no activation function between the convolutions. Max pooling is "
+        "nonlinear too, but the exercise asks for a ReLU: `nn.ReLU()`.": lambda channels: _cnn(
+            channels, activation=nn.Identity
+        ),
+        "This is mean pooling. Use max pooling: `nn.MaxPool2d(2)`.": lambda channels: _cnn(
+            channels, pool=nn.AvgPool2d
+        ),
+        "The activation function is not a ReLU here. Use `nn.ReLU()`.": [
+            lambda channels: _cnn(channels, activation=nn.Tanh),
+            lambda channels: _cnn(channels, activation=nn.Sigmoid),
+        ],
+        "The side is halved by a stride of 2, without max pooling. Let the convolution keep the side, and pool "
+        "afterwards: `nn.MaxPool2d(2)`.": lambda channels: _cnn(channels, pool=nn.Identity, stride=2),
+        "The parameters do not learn: they have `requires_grad=False`. Leave them as the layers make "
+        "them.": lambda channels: _cnn(channels).requires_grad_(False),
+        "Two calls gave networks that share their layers. Make new layers inside the function.": lambda channels: (
+            _CACHED.setdefault(tuple(channels), _cnn(channels))
+        ),
+        "There is a log-softmax at the end. `F.cross_entropy` takes the logits and does that itself: end with the "
+        "linear layer.": lambda channels: _cnn(channels, end=[nn.LogSoftmax(dim=1)]),
+        "There is a softmax at the end, and `F.cross_entropy` applies its own: two in a "
+        "row train badly. End with the logits.": lambda channels: _cnn(channels, end=[nn.Softmax(dim=1)]),
+        "A ReLU after the last layer cuts off negative logits. Nothing should follow the "
+        "linear layer.": lambda channels: _cnn(channels, end=[nn.ReLU()]),
+        "The pooling is missing, so every channel keeps 28 × 28 numbers and the linear layer grows huge:"
+        " `nn.MaxPool2d(2)` after every ReLU.": {
+            ", nn.MaxPool2d(2)": "",
+            "\n    side = 28 // 2 ** len(channels)": "",
+            "side": "28",
+        },
+        "The linear layer expects a different number of inputs than it gets: channels[-1] "
+        "· side², with the side halved once for every entry of `channels`.": [
+            lambda channels: _with_head(_cnn(channels), channels[-1] * 28**2),
+            lambda channels: _with_head(_cnn(channels), 28**2),
+            lambda channels: _with_head(_cnn(channels), channels[-1]),
+            lambda channels: _with_head(_cnn(channels), (28 // 2 ** len(channels)) ** 2),
+        ],
+        "The side counts twice, as height and as width: channels[-1] · side² numbers reach the linear layer.": (
+            lambda channels: _with_head(_cnn(channels), channels[-1] * (28 // 2 ** len(channels)))
+        ),
+        "Pooling halves the side again and again: after n stages it is 28 // 2ⁿ, `28 // 2 ** len(channels)`, not 28 // "
+        "(2n).": {"2 ** len(channels)": "(2 * len(channels))"},
+        "Pooling halves the side once in every stage. Here it is halved once for all of them, or not at "
+        "all.": lambda channels: _with_head(_cnn(channels), channels[-1] * 14**2),
+        "The channels that reach the linear layer are those of the last stage, `channels[-1]`.": [
+            lambda channels: _with_head(_cnn(channels), channels[0] * (28 // 2 ** len(channels)) ** 2),
+            lambda channels: _with_head(_cnn(channels), sum(channels) * (28 // 2 ** len(channels)) ** 2),
+        ],
+        "The last entry of `channels` is left out: there should be a stage for every entry.": lambda channels: (
+            _stages_left_out(channels, channels[:-1])
+        ),
+        "The first entry of `channels` is left out: there should be a stage for every entry.": lambda channels: (
+            _stages_left_out(channels, channels[1:])
+        ),
+        "There are two linear layers. The exercise asks for one, straight to the 10 classes.": [
+            lambda channels, hidden=hidden: _with_head(
+                _cnn(channels), channels[-1] * (28 // 2 ** len(channels)) ** 2, hidden
+            )
+            for hidden in (128, 64)
+        ],
+        "There is batch normalization, which was not asked for: convolution, ReLU and max pooling, nothing else.": [
+            lambda channels: _normalised(channels, nn.BatchNorm2d),
+        ],
+        "Global pooling leaves one number of each channel. The linear layer should see all places: flatten, without "
+        "pooling once more.": [
+            lambda channels: _averaged(channels, nn.AdaptiveAvgPool2d),
+            lambda channels: _averaged(channels, nn.AdaptiveMaxPool2d),
+        ],
+        "The ReLU stands only after the last stage. Each stage is a convolution, a ReLU and max pooling: put it into "
+        "the loop.": lambda channels: _bent(channels, range(len(channels) - 1)),
+        "The last stage has no ReLU. Each stage is a convolution, a ReLU and max pooling.": lambda channels: (
+            _bent(channels, [len(channels) - 1])
+        ),
+        "`nn.Conv2d` takes the channels that come in first, then those that go out.": {
+            "nn.Conv2d(inputs, outputs": "nn.Conv2d(outputs, inputs"
+        },
+        "`nn.Sequential` takes the layers one by one, not a list: unpack it with a star, `*layers`.": {
+            "nn.Sequential(*layers": "nn.Sequential(layers"
+        },
+        "An `nn.ModuleList` holds layers but does not apply them. Use `nn.Sequential(*layers)`.": lambda channels: (
+            nn.ModuleList(_cnn(channels))
+        ),
+        "The pooling is not by 2. `nn.MaxPool2d(2)` takes the largest of 2 × 2 pixels and halves the side.": [
+            lambda channels, by=by: _pooled_by(channels, by) for by in (3, 4)
+        ],
+        "There is pooling after the last stage only, or after the first only. It belongs to every stage: put it into "
+        "the loop.": [
+            lambda channels: _pooled_at(channels, [len(channels) - 1]),
+            lambda channels: _pooled_at(channels, [0]),
+        ],
+        "There are two convolutions in each stage. The exercise asks for one, a ReLU and max pooling.": (
+            lambda channels: _doubled(channels)
+        ),
+        "The network takes 3 channels. The digits are grey and have 1: begin with 1.": {
+            "[1, *channels]": "[3, *channels]"
+        },
+        "That is what a network computes. Return the network itself.": lambda channels: _cnn(channels)(
+            torch.zeros(1, 1, 28, 28)
+        ),
+        "A padding of 2 makes the side two pixels longer. With 3 × 3 kernels a padding of 1 keeps it.": (
+            lambda channels: _cnn(channels, padding=2)
+        ),
+        "Nothing comes back, so there is no network: is the `return` missing?": lambda channels: [].extend(
+            _cnn(channels)
+        ),
+        "The last layer should give a number for each of the 10 classes.": lambda channels: _with_head(
+            _cnn(channels), channels[-1] * (28 // 2 ** len(channels)) ** 2, classes=1
+        ),
+        "The side after the poolings is not always 7: it is halved once for every entry of"
+        " `channels`.": lambda channels: nn.Sequential(
+            *list(_cnn(channels))[:-1], nn.Linear(channels[-1] * 7**2, 10)
+        ),
+        "The linear layer from the last channels to the 10 classes is missing.": lambda channels: _cnn(
+            channels, head=False
+        ),
+        "Every convolution should have biases, the default of `nn.Conv2d`: leave out "
+        "`bias=False`.": lambda channels: _cnn(channels, bias=False),
+        "A list of layers is not a network yet: wrap it in `nn.Sequential(*layers)`.": lambda channels: list(
+            _cnn(channels)
+        ),
+        "Layers in a plain list are hidden from the optimizer: use `nn.ModuleList` or `nn.Sequential`.": [
+            lambda channels: _HiddenCNN(channels),
+            lambda channels: _HalfHiddenCNN(channels),
+        ],
+    }
+)
+
+
+@build_cnn.mistake(
+    "`nn.Flatten()` is missing before the linear layer, which expects one row of numbers for each digit."
+)
+def _(channels):
+    return nn.Sequential(*(layer for layer in _cnn(channels) if not isinstance(layer, nn.Flatten)))
+
+
+@build_cnn.mistake(
+    "Each convolution takes the channels that the previous one outputs; only the first takes 1: "
+    "`itertools.pairwise([1, *channels])`."
+)
+def _(channels):
+    layers = []
+    for outputs in channels:
+        layers += [nn.Conv2d(1, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    side = 28 // 2 ** len(channels)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * side**2, 10))
+
+
+class _HiddenCNN(nn.Module):
+    """A network whose layers are in a plain list, but for the last `seen`."""
+
+    seen = 0
+
+    def __init__(self, channels):
+        super().__init__()
+        self.layers = list(_cnn(channels))
+        self.head = nn.Sequential(*self.layers[len(self.layers) - self.seen :])
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class _HalfHiddenCNN(_HiddenCNN):
+    seen = 1
+
+
+# Section 5: where the assumption holds ----------------------------------------------------------------------------
+
+
+quiz = lesson.quiz(
+    "quiz",
+    hints=[
+        "The question behind the first three: does a pattern mean the same wherever it appears?",
+        "`shape` and `parameters` are worked out in section 3, the flip in section 2, below exercise 2.",
+    ],
+    sorted_incomes=Question(
+        "c",
+        "In a sorted list the place is the rank, which carries the meaning: a shifted pattern means "
+        "something else.",
+        {
+            "a": "Neighbours are alike, but a pattern at the poor end does not mean what it means at the rich end.",
+            "b": "Its length is no obstacle: padding or global pooling would take care of that.",
+            "d": "A convolution works on 1,000 numbers in a row as well as on images, if shifting makes "
+            "sense.",
+        },
+    ),
+    humidity_map=Question(
+        "a",
+        "Nearby places belong together, and a front looks the same wherever it passes. What depends on the "
+        "place, such as the coast, can be added as another channel.",
+        {
+            "b": "Humidity is a field in space: one channel is enough, as for greyscale images.",
+            "c": "A dense layer would learn the same front anew for every place, from far too few maps.",
+            "d": "Smooth or not: local patterns that may appear anywhere are what convolution is for.",
+        },
+    ),
+    blood_values=Question(
+        "d",
+        "The columns have no order that means something: swap two, and nothing is lost. A dense net does not mind, a "
+        "kernel would.",
+        {
+            "a": "The alphabet makes calcium and chloride neighbours; that says nothing about them.",
+            "b": "Small kernels and pooling combine neighbours, and only the alphabet makes two values neighbours.",
+            "c": "Two-dimensional or not: the order of the columns has no meaning.",
+        },
+    ),
+    shape=Question(
+        (8, 16, 16, 16),
+        "Side: (32 + 4 − 5) // 2 + 1 = 16. Sixteen channels come out, for each of the 8 images.",
+        {
+            (8, 16, 15, 15): "(32 + 4 − 5) // 2 is 15. Then comes the + 1, for the first place.",
+            (8, 16, 14, 14): "The padding of 2 is added at both ends.",
+            (
+                8,
+                16,
+                32,
+                32,
+            ): "The padding would keep the side, but the stride of 2 keeps only every second place.",
+            (8, 3, 16, 16): "The side is right. The channels are those that come out, 16.",
+            (16, 16, 16): "The axis of the 8 images is missing.",
+        },
+    ),
+    parameters=Question(
+        4824,
+        "24 · (8 · 5 · 5 + 1). The size of the image plays no part.",
+        {
+            4800: "The biases are missing, one for each of the 24 output channels.",
+            4808: "There is a bias for each of the 24 outputs, not for each of the 8 inputs.",
+            624: "Each of the 24 kernels reaches through all 8 input channels.",
+            4801: "There is a bias for each of the 24 output channels, not one for all.",
+            984: "The kernel is a square: 5 · 5 numbers for every pair of channels, not 5.",
+        },
+    ),
+    forgotten_flip=Question(
+        "b",
+        "The weights are learned: without the flip, training finds the mirrored kernel, which computes the same.",
+        {
+            "a": "No accuracy is lost: each flipped kernel has an unflipped twin, and training finds that.",
+            "c": "The cost is the same.",
+            "d": "Cross-correlation is equivariant as well: sliding is what counts, not the flip.",
+        },
+    ),
+)
+
+
+# Section 6: one dimension -----------------------------------------------------------------------------------------
 
 
 @lesson.exercise(
@@ -240,371 +1534,7 @@ def _(x, kernel):
     return y
 
 
-# Section 3: two dimensions -------------------------------------------------------------------------------------
-
-
-def _respond(kernel, picture):
-    return F.conv2d(picture[None, None], kernel[None, None])[0, 0]
-
-
-@lesson.exercise(
-    cases={
-        "the example on paper": (torch.arange(9.0).reshape(3, 3), torch.tensor([[1.0, 0.0], [0.0, -2.0]])),
-        "a kernel of one row": (
-            torch.tensor([[1.0, 2.0, 4.0, 8.0], [0.0, 1.0, 0.0, 1.0]]),
-            torch.tensor([[1.0, 10.0, 100.0]]),
-        ),
-        "a kernel of one number": (
-            torch.tensor([[1.0, 2.0, 4.0, 2.0, 1.0], [0.0, 5.0, 3.0, 1.0, 7.0], [3.0, 0.0, 1.0, 2.0, 9.0]]),
-            torch.tensor([[10.0]]),
-        ),
-        "kernel as large as image": (normal(3, 5), normal(3, 5, seed=1)),
-        "a square kernel": (normal(5, 6), normal(3, 3, seed=1)),
-        "a wide kernel": (normal(7, 5), normal(2, 3, seed=1)),
-        "a tall kernel": (normal(6, 9), normal(4, 2, seed=1)),
-        "float64 numbers": (normal(5, 7, dtype=torch.float64), normal(3, 2, seed=1, dtype=torch.float64)),
-    },
-    hints=[
-        "The output at (i, j) is the sum over the window `picture[i : i + h, j : j + w]`, weighted by the kernel.",
-        "There are H − h + 1 places from top to bottom, and W − w + 1 from left to right.",
-        "Two loops will do: `result[i, j] = (window * kernel).sum()`.",
-    ],
-)
-def convolve_2d(picture, kernel):
-    """Return what a convolutional layer computes: the kernel (h, w), unflipped, slid over the image (H, W).
-
-    The result has shape (H − h + 1, W − w + 1): the kernel lies entirely on the image.
-    """
-    h, w = kernel.shape
-    windows = picture.unfold(0, h, 1).unfold(1, w, 1)  # (H − h + 1, W − w + 1, h, w)
-    return (windows * kernel).sum(dim=(2, 3))
-
-
-def _in_loops(
-    sizes=lambda *sizes: sizes,
-    product=lambda window, kernel: (window * kernel).sum(),
-    window=lambda picture, i, j, h, w: picture[i : i + h, j : j + w],
-):
-    """The loop over all places, with what can go wrong as arguments; errors are those of the loop, too."""
-
-    def slide(picture, kernel):
-        H, W, h, w = sizes(*picture.shape, *kernel.shape)
-        result = picture.new_zeros(H - h + 1, W - w + 1)
-        for i, j in itertools.product(range(H - h + 1), range(W - w + 1)):
-            result[i, j] = product(window(picture, i, j, h, w), kernel)
-        return result
-
-    return slide
-
-
-def _masked(kernel, picture, rows, columns):
-    """The right response to the kernel with 0 outside of the given rows and columns."""
-    kept = torch.zeros_like(kernel)
-    kept[rows, columns] = kernel[rows, columns]
-    return _respond(kept, picture)
-
-
-convolve_2d.mistakes(
-    {
-        "The kernel was flipped. That is the convolution of mathematics; libraries "
-        "slide the kernel as it is.": lambda picture, kernel: _respond(kernel.flip(0, 1), picture),
-        "The last row and column are missing: there are H − h + 1 places from top to bottom, not H − h.": [
-            lambda picture, kernel: _respond(kernel, picture)[:-1, :-1],
-            lambda picture, kernel: _respond(kernel.flip(0, 1), picture)[:-1, :-1],
-        ],
-        "That is the mean over the window. Return the weighted sum: `.sum()`.": lambda picture, kernel: (
-            _respond(kernel, picture) / kernel.numel()
-        ),
-        "The rows of the window meet the columns of the kernel. Did you transpose "
-        "the kernel?": lambda picture, kernel: _respond(kernel.T, picture),
-        "The result is transposed: i counts rows, j counts columns.": lambda picture, kernel: (
-            _respond(kernel, picture).T
-        ),
-        "There are two axes of size 1 too many, for examples and channels: take "
-        "`[0, 0]` of the result.": lambda picture, kernel: F.conv2d(picture[None, None], kernel[None, None]),
-        "Height and width are mixed up: the kernel has h rows, which slide along the H rows of the image, and w "
-        "columns.": [
-            {"unfold(0, h, 1).unfold(1, w, 1)": "unfold(0, w, 1).unfold(1, h, 1)"},
-            *(
-                _in_loops(sizes, product)
-                for product in (lambda a, b: (a * b).sum(), lambda a, b: (b * a).sum())
-                for sizes in (
-                    lambda H, W, h, w: (W, H, w, h),
-                    lambda H, W, h, w: (W, H, h, w),
-                    lambda H, W, h, w: (H, W, w, h),
-                )
-            ),
-        ],
-        "The kernel is not used: these are plain sums over the window. Multiply by the kernel first.": {
-            "(windows * kernel)": "windows"
-        },
-        "Only the last number of the kernel counts: each product overwrites the one before. Add them up with "
-        "`+=`.": lambda picture, kernel: (
-            kernel[-1, -1] * picture[kernel.shape[0] - 1 :, kernel.shape[1] - 1 :]
-        ),
-        "The sum goes over one axis of the window only. Add up its rows and its columns.": [
-            {"dim=(2, 3)": "dim=3"},
-            {"dim=(2, 3)": "dim=2"},
-        ],
-        "That is the largest product in the window. Add all of them up: `.sum()`.": {".sum(dim": ".amax(dim"},
-        "The kernel is not always square: its height h and its width w are `h, w = kernel.shape`, and each belongs to "
-        "its own axis.": [
-            _in_loops(sizes, product)
-            for product in (lambda a, b: (a * b).sum(), lambda a, b: (b * a).sum())
-            for sizes in (lambda H, W, h, w: (H, W, h, h), lambda H, W, h, w: (H, W, w, w))
-        ],
-        "`@` is the matrix product: rows times columns. Here each number of the window meets the number of the kernel "
-        "in the same place, `(window * kernel).sum()`.": [
-            _in_loops(product=lambda a, b: (b @ a).sum()),
-            _in_loops(product=lambda a, b: (a @ b).sum()),
-        ],
-        "At each place a single number comes out, but here the h · w products are still apart. Add them up: "
-        "`(window * kernel).sum()`.": [
-            _in_loops(product=lambda a, b: a * b),
-            {".sum(dim=(2, 3))": ""},
-        ],
-        "Only one axis of the kernel is flipped, and here none should be: slide the kernel as it is.": [
-            lambda picture, kernel: _respond(kernel.flip(0), picture),
-            lambda picture, kernel: _respond(kernel.flip(1), picture),
-        ],
-        "The last row and column of the kernel are never used: `range(h)` already ends at h − 1.": [
-            lambda picture, kernel: _masked(kernel, picture, slice(-1), slice(-1)),
-            lambda picture, kernel: _masked(kernel, picture, slice(-1), slice(None)),
-            lambda picture, kernel: _masked(kernel, picture, slice(None), slice(-1)),
-        ],
-        "The first row and column of the kernel are never used: `range(h)` begins at 0.": [
-            lambda picture, kernel: _masked(kernel, picture, slice(1, None), slice(1, None))
-        ],
-        "One row or one column is missing: there are H − h + 1 places from top to bottom and W − w + 1 from left to "
-        "right.": [
-            lambda picture, kernel: _respond(kernel, picture)[:-1],
-            lambda picture, kernel: _respond(kernel, picture)[:, :-1],
-        ],
-        "The result is as large as the image, and its last rows and columns stay 0. It should be (H − h + 1, "
-        "W − w + 1), the number of places.": lambda picture, kernel: F.pad(
-            _respond(kernel, picture), (0, kernel.shape[1] - 1, 0, kernel.shape[0] - 1)
-        ),
-        "You added zeros all around, so the kernel overhangs and the result is larger than it should be. Here it "
-        "stays inside: (H − h + 1, W − w + 1).": [
-            lambda picture, kernel: _respond(
-                kernel, F.pad(picture, [kernel.shape[1] - 1] * 2 + [kernel.shape[0] - 1] * 2)
-            ),
-            lambda picture, kernel: _respond(kernel, F.pad(picture, [1] * 4)),
-        ],
-        "Image and kernel are added. Multiply each number of the window by its number of the kernel, then sum.": {
-            "windows * kernel": "windows + kernel"
-        },
-        "The products are multiplied with each other. Add them up: `.sum()`.": lambda picture, kernel: (
-            (picture.unfold(0, kernel.shape[0], 1).unfold(1, kernel.shape[1], 1) * kernel)
-            .flatten(2)
-            .prod(dim=2)
-        ),
-        "`*=` writes into the image itself, where the next window overlaps with this one. `window * kernel` makes a "
-        "new tensor.": _in_loops(product=lambda a, b: a.mul_(b).sum()),
-        "The windows are one row and one column too small: the end of a slice is excluded, so "
-        "`[i : i + h, j : j + w]`.": [
-            _in_loops(product=lambda a, b: (a[:-1, :-1] * b).sum()),
-            _in_loops(product=lambda a, b: (b * a[:-1, :-1]).sum()),
-        ],
-        "The result has one row and one column too many: the kernel has H − h + 1 places, not H − h + "
-        "2.": lambda picture, kernel: F.pad(_respond(kernel, picture), (0, 1, 0, 1)),
-        "j is missing in the window: rows begin at i, columns at j, `[i : i + h, j : j + w]`.": [
-            _in_loops(window=lambda a, i, j, h, w: a[i : i + h, i : i + w]),
-            _in_loops(
-                window=lambda a, i, j, h, w: a[i : i + h, i : i + w], product=lambda a, b: (b * a).sum()
-            ),
-            _in_loops(window=lambda a, i, j, h, w: a[i : i + h, :w]),
-        ],
-        "The kernel moves by two pixels. It should move by one: `stride=1`.": lambda picture, kernel: (
-            F.conv2d(picture[None, None], kernel[None, None], stride=2)[0, 0]
-        ),
-        "A whole row of the result is overwritten at every place. Write to one entry, `result[i, j]`.": [
-            lambda picture, kernel: _respond(kernel, picture)[:, -1:].expand(
-                -1, picture.shape[1] - kernel.shape[1] + 1
-            ),
-        ],
-        "The window does not move: each product needs the part of the image that begins at its own row and "
-        "column.": lambda picture, kernel: (
-            kernel.sum()
-            * picture[: picture.shape[0] - kernel.shape[0] + 1, : picture.shape[1] - kernel.shape[1] + 1]
-        ),
-        "The window is taken at (j, i): i counts rows, and these come first, `[i : i + h, j : j + w]`.": [
-            _in_loops(window=lambda a, i, j, h, w: a[j : j + h, i : i + w]),
-            _in_loops(
-                window=lambda a, i, j, h, w: a[j : j + h, i : i + w], product=lambda a, b: (b * a).sum()
-            ),
-        ],
-    }
-)
-
-
-@convolve_2d.mistake(
-    "You added zeros around the image, so the result is as large as the image. Here the kernel stays "
-    "inside: (H − h + 1, W − w + 1)."
-)
-def _(picture, kernel):
-    h, w = kernel.shape
-    return _respond(kernel, F.pad(picture, ((w - 1) // 2, w // 2, (h - 1) // 2, h // 2)))
-
-
-@convolve_2d.mistake(
-    "`@` is the matrix product. Here you multiply entry by entry: `(window * kernel).sum()`."
-)
-def _(picture, kernel):
-    h, w = kernel.shape
-    return (picture.unfold(0, h, 1).unfold(1, w, 1) @ kernel).sum(dim=(2, 3))
-
-
-@convolve_2d.mistake(
-    "The windows do not overlap: the kernel moves by its own size. It should move by one pixel."
-)
-def _(picture, kernel):
-    return F.conv2d(picture[None, None], kernel[None, None], stride=tuple(kernel.shape))[0, 0]
-
-
-class _Picture:
-    """A grey image with a name, which is how messages show it."""
-
-    def __init__(self, name, rows):
-        self.name, self.rows = name, torch.tensor(rows)
-
-    def __repr__(self):
-        return self.name
-
-    def __eq__(self, other):
-        return self.name == other.name and torch.equal(self.rows, other.rows)
-
-    def __hash__(self):
-        return hash(self.name)
-
-
-_STEP = [[0.2, 0.2, 0.2, 0.2, 0.9, 0.9, 0.9, 0.9]] * 8
-_FAINT = [[0.5, 0.5, 0.5, 0.6, 0.6, 0.6, 0.6]] * 5
-_SCENES = {
-    "uniformly grey": [[0.5] * 8] * 8,
-    "brighter on the right": _STEP,
-    "brighter on the left": [row[::-1] for row in _STEP],
-    "brighter at the bottom": torch.tensor(_STEP).T.tolist(),
-    "brighter at the top": torch.tensor(_STEP).T.flip(0).tolist(),
-    "a faint edge": _FAINT,
-    "brighter step by step": [[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]] * 6,
-}
-
-
-def _answer_of_kernel(edge_kernel, picture):
-    """How a kernel responds to an image, in words."""
-    kernel = edge_kernel()
-    if not isinstance(kernel, torch.Tensor):
-        return {"what comes back": type(kernel).__name__, "its shape": "", "its response": ""}
-    facts = {"what comes back": "a tensor", "its shape": f"{tuple(kernel.shape)}", "its response": ""}
-    if kernel.shape == (3, 3):
-        answer = _respond(kernel.detach().float(), picture.rows)
-        tiny = 1e-5
-        facts["its response"] = {
-            (False, False): "0 everywhere",
-            (True, False): "positive at the edge, nowhere negative",
-            (False, True): "negative at the edge, nowhere positive",
-            (True, True): "positive in some places, negative in others",
-        }[bool((answer > tiny).any()), bool((answer < -tiny).any())]
-    return facts
-
-
-@lesson.exercise(
-    observe=_answer_of_kernel,
-    cases={name: (_Picture(f"an image: {name}", rows),) for name, rows in _SCENES.items()},
-    hints=[
-        "Right minus left is positive where the image gets brighter. Which three columns of numbers compute "
-        "that?",
-        "A uniformly grey image gives its grey value times the sum of all nine numbers: that sum has to be "
-        "0.",
-        "Make all rows alike, so that changes from top to bottom cancel: for instance −1, 0, 1.",
-    ],
-)
-def edge_kernel():
-    """Return a 3 × 3 kernel, a float tensor (3, 3), that finds edges between left and right.
-
-    Slid over an image without a flip, it gives positive numbers where the image gets brighter from
-    left to right, negative ones where it gets darker, and 0 where it is uniform or changes only from
-    top to bottom.
-    """
-    return torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
-
-
-edge_kernel.mistakes(
-    {
-        "It finds the other edges, between top and bottom. The exercise asks for differences along"
-        " a row: transpose it.": [
-            lambda: edge_kernel.reference().T,
-            lambda: -edge_kernel.reference().T,
-        ],
-        "The sign is wrong: without a flip, the right column has to be the positive one.": lambda: (
-            -edge_kernel.reference()
-        ),
-        "Its nine numbers do not sum to 0, so it responds even where nothing changes. Their sum is"
-        " its response to an image of ones.": [
-            lambda: torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]),
-            lambda: -torch.ones(3, 3) / 9,
-            lambda: torch.tensor([[0.0, 0.0, 0.0], [-1.0, 0.0, 1.5], [0.0, 0.0, 0.0]]),
-            lambda: torch.tensor([[0.0, 0.0, 0.0], [-1.5, 0.0, 1.0], [0.0, 0.0, 0.0]]),
-        ],
-        "It responds to nothing at all: the differences cancel. Let only one of the two outer columns be "
-        "negative.": lambda: torch.zeros(3, 3),
-        "This is a second derivative: it responds to edges in every direction, and to each with "
-        "both signs. Take a difference between right and left.": lambda: torch.tensor(
-            [[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]]
-        ),
-        "An edge gets both signs, since the middle column is set against both of its neighbours. Take the right "
-        "minus the left.": lambda: torch.tensor([[-1.0, 2.0, -1.0]] * 3),
-        "It responds to edges between top and bottom as well as those between left and right: the "
-        "rows should be alike in sign, with every row summing to 0.": [
-            lambda: torch.tensor([[-2.0, -1.0, 0.0], [-1.0, 0.0, 1.0], [0.0, 1.0, 2.0]]),
-            lambda: torch.tensor([[0.0, 1.0, 2.0], [-1.0, 0.0, 1.0], [-2.0, -1.0, 0.0]]),
-        ],
-        "A list of lists is not a tensor yet: wrap it in `torch.tensor(...)`.": lambda: (
-            edge_kernel.reference().tolist()
-        ),
-        "Return a tensor of shape (3, 3), without axes for channels.": lambda: edge_kernel.reference()[
-            None, None
-        ],
-        "One row is too few: the kernel should be 3 × 3, three rows of three numbers.": [
-            {", [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]": ""},
-            lambda: torch.tensor([-1.0, 0.0, 1.0]),
-        ],
-        "These are nine numbers in a row. Arrange them as 3 × 3: `.reshape(3, 3)`.": lambda: (
-            edge_kernel.reference().flatten()
-        ),
-        "The kernel should have three rows: add one, alike in sign to the others.": lambda: (
-            edge_kernel.reference()[:2]
-        ),
-        "Two columns are too few: the kernel should be 3 × 3. Put a 0 between −1 and 1, and make three rows like "
-        "that.": [
-            lambda: torch.tensor([[-1.0, 1.0]]),
-            lambda: torch.tensor([-1.0, 1.0]),
-            lambda: torch.tensor([[-1.0, 1.0]] * 2),
-            lambda: torch.tensor([[-1.0, 1.0]] * 3),
-        ],
-        "This is one column. It compares pixels above each other; put the three numbers side by side, in each of three "
-        "rows.": lambda: torch.tensor([[-1.0], [0.0], [1.0]]),
-        "The kernel is larger than 3 × 3: three rows of three numbers are asked for.": [
-            lambda: torch.ones(5, 5),
-            lambda: torch.ones(4, 4),
-        ],
-        "A NumPy array is not a tensor: `torch.tensor(...)` takes the same numbers.": lambda: (
-            edge_kernel.reference().numpy()
-        ),
-    }
-)
-
-
-@edge_kernel.remark(
-    "A remark: these are whole numbers, and images are not: `F.conv2d` refuses to mix them. Write one of them with a "
-    "point, 1.0, and all nine become floats."
-)
-def _(attempt):
-    return not attempt().is_floating_point()
-
-
-# Section 4: shifts ---------------------------------------------------------------------------------------------
+# Section 7: equivariance ------------------------------------------------------------------------------------------
 
 
 class _Map(nn.Module):
@@ -812,485 +1742,7 @@ def _(layer, transform, x):
     return torch.isclose(layer(transform(x)), transform(layer(x)), rtol=0, atol=1e-5).any()
 
 
-_PAPER = torch.tensor([[3.0, 2, 0, 0], [0, 7, 1, 3], [5, 2, 3, 0], [0, 9, 2, 3]])[None, None]
-
-
-@lesson.exercise(
-    cases={
-        "windows of one pixel": (normal(1, 1, 2, 3, seed=2), 1),
-        "the example on paper": (_PAPER, 2),
-        "negative numbers only": (-_PAPER - 1, 2),
-        "one window and a remainder": (_PAPER, 3),
-        "windows of 3 × 3": (normal(1, 1, 6, 9, seed=3), 3),
-        "several channels": (normal(2, 5, 4, 6, seed=4), 2),
-        "an odd width": (normal(3, 2, 6, 5, seed=5), 2),
-        "an odd height": (normal(2, 3, 7, 4, seed=6), 2),
-        "a window over everything": (normal(2, 3, 4, 4, seed=7), 4),
-        "float64 numbers": (normal(2, 2, 7, 8, seed=1, dtype=torch.float64), 3),
-    },
-    hints=[
-        "In both directions the side shrinks to `side // size`. What is left over at the right and below is dropped.",
-        "Two loops over the windows, `x[:, :, i * size : (i + 1) * size, j * size : (j + 1) * size].amax(dim=(2, 3))`.",
-        "Without a loop: cut off the remainder, `unflatten` each side into (windows, size), and `amax` over "
-        "both sizes.",
-    ],
-)
-def max_pool(x, size):
-    """Return the largest number of every window: x (N, C, H, W) -> (N, C, H // size, W // size).
-
-    The windows are size × size and do not overlap. What is left over at the right and at the bottom,
-    too little for a window, is dropped.
-    """
-    H, W = (side // size for side in x.shape[2:])
-    x = x[:, :, : H * size, : W * size]
-    return x.unflatten(3, (W, size)).unflatten(2, (H, size)).amax(dim=(3, 5))
-
-
-max_pool.mistakes(
-    {
-        "That is the mean of every window. Return the largest number: `amax`.": lambda x, size: F.avg_pool2d(
-            x, size
-        ),
-        "The windows overlap: they move by one pixel. They should move by their own size.": lambda x, size: (
-            F.max_pool2d(x, size, stride=1)
-        ),
-        "What is left over at the border made a window of its own. Drop it: `side // size` "
-        "windows along each side.": lambda x, size: F.max_pool2d(x, size, ceil_mode=True),
-        "Channels stay separate. You took the largest number over all channels.": lambda x, size: (
-            F.max_pool2d(x, size).amax(dim=1, keepdim=True).expand(-1, x.shape[1], -1, -1)
-        ),
-        "0 took part in the comparison. Where all numbers are negative, return the largest "
-        "of them, negative as it is.": lambda x, size: F.max_pool2d(x, size).clamp(min=0),
-        "That is the smallest number of every window. Return the largest.": lambda x, size: (
-            -F.max_pool2d(-x, size)
-        ),
-        "The windows are always 2 × 2 here, whatever `size` says.": lambda x, size: F.max_pool2d(x, 2),
-        "Window i begins at pixel i, so the windows overlap. It should begin at pixel i · size: "
-        "`i * size : (i + 1) * size`.": lambda x, size: F.max_pool2d(x, size, stride=1)[
-            :, :, : x.shape[2] // size, : x.shape[3] // size
-        ],
-        "Height and width are swapped: the shape of x is (N, C, H, W).": [
-            {"H, W =": "W, H ="},
-            lambda x, size: (
-                _cropped(x, size)
-                .reshape(*x.shape[:2], x.shape[3] // size, size, x.shape[2] // size, size)
-                .amax(dim=(3, 5))
-            ),
-        ],
-        "The largest number is taken along one side of the windows only. Take it over their rows and their "
-        "columns.": [{"dim=(3, 5)": "dim=5"}, {"dim=(3, 5)": "dim=3"}],
-        "That is the sum of every window. Return the largest number: `amax`.": {".amax(": ".sum("},
-        "Examples stay separate. You took the largest number over the whole batch.": lambda x, size: (
-            F.max_pool2d(x, size).amax(dim=0, keepdim=True).expand(len(x), -1, -1, -1)
-        ),
-        "What is left over comes off at the right and at the bottom. You dropped the first rows and "
-        "columns.": lambda x, size: F.max_pool2d(x[:, :, x.shape[2] % size :, x.shape[3] % size :], size),
-        "The maximum runs over the wrong axes. After the split into (N, C, H // size, size, W // size, size) those "
-        "inside a window are 3 and 5.": [
-            {"(3, 5)": "(2, 4)"},
-            {"(3, 5)": "(4, 5)"},
-            {"(3, 5)": "(3, 4)"},
-        ],
-        "The loop visits what is left over at the border as well, for which there is no place. Count whole windows: "
-        "`range(H // size)`.": lambda x, size: _pooled_in_loops(
-            x, lambda window: window.amax(dim=(2, 3)), lambda side: range(0, side, size), size
-        ),
-        "One number was taken for all examples and channels. They stay separate: the maximum runs over the axes of the "
-        "window alone, `.amax(dim=(2, 3))`.": lambda x, size: F.max_pool2d(
-            x.amax(dim=(0, 1), keepdim=True), size
-        ).expand(*x.shape[:2], -1, -1),
-        "You pool in one direction only. Windows are size × size: along the rows and along the columns.": [
-            lambda x, size: F.max_pool2d(x, (1, size)),
-            lambda x, size: F.max_pool2d(x, (size, 1)),
-            lambda x, size: F.max_pool2d(x, (1, size))[:, :, : x.shape[2] // size * size],
-            lambda x, size: F.max_pool2d(x, (size, 1))[:, :, :, : x.shape[3] // size * size],
-        ],
-        "Signs are lost: the largest absolute value is not the largest number. Leave `abs` out.": lambda x, size: (
-            F.max_pool2d(x.abs(), size)
-        ),
-        "That is the number with the largest absolute value. Take the largest number: −1 is larger than "
-        "−5.": lambda x, size: torch.where(
-            F.max_pool2d(x, size) > F.max_pool2d(-x, size), F.max_pool2d(x, size), -F.max_pool2d(-x, size)
-        ),
-        "`size` is the side of a window, not the number of windows: there are `side // size` of "
-        "them.": lambda x, size: F.adaptive_max_pool2d(x, size),
-        "The windows are 2 × 2 here, whatever `size` says, although they move by `size`.": lambda x, size: (
-            F.max_pool2d(x, min(2, *x.shape[2:]), stride=size)
-        ),
-        "The windows move by 2 here, whatever `size` says. They should move by their own size.": lambda x, size: (
-            F.max_pool2d(x, size, stride=2)
-        ),
-        "`.max(dim=…)` returns the values and where they are. Take its `.values`, or use `.amax(dim=…)`, which takes "
-        "two axes at once.": [
-            {".amax(dim=(3, 5))": ".max(dim=5).max(dim=3)"},
-            {".amax(dim=(3, 5))": ".max(dim=5).values.max(dim=3)"},
-        ],
-        "That says where the largest number is. Return the number itself: `amax`, not `argmax`.": lambda x, size: (
-            F.max_pool2d(x, size, return_indices=True)[1]
-        ),
-        "The maximum is taken along one side of a window, and something else along the other. It is the maximum along "
-        "both: `.amax(dim=(3, 5))`.": [
-            {".amax(dim=(3, 5))": f".amax(dim={one}).{name}(dim={other})"}
-            for name in ("sum", "mean")
-            for one, other in ((3, 4), (5, 3))
-        ],
-        "You return the last pixel of each window, whatever its neighbours are. Take the largest.": lambda x, size: (
-            _cropped(x, size)[:, :, size - 1 :: size, size - 1 :: size]
-        ),
-        "Zeros were added around the image. Nothing is added here: what is left over is "
-        "dropped.": lambda x, size: F.max_pool2d(F.pad(x, [size // 2] * 4), size),
-    }
-)
-
-
-def _cropped(x, size):
-    return x[:, :, : x.shape[2] // size * size, : x.shape[3] // size * size]
-
-
-def _pooled_in_loops(x, reduce, starts, size):
-    """The loop over the windows that begin at `starts`, with room for whole windows only."""
-    result = x.new_zeros(*x.shape[:2], *(side // size for side in x.shape[2:]))
-    for i, j in itertools.product(*map(starts, x.shape[2:])):
-        result[:, :, i // size, j // size] = reduce(x[:, :, i : i + size, j : j + size])
-    return result
-
-
-@max_pool.mistake(
-    "The slices end one too early: the end of a slice is excluded, so `i * size : (i + 1) * size`."
-)
-def _(x, size):
-    H, W = (side // size for side in x.shape[2:])
-    result = x.new_zeros(*x.shape[:2], H, W)
-    for i in range(H):
-        for j in range(W):
-            window = x[:, :, i * size : max((i + 1) * size - 1, i * size + 1)]
-            window = window[..., j * size : max((j + 1) * size - 1, j * size + 1)]
-            result[:, :, i, j] = window.amax(dim=(2, 3))
-    return result
-
-
-@max_pool.mistake(
-    "The reshape took neighbours along a row, not windows: a window has pixels of several rows. Split "
-    "height and width separately: (…, H // size, size, W // size, size)."
-)
-def _(x, size):
-    N, C, H, W = x.shape
-    x = x[:, :, : H // size * size, : W // size * size]
-    return x.reshape(N, C, H // size, W // size, size * size).amax(dim=4)
-
-
-@max_pool.mistake(
-    "A side that is not a multiple of `size` cannot be split evenly: cut off the remainder first, with "
-    "`x[:, :, : H // size * size]`, and the same for W."
-)
-def _(x, size):
-    N, C, H, W = x.shape
-    return x.reshape(N, C, H // size, size, W // size, size).amax(dim=(3, 5))
-
-
-max_pool.mistakes(
-    {
-        "A side that is not a multiple of `size` cannot be split evenly: cut off the remainder first, with "
-        "`x[:, :, : H // size * size]`, and the same for W.": {
-            "    x = x[:, :, : H * size, : W * size]\n": ""
-        }
-    }
-)
-
-
-@max_pool.mistake("You return one pixel of each window, whatever its neighbours are. Take the largest.")
-def _(x, size):
-    H, W = (side // size * size for side in x.shape[2:])
-    return x[:, :, :H:size, :W:size]
-
-
-# Section 5: shapes and counts ----------------------------------------------------------------------------------
-
-
-@lesson.exercise(
-    cases={
-        "kernel as long as side": (6, 6, 1, 0, 1),
-        "neither padding nor stride": (28, 5, 1, 0, 1),
-        "padding that keeps the side": (28, 3, 1, 1, 1),
-        "a stride that fits": (7, 3, 2, 0, 1),
-        "a stride that does not fit": (8, 3, 2, 0, 1),
-        "a kernel of one": (11, 1, 4, 0, 1),
-        "padding and a stride of 3": (10, 4, 3, 2, 1),
-        "padding and a stride of 2": (32, 5, 2, 2, 1),
-        "a dilation of 4": (20, 3, 1, 0, 4),
-        "everything at once": (21, 5, 3, 1, 2),
-        "a dilation larger than the kernel": (9, 2, 2, 0, 3),
-    },
-    hints=[
-        "First without a stride: how many places does a kernel of size k have along a side of n pixels?",
-        "Padding makes the side longer by 2p, dilation makes the kernel reach over d(k − 1) + 1 pixels.",
-        "With a stride every s-th place is kept, the first one always: `(room) // s + 1`.",
-    ],
-)
-def output_size(size, kernel, stride, padding, dilation):
-    """Return how many pixels a side has after a convolution, an integer.
-
-    `size` pixels go in, `padding` zeros are added at either end; the kernel has `kernel` numbers along the
-    side, `dilation` pixels from one to the next, and moves by `stride` pixels.
-    """
-    reach = dilation * (kernel - 1) + 1  # pixels from the kernel's first number to its last
-    return (size + 2 * padding - reach) // stride + 1
-
-
-def _size(size, kernel, stride, padding, dilation, *, ends=2, reach=None, plus=1, divide=math.floor):
-    """The size, with what can go wrong as arguments."""
-    reach = dilation * (kernel - 1) + 1 if reach is None else reach
-    return divide((size + ends * padding - reach) / stride) + plus
-
-
-def _with_slips(**slips):
-    """The size with slips: those of `_size`, and arguments in place of those given."""
-    given = {name: slips.pop(name) for name in ("stride", "padding", "dilation") if name in slips}
-    names = ("size", "kernel", "stride", "padding", "dilation")
-    return lambda *sizes: _size(*(dict(zip(names, sizes, strict=True)) | given).values(), **slips)
-
-
-output_size.mistakes(
-    {
-        "The padding is added at both ends: 2p.": lambda *sizes: _size(*sizes, ends=1),
-        "The + 1 is missing: a kernel as large as the image still has one place, not none.": lambda *sizes: (
-            _size(*sizes, plus=0)
-        ),
-        "The dilation is not used: it makes the kernel "
-        "reach over d(k − 1) + 1 pixels.": lambda size, kernel, stride, padding, dilation: _size(
-            size, kernel, stride, padding, 1
-        ),
-        "Where the last step does not fit, there is no output: round down, with `//`, not up.": lambda *sizes: (
-            _size(*sizes, divide=math.ceil)
-        ),
-        "There are no half pixels: divide with `//`, which rounds down.": lambda *sizes: _size(
-            *sizes, divide=lambda number: number
-        ),
-        "Where the last step does not fit, there is no output: `round` can round up. Use `//`.": lambda *sizes: (
-            _size(*sizes, divide=round)
-        ),
-        "The stride is not used: only every s-th place is "
-        "kept.": lambda size, kernel, stride, padding, dilation: _size(size, kernel, 1, padding, dilation),
-        "The padding is not used: it makes the side longer "
-        "by 2p.": lambda size, kernel, stride, padding, dilation: _size(size, kernel, stride, 0, dilation),
-        "The kernel is not used: it has to lie on the padded side entirely, so fewer places are left.": [
-            lambda *sizes: _size(*sizes, reach=0),
-            lambda *sizes: _size(*sizes, reach=0, plus=0),
-        ],
-        "The dilation counts once. It stretches every one of the k − 1 gaps, so the kernel reaches over "
-        "d(k − 1) + 1 pixels.": lambda size, kernel, stride, padding, dilation: _size(
-            size, kernel, stride, padding, dilation, reach=kernel + dilation - 1
-        ),
-        "The dilation is the distance from one number of the kernel to the next, not the number of pixels "
-        "between them: the reach is d(k − 1) + 1.": lambda size, kernel, stride, padding, dilation: _size(
-            size, kernel, stride, padding, dilation, reach=kernel + dilation * (kernel - 1)
-        ),
-        "The padding shortens the side here. Zeros are added at both ends: size + 2p.": {
-            "size + 2 * padding": "size - 2 * padding"
-        },
-        "The reach is one pixel short: from the first number of the kernel to the last, both included, there are "
-        "d(k − 1) + 1 pixels.": {") + 1  #": ")  #"},
-        "The whole side is divided by the stride. Subtract the reach first: only the steps that are left are divided, "
-        "`(size + 2p - reach) // stride + 1`.": [
-            {"- reach) // stride + 1": ") // stride - reach + 1"},
-            {"- reach) // stride + 1": ") // stride - (reach - 1)"},
-            {"- reach) // stride + 1": ") // stride - reach"},
-            {"- reach) // stride + 1": ") // stride - reach // stride + 1"},
-        ],
-        "Brackets are missing: `//` binds more strongly than minus, so only the last term is divided. Write "
-        "`(size + 2p - reach) // stride + 1`.": [
-            {"(size + 2 * padding - reach) // stride": "size + 2 * padding - reach // stride"},
-            {"(size + 2 * padding - reach) // stride": "size + 2 * padding - (reach - 1) - 1 // stride"},
-            {"(size + 2 * padding - reach) // stride": "size + (2 * padding - reach) // stride"},
-        ],
-        "Kernel and stride are mixed up: the kernel makes the reach, the stride divides.": [
-            {"(kernel - 1)": "(stride - 1)", "// stride": "// kernel"},
-            {"(kernel - 1)": "(stride - 1)"},
-            {"// stride": "// kernel"},
-        ],
-        "Padding and dilation are mixed up: 2p is added to the side, d(k − 1) + 1 is the reach of the kernel.": {
-            "2 * padding - reach": "2 * dilation - padding * (kernel - 1) - 1"
-        },
-        "The steps are multiplied by the stride. A larger stride makes fewer places: divide, `//`.": {
-            "// stride": "* stride"
-        },
-        "That is the size after a transposed convolution, which makes images larger. Here the side shrinks.": (
-            lambda size, kernel, stride, padding, dilation: (
-                (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1
-            )
-        ),
-        "Two are added at the end, or the reach is two pixels short: there is one place, and one more for every step "
-        "that fits.": _with_slips(plus=2),
-        "The dilation stretches the padding here. It stretches the gaps in the kernel only: size + 2p − d(k − 1) − "
-        "1.": {"2 * padding": "2 * padding * dilation"},
-        "The padding is counted more than twice. Zeros are added at two ends: size + 2p.": [
-            {"2 * padding": "4 * padding"},
-            {"2 * padding": "3 * padding"},
-        ],
-        "The dilation divides as if it were a stride. It stretches the kernel: its reach is d(k − 1) + 1.": {
-            "dilation * (kernel - 1) + 1": "kernel",
-            "// stride": "// (stride * dilation)",
-        },
-        "The reach counts dilation² or leaves a gap out: k − 1 gaps of d pixels each, and 1: d(k − 1) + 1.": [
-            {"dilation * (kernel - 1) + 1": "(dilation - 1) * (kernel - 1) + 1"},
-            {"dilation * (kernel - 1) + 1": "dilation * kernel - 1"},
-            {"dilation * (kernel - 1) + 1": "dilation * (kernel + 1) + 1"},
-            {"dilation * (kernel - 1) + 1": "dilation + kernel"},
-            {"dilation * (kernel - 1) + 1": "kernel * (dilation + 1) - 1"},
-            {"dilation * (kernel - 1) + 1": "dilation**2 * (kernel - 1) + 1"},
-        ],
-    }
-)
-
-
-@output_size.mistake(
-    "A dilated kernel reaches over d(k − 1) + 1 pixels, not d · k: there are k − 1 gaps between k numbers."
-)
-def _(size, kernel, stride, padding, dilation):
-    return _size(size, kernel, stride, padding, dilation, reach=dilation * kernel)
-
-
-@output_size.mistake(
-    "The 1 is added before the division. The first place is always there: divide, round down, then add 1."
-)
-def _(size, kernel, stride, padding, dilation):
-    return (size + 2 * padding - dilation * (kernel - 1)) // stride
-
-
-_SIZE_SLIPS = {
-    "the padding is added once, not at both ends": {"ends": 1},
-    "the padding is not used": {"padding": 0},
-    "the dilation is not used": {"dilation": 1},
-    "the stride is not used": {"stride": 1},
-    "the + 1 at the end is missing": {"plus": 0},
-    "the division rounds up, not down": {"divide": math.ceil},
-    "the division leaves half pixels, not `//`": {"divide": lambda number: number},
-}
-for (_one, _first), (_two, _second) in itertools.combinations(_SIZE_SLIPS.items(), 2):
-    _alike = _first.keys() & _second.keys() or {"ends", "padding"} == _first.keys() | _second.keys()
-    _no_rest = {"stride", "divide"} == _first.keys() | _second.keys()  # nothing is left to round
-    if not (_alike or _no_rest):
-        output_size.mistake(f"Two slips: {_one}, and {_two}.")(_with_slips(**_first, **_second))
-
-
-@lesson.exercise(
-    cases={
-        "one input channel": (1, 6, 5),
-        "more outputs than inputs": (6, 16, 5),
-        "kernels of side 3": (16, 32, 3),
-        "a colour image": (3, 64, 7),
-        "kernels of one pixel": (8, 4, 1),
-        "kernels of an even side": (2, 3, 4),
-        "fewer outputs than inputs": (20, 9, 3),
-    },
-    hints=[
-        "Each output channel has a kernel of its own, and it reaches through all input channels.",
-        "The weights are a tensor (outputs, inputs, size, size). The biases are a vector (outputs,).",
-    ],
-)
-def count_conv_parameters(inputs, outputs, size):
-    """Return the number of parameters of a convolutional layer, biases included.
-
-    It maps `inputs` channels to `outputs` channels with square kernels of side `size`.
-    """
-    return outputs * (inputs * size * size + 1)
-
-
-count_conv_parameters.mistakes(
-    {
-        "These are the weights. Every output channel has a bias as well.": {
-            "(inputs * size * size + 1)": "inputs * size**2"
-        },
-        "An output channel combines all input channels: its kernel has inputs · size · size numbers.": {
-            "inputs * size * size": "size**2"
-        },
-        "There is a bias for each output channel, not one for the whole layer.": {
-            "(inputs * size * size + 1)": "inputs * size**2 + 1"
-        },
-        "There is a bias for each output channel, not for each input channel: it is added to the sum "
-        "over the inputs.": {"(inputs * size * size + 1)": "inputs * size**2 + inputs"},
-        "The kernel is a square: size · size numbers, not size.": {" * size ": " "},
-        "The kernels of one output channel share a bias; here each of the "
-        "inputs · outputs kernels got its own.": lambda inputs, outputs, size: (
-            outputs * inputs * (size**2 + 1)
-        ),
-        "Each output channel has kernels of its own: multiply by `outputs`.": lambda inputs, outputs, size: (
-            inputs * size**2 + outputs
-        ),
-        "A bias is a single number, not a kernel of its own: outputs · (inputs · size² + 1).": {
-            "(inputs * size * size + 1)": "(inputs + 1) * size**2"
-        },
-        "The input channels and the size of the kernel are added. They multiply: inputs · size · size weights for "
-        "each output channel.": {"inputs * size * size": "inputs + size**2"},
-        "`^` is not a power in Python, but compares bits. Write `size ** 2`.": [
-            {"size * size": "(size ^ 2)"},
-            {"size * size + 1": "size ^ 2 + 1"},
-            lambda inputs, outputs, size: outputs * inputs * size ^ 2 + outputs,
-            lambda inputs, outputs, size: inputs * outputs * (size ^ 2) + outputs,
-        ],
-        "The channels are multiplied: every pair of input and output has a kernel. You added "
-        "them.": lambda inputs, outputs, size: (inputs + outputs) * size**2 + outputs,
-        "Only the side of the kernel is squared: size² weights for every pair of channels. Here the channels are "
-        "squared with it.": [
-            {"inputs * size * size": "(inputs * size) ** 2"},
-            lambda inputs, outputs, size: (inputs * outputs * size) ** 2 + outputs,
-            lambda inputs, outputs, size: (inputs * outputs * size) ** 2,
-        ],
-        "That counts the tensors, a weight and a bias. Count the numbers in them: `p.numel()`, added up.": (
-            lambda inputs, outputs, size: 2
-        ),
-        "The kernel has two sides, not three: size · size numbers for every pair of channels.": {
-            "size * size": "size**3"
-        },
-        "There is one bias for each output channel, not for each number of a kernel: add `outputs`.": [
-            {"(inputs * size * size + 1)": "inputs * size**2 + size"},
-            {"(inputs * size * size + 1)": "inputs * size**2 + size**2"},
-        ],
-        "Only output channels have biases: `outputs` of them, not inputs + outputs.": {
-            "(inputs * size * size + 1)": "inputs * size**2 + inputs + outputs"
-        },
-        "The biases are counted twice: one for each output channel.": {"size + 1)": "size + 2)"},
-        "There is one bias for each output channel, `outputs` of them, not outputs².": {
-            "size + 1)": "size + outputs)"
-        },
-        "The kernel has size · size numbers, none is left out: not size − 1.": {
-            "size * size": "(size - 1) ** 2"
-        },
-        "The weights of the kernels are missing: inputs · size · size for each output channel.": {
-            "inputs * size * size + 1": "inputs + 1"
-        },
-        "The biases are subtracted. They are parameters as well: add them.": {"size + 1)": "size - 1)"},
-    }
-)
-
-
-_WEIGHT_SLIPS = {
-    "The kernel is a square, size · size numbers": lambda inputs, outputs, size: outputs * inputs * size,
-    "The kernel has size · size numbers, not 2 · size": lambda inputs, outputs, size: (
-        outputs * inputs * 2 * size
-    ),
-    "Each kernel reaches through all input channels: multiply by `inputs`": lambda inputs, outputs, size: (
-        outputs * size**2
-    ),
-    "Each output channel has kernels of its own: multiply by `outputs`": lambda inputs, outputs, size: (
-        inputs * size**2
-    ),
-    "The channels are multiplied, not added": lambda inputs, outputs, size: (inputs + outputs) * size**2,
-}
-_BIAS_SLIPS = {
-    "": lambda inputs, outputs: outputs,
-    "the biases are missing, one for each output channel": lambda inputs, outputs: 0,
-    "there is a bias for each output channel, not one for all": lambda inputs, outputs: 1,
-    "there is a bias for each output channel, not for each input": lambda inputs, outputs: inputs,
-}
-_TOLD = {*_WEIGHT_SLIPS} - {"The kernel has size · size numbers, not 2 · size"}  # alone, above
-for (_one, _weights), (_two, _biases) in itertools.product(_WEIGHT_SLIPS.items(), _BIAS_SLIPS.items()):
-    if _two or _one not in _TOLD:
-        count_conv_parameters.mistake(f"{_one}{_two and '. And '}{_two}.")(
-            lambda inputs, outputs, size, weights=_weights, biases=_biases: (
-                weights(inputs, outputs, size) + biases(inputs, outputs)
-            )
-        )
+# Section 8: the receptive field -----------------------------------------------------------------------------------
 
 
 @lesson.exercise(
@@ -1468,379 +1920,7 @@ def _(layers):
     return field
 
 
-# Section 6: a network ------------------------------------------------------------------------------------------
-
-
-def _same(x):
-    return x
-
-
-_BENDS = {  # the function, and the stages without it
-    "ReLU": lambda n: (F.relu, ()),
-    "no activation function": lambda n: (_same, ()),
-    "a ReLU after the last stage only": lambda n: (F.relu, range(n - 1)),
-    "a ReLU after all stages but the last": lambda n: (F.relu, [n - 1]),
-    "tanh": lambda n: (torch.tanh, ()),
-    "sigmoid": lambda n: (torch.sigmoid, ()),
-    "leaky ReLU": lambda n: (F.leaky_relu, ()),
-    "GELU": lambda n: (F.gelu, ()),
-}
-_POOLS = {
-    "max pooling": F.max_pool2d,
-    "mean pooling": F.avg_pool2d,
-    "every second pixel": lambda h, _: h[:, :, ::2, ::2],
-}
-_ENDS = {
-    "": _same,
-    ", a ReLU after the logits": F.relu,
-    ", a softmax after the logits": lambda z: z.softmax(dim=1),
-    ", a log-softmax after the logits": lambda z: z.log_softmax(dim=1),
-    ", a sigmoid after the logits": torch.sigmoid,
-}
-
-
-def _computes(net, channels, x):
-    """Which order of operations with the net's own weights gives its logits, if one of these does."""
-    stages = []
-    for inputs, outputs in itertools.pairwise([1, *channels]):
-        weights = [part for part in net.parameters() if part.shape == (outputs, inputs, 3, 3)]
-        biases = [part for part in net.parameters() if part.shape == (outputs,)]
-        if len(weights) != 1 or len(biases) != 1:
-            return "something else"
-        stages.append((weights[0], biases[0]))
-    side = 28 // 2 ** len(channels)
-    heads = [part for part in net.parameters() if part.shape == (10, channels[-1] * side**2)]
-    biases = [part for part in net.parameters() if part.shape == (10,)]
-    if len(heads) != 1 or len(biases) != 1:
-        return "something else"
-    result = net(x)
-    for (activation, bend), (pooling, pool) in itertools.product(_BENDS.items(), _POOLS.items()):
-        h = x
-        for number, (weight, bias) in enumerate(stages):
-            h = F.conv2d(h, weight, bias, padding=1)
-            h = h if number in bend(len(stages))[1] else bend(len(stages))[0](h)
-            h = pool(h, 2)[:, :, : h.shape[2] // 2, : h.shape[3] // 2]
-        logits = F.linear(h.flatten(1), heads[0], biases[0])
-        for last, end in _ENDS.items():
-            if torch.allclose(end(logits), result, rtol=1e-3, atol=1e-5):
-                return f"convolution, {activation}, {pooling}{last}"
-    return "something else"
-
-
-def _facts_of_cnn(attempt, channels):
-    """What can be seen of a network from outside."""
-    asked = list(channels)
-    net = attempt(channels)
-    if net is None:
-        return None
-    if not isinstance(net, nn.Module):
-        return _facts_of_cnn(build_cnn.reference, asked) | {"what comes back": type(net).__name__}
-    other = attempt(list(asked))
-    shared = {id(part) for part in net.parameters()} & {id(part) for part in other.parameters()}
-    learning = all(part.requires_grad for part in net.parameters())
-    net.eval()
-    pictures = 3 * normal(6, 1, 28, 28)
-    try:
-        shape = net(pictures).shape
-    except RuntimeError as error:  # the linear layer does not fit
-        sizes = re.search(r"shapes cannot be multiplied \(6x(\d+) and (\d+)x10\)", str(error))
-        if not sizes:
-            raise
-        fits = f"{sizes[1]} numbers arrive for each digit, but it takes {sizes[2]}"
-        return _facts_of_cnn(build_cnn.reference, asked) | {"the last linear layer": fits}
-    parts = list(net.parameters())
-    return {
-        "what comes back": "an nn.Module",
-        "every call makes new layers": not shared,
-        "all its parameters can learn": learning,
-        "the last linear layer": "what arrives is what it takes",
-        "the shape of its output for 6 digits": f"{tuple(shape)}",
-        "the shape of its output for 1 digit": f"{tuple(net(pictures[:1]).shape)}",
-        "its convolutions": _in_to_out(part for part in parts if part.ndim == 4),
-        "its linear layers": _in_to_out(part for part in parts if part.ndim == 2),
-        "the numbers in its other parameters": sum(part.numel() for part in parts if part.ndim not in (2, 4)),
-        "what it computes": _computes(net, asked, pictures),
-    }
-
-
-def _in_to_out(weights):
-    """The layers with these weights, in words."""
-    sides = (
-        f"{one.shape[1]} → {one.shape[0]}" + "".join(f", {side} × {side}" for side in one.shape[3:])
-        for one in weights
-    )
-    return "; ".join(sorted(sides)) or "none"
-
-
-@lesson.exercise(
-    observe=_facts_of_cnn,
-    cases={"one stage": ([4],), "two stages": ([4, 6],), "three stages": ([3, 5, 7],)},
-    hints=[
-        "For each pair of neighbours in `[1, *channels]`: `nn.Conv2d(inputs, outputs, 3, padding=1)`, ReLU, pooling.",
-        "Padding keeps the side, pooling halves it and rounds down: 28, 14, 7, 3.",
-        "Last, `nn.Flatten()` and `nn.Linear(channels[-1] * side**2, 10)`, with `side = 28 // 2 ** len(channels)`.",
-    ],
-)
-def build_cnn(channels):
-    """Return a convolutional network from digits (N, 1, 28, 28) to logits (N, 10).
-
-    For every entry of `channels`, such as [16, 32]: a 3 × 3 convolution to that many channels with a
-    padding of 1, ReLU, and max pooling by 2. Then one linear layer.
-    """
-    layers = []
-    for inputs, outputs in itertools.pairwise([1, *channels]):
-        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-    side = 28 // 2 ** len(channels)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * side**2, 10))
-
-
-_CACHED = {}
-
-
-def _cnn(channels, *, size=3, padding=1, bend=nn.ReLU, pool=nn.MaxPool2d, end=(), head=True, **more):
-    """The network, with what can go wrong as arguments."""
-    layers, side = [], 28
-    for inputs, outputs in itertools.pairwise([1, *channels]):
-        layers += [nn.Conv2d(inputs, outputs, size, padding=padding, **more), bend(), pool(2)]
-        side = (side + 2 * padding - size + 1) // 2 if pool is not nn.Identity else (side + 1) // 2
-    last = [nn.Flatten(), nn.Linear(channels[-1] * side**2, 10)] if head else []
-    return nn.Sequential(*layers, *last, *end)
-
-
-def _with_head(net, inputs, *hidden, classes=10):
-    """The network with other linear layers, from `inputs` over `hidden` to the classes."""
-    head = []
-    for one, other in itertools.pairwise([inputs, *hidden, classes]):
-        head += [nn.Linear(one, other), nn.ReLU()]
-    return nn.Sequential(*list(net)[:-1], *head[:-1])
-
-
-def _stages_left_out(channels, kept):
-    side = 28 // 2 ** len(kept)
-    return _cnn(kept) if kept else nn.Sequential(nn.Flatten(), nn.Linear(side**2, 10))
-
-
-def _normalised(channels, norm):
-    layers = []
-    for layer in _cnn(channels):
-        layers += [layer, norm(layer.out_channels)] if isinstance(layer, nn.Conv2d) else [layer]
-    return nn.Sequential(*layers)
-
-
-def _pooled_by(channels, by):
-    layers = [nn.MaxPool2d(by) if isinstance(layer, nn.MaxPool2d) else layer for layer in _cnn(channels)]
-    return _with_head(nn.Sequential(*layers), channels[-1] * (28 // by ** len(channels)) ** 2)
-
-
-def _pooled_at(channels, stages):
-    """The network with pooling in these stages only."""
-    net = _cnn(channels)
-    for number in range(len(channels)):
-        net[3 * number + 2] = nn.MaxPool2d(2 if number in stages else 1)
-    return _with_head(net, channels[-1] * 14**2)
-
-
-def _doubled(channels):
-    layers = []
-    for layer in _cnn(channels):
-        layers += [layer]
-        if isinstance(layer, nn.Conv2d):
-            layers += [nn.ReLU(), nn.Conv2d(layer.out_channels, layer.out_channels, 3, padding=1)]
-    return nn.Sequential(*layers)
-
-
-def _averaged(channels, pool):
-    return nn.Sequential(*list(_cnn(channels))[:-2], pool(1), nn.Flatten(), nn.Linear(channels[-1], 10))
-
-
-def _bent(channels, straight):
-    """The network without its ReLU in some stages."""
-    net = _cnn(channels)
-    for number in straight:
-        net[3 * number + 1] = nn.Identity()
-    return net
-
-
-build_cnn.mistakes(
-    {
-        "Without padding each convolution cuts off a ring of pixels: `nn.Conv2d(inputs, "
-        "outputs, 3, padding=1)`.": [
-            lambda channels: _cnn(channels, padding=0),
-            lambda channels: _with_head(
-                _cnn(channels, padding=0), channels[-1] * (28 // 2 ** len(channels)) ** 2
-            ),
-        ],
-        "The kernels are 5 × 5. Use 3 × 3 kernels with a padding of 1.": lambda channels: _cnn(
-            channels, size=5, padding=2
-        ),
-        "There is no activation function between the convolutions. Max pooling is "
-        "nonlinear too, but the exercise asks for a ReLU: `nn.ReLU()`.": lambda channels: _cnn(
-            channels, bend=nn.Identity
-        ),
-        "This is mean pooling. Use max pooling: `nn.MaxPool2d(2)`.": lambda channels: _cnn(
-            channels, pool=nn.AvgPool2d
-        ),
-        "The activation function is not a ReLU here. Use `nn.ReLU()`.": [
-            lambda channels: _cnn(channels, bend=nn.Tanh),
-            lambda channels: _cnn(channels, bend=nn.Sigmoid),
-        ],
-        "The side is halved by a stride of 2, without max pooling. Let the convolution keep the side, and pool "
-        "afterwards: `nn.MaxPool2d(2)`.": lambda channels: _cnn(channels, pool=nn.Identity, stride=2),
-        "The parameters do not learn: they have `requires_grad=False`. Leave them as the layers make "
-        "them.": lambda channels: _cnn(channels).requires_grad_(False),
-        "Two calls gave networks that share their layers. Make new layers inside the function.": lambda channels: (
-            _CACHED.setdefault(tuple(channels), _cnn(channels))
-        ),
-        "There is a log-softmax at the end. `F.cross_entropy` takes the logits and does that itself: end with the "
-        "linear layer.": lambda channels: _cnn(channels, end=[nn.LogSoftmax(dim=1)]),
-        "There is a softmax at the end, and `F.cross_entropy` applies its own: two in a "
-        "row train badly. End with the logits.": lambda channels: _cnn(channels, end=[nn.Softmax(dim=1)]),
-        "A ReLU after the last layer cuts off negative logits. Nothing should follow the "
-        "linear layer.": lambda channels: _cnn(channels, end=[nn.ReLU()]),
-        "The pooling is missing, so every channel keeps 28 × 28 numbers and the linear layer grows huge:"
-        " `nn.MaxPool2d(2)` after every ReLU.": {
-            ", nn.MaxPool2d(2)": "",
-            "\n    side = 28 // 2 ** len(channels)": "",
-            "side": "28",
-        },
-        "The linear layer expects a different number of inputs than it gets: channels[-1] "
-        "· side², with the side halved once for every entry of `channels`.": [
-            lambda channels: _with_head(_cnn(channels), channels[-1] * 28**2),
-            lambda channels: _with_head(_cnn(channels), 28**2),
-            lambda channels: _with_head(_cnn(channels), channels[-1]),
-            lambda channels: _with_head(_cnn(channels), (28 // 2 ** len(channels)) ** 2),
-        ],
-        "The side counts twice, as height and as width: channels[-1] · side² numbers reach the linear layer.": (
-            lambda channels: _with_head(_cnn(channels), channels[-1] * (28 // 2 ** len(channels)))
-        ),
-        "Pooling halves the side again and again: after n stages it is 28 // 2ⁿ, `28 // 2 ** len(channels)`, not 28 // "
-        "(2n).": {"2 ** len(channels)": "(2 * len(channels))"},
-        "Pooling halves the side once in every stage. Here it is halved once for all of them, or not at "
-        "all.": lambda channels: _with_head(_cnn(channels), channels[-1] * 14**2),
-        "The channels that reach the linear layer are those of the last stage, `channels[-1]`.": [
-            lambda channels: _with_head(_cnn(channels), channels[0] * (28 // 2 ** len(channels)) ** 2),
-            lambda channels: _with_head(_cnn(channels), sum(channels) * (28 // 2 ** len(channels)) ** 2),
-        ],
-        "The last entry of `channels` is left out: there should be a stage for every entry.": lambda channels: (
-            _stages_left_out(channels, channels[:-1])
-        ),
-        "The first entry of `channels` is left out: there should be a stage for every entry.": lambda channels: (
-            _stages_left_out(channels, channels[1:])
-        ),
-        "There are two linear layers. The exercise asks for one, straight to the 10 classes.": [
-            lambda channels, hidden=hidden: _with_head(
-                _cnn(channels), channels[-1] * (28 // 2 ** len(channels)) ** 2, hidden
-            )
-            for hidden in (128, 64)
-        ],
-        "There is batch normalization, which was not asked for: convolution, ReLU and max pooling, nothing else.": [
-            lambda channels: _normalised(channels, nn.BatchNorm2d),
-        ],
-        "Global pooling leaves one number of each channel. The linear layer should see all places: flatten, without "
-        "pooling once more.": [
-            lambda channels: _averaged(channels, nn.AdaptiveAvgPool2d),
-            lambda channels: _averaged(channels, nn.AdaptiveMaxPool2d),
-        ],
-        "The ReLU stands only after the last stage. Each stage is a convolution, a ReLU and max pooling: put it into "
-        "the loop.": lambda channels: _bent(channels, range(len(channels) - 1)),
-        "The last stage has no ReLU. Each stage is a convolution, a ReLU and max pooling.": lambda channels: (
-            _bent(channels, [len(channels) - 1])
-        ),
-        "`nn.Conv2d` takes the channels that come in first, then those that go out.": {
-            "nn.Conv2d(inputs, outputs": "nn.Conv2d(outputs, inputs"
-        },
-        "`nn.Sequential` takes the layers one by one, not a list: unpack it with a star, `*layers`.": {
-            "nn.Sequential(*layers": "nn.Sequential(layers"
-        },
-        "An `nn.ModuleList` holds layers but does not apply them. Use `nn.Sequential(*layers)`.": lambda channels: (
-            nn.ModuleList(_cnn(channels))
-        ),
-        "The pooling is not by 2. `nn.MaxPool2d(2)` takes the largest of 2 × 2 pixels and halves the side.": [
-            lambda channels, by=by: _pooled_by(channels, by) for by in (3, 4)
-        ],
-        "There is pooling after the last stage only, or after the first only. It belongs to every stage: put it into "
-        "the loop.": [
-            lambda channels: _pooled_at(channels, [len(channels) - 1]),
-            lambda channels: _pooled_at(channels, [0]),
-        ],
-        "There are two convolutions in each stage. The exercise asks for one, a ReLU and max pooling.": (
-            lambda channels: _doubled(channels)
-        ),
-        "The network takes 3 channels. The digits are grey and have 1: begin with 1.": {
-            "[1, *channels]": "[3, *channels]"
-        },
-        "That is what a network computes. Return the network itself.": lambda channels: _cnn(channels)(
-            torch.zeros(1, 1, 28, 28)
-        ),
-        "A padding of 2 makes the side two pixels longer. With 3 × 3 kernels a padding of 1 keeps it.": (
-            lambda channels: _cnn(channels, padding=2)
-        ),
-        "Nothing comes back, so there is no network: is the `return` missing?": lambda channels: [].extend(
-            _cnn(channels)
-        ),
-        "The last layer should give a number for each of the 10 classes.": lambda channels: _with_head(
-            _cnn(channels), channels[-1] * (28 // 2 ** len(channels)) ** 2, classes=1
-        ),
-        "The side after the poolings is not always 7: it is halved once for every entry of"
-        " `channels`.": lambda channels: nn.Sequential(
-            *list(_cnn(channels))[:-1], nn.Linear(channels[-1] * 7**2, 10)
-        ),
-        "The linear layer from the last channels to the 10 classes is missing.": lambda channels: _cnn(
-            channels, head=False
-        ),
-        "Every convolution should have biases, the default of `nn.Conv2d`: leave out "
-        "`bias=False`.": lambda channels: _cnn(channels, bias=False),
-        "A list of layers is not a network yet: wrap it in `nn.Sequential(*layers)`.": lambda channels: list(
-            _cnn(channels)
-        ),
-        "Layers in a plain list are hidden from the optimizer: use `nn.ModuleList` or `nn.Sequential`.": [
-            lambda channels: _HiddenCNN(channels),
-            lambda channels: _HalfHiddenCNN(channels),
-        ],
-    }
-)
-
-
-@build_cnn.mistake(
-    "`nn.Flatten()` is missing before the linear layer, which expects one row of numbers for each digit."
-)
-def _(channels):
-    return nn.Sequential(*(layer for layer in _cnn(channels) if not isinstance(layer, nn.Flatten)))
-
-
-@build_cnn.mistake(
-    "Each convolution takes the channels that the previous one outputs; only the first takes 1: "
-    "`itertools.pairwise([1, *channels])`."
-)
-def _(channels):
-    layers = []
-    for outputs in channels:
-        layers += [nn.Conv2d(1, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-    side = 28 // 2 ** len(channels)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * side**2, 10))
-
-
-class _HiddenCNN(nn.Module):
-    """A network whose layers are in a plain list, but for the last `seen`."""
-
-    seen = 0
-
-    def __init__(self, channels):
-        super().__init__()
-        self.layers = list(_cnn(channels))
-        self.head = nn.Sequential(*self.layers[len(self.layers) - self.seen :])
-
-    def forward(self, x):
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-
-class _HalfHiddenCNN(_HiddenCNN):
-    seen = 1
-
-
-# Section 7: depth ----------------------------------------------------------------------------------------------
+# Section 9: depth -------------------------------------------------------------------------------------------------
 
 
 thirty_layers = lesson.prediction(
@@ -1956,10 +2036,10 @@ def _shortened(x, shortcut):
     return x if shortcut is None else shortcut(x)
 
 
-def _block(x, first, second, shortcut, *, bend=F.relu, inner=F.relu, end=F.relu):
+def _block(x, first, second, shortcut, *, activation=F.relu, inner=F.relu, end=F.relu):
     """The block, with what can go wrong as arguments."""
     skip = x if shortcut is None else shortcut(x)
-    return end(skip + bend(second(inner(first(x)))))
+    return end(skip + activation(second(inner(first(x)))))
 
 
 residual_block.mistakes(
@@ -1969,7 +2049,7 @@ residual_block.mistakes(
             x, first, second, shortcut, end=_same
         ),
         "The ReLU after the sum is missing: `F.relu(branch + skip)`.": lambda x, first, second, shortcut: (
-            _block(x, first, second, shortcut, bend=_same, end=_same)
+            _block(x, first, second, shortcut, activation=_same, end=_same)
         ),
         "There is one ReLU too many, on the branch before the sum. The "
         "branch may be negative: it ends with `second`.": lambda x, first, second, shortcut: _block(
@@ -1987,10 +2067,10 @@ residual_block.mistakes(
         ),
         "The ReLU between the two convolutions is missing: "
         "`second(F.relu(first(x)))`.": lambda x, first, second, shortcut: _block(
-            x, first, second, shortcut, bend=_same, inner=_same
+            x, first, second, shortcut, activation=_same, inner=_same
         ),
         "The order of the convolutions is wrong: `first` comes first.": lambda x, first, second, shortcut: (
-            _block(x, second, first, shortcut, bend=_same)
+            _block(x, second, first, shortcut, activation=_same)
         ),
         "No gradient flows through the skip, which is what it is for: leave `detach`, `.data` and `no_grad` "
         "out.": lambda x, first, second, shortcut: F.relu(
@@ -2045,7 +2125,7 @@ residual_block.mistakes(
         "The skip is subtracted from the branch. Add the two.": {"branch + (": "branch - ("},
         "There is no ReLU at all: one belongs between the two convolutions, and one after the sum.": (
             lambda x, first, second, shortcut: _block(
-                x, first, second, shortcut, bend=_same, inner=_same, end=_same
+                x, first, second, shortcut, activation=_same, inner=_same, end=_same
             )
         ),
         "The ReLU is applied to skip and branch separately. Add them first, then apply one ReLU to the sum.": [
@@ -2066,7 +2146,7 @@ residual_block.mistakes(
         ),
         "The activation function is not a ReLU here. The block has two of them, and both are `F.relu`.": [
             lambda x, first, second, shortcut, bend=bend, end=end: _block(
-                x, first, second, shortcut, bend=_same, inner=bend, end=end
+                x, first, second, shortcut, activation=_same, inner=bend, end=end
             )
             for bend, end in (
                 *((one, one) for one in (torch.tanh, F.gelu, F.leaky_relu)),
@@ -2117,95 +2197,7 @@ def _(x, first, second, shortcut):
     return F.relu(torch.cat([skip, second(F.relu(first(x)))], dim=1))
 
 
-# Section 8: the quiz -------------------------------------------------------------------------------------------
-
-
-quiz = lesson.quiz(
-    "quiz",
-    hints=[
-        "The question behind the first three: does a pattern mean the same wherever it appears?",
-        "The others are worked out in sections 5, 5, 2 and 7.",
-    ],
-    sorted_incomes=Question(
-        "c",
-        "In a sorted list the place is the rank, which carries the meaning: a shifted pattern means "
-        "something else.",
-        {
-            "a": "Neighbours are alike, but a pattern at the poor end does not mean what it means at the rich end.",
-            "b": "Its length is no obstacle: padding or global pooling would take care of that.",
-            "d": "A convolution works on 1,000 numbers in a row as well as on images, if shifting makes "
-            "sense.",
-        },
-    ),
-    humidity_map=Question(
-        "a",
-        "Nearby places belong together, and a front looks the same wherever it passes. What depends on the "
-        "place, such as the coast, can be added as another channel.",
-        {
-            "b": "Humidity is a field in space: one channel is enough, as for greyscale images.",
-            "c": "A dense layer would learn the same front anew for every place, from far too few maps.",
-            "d": "Smooth or not: local patterns that may appear anywhere are what convolution is for.",
-        },
-    ),
-    blood_values=Question(
-        "d",
-        "The columns have no order that means something: swap two, and nothing is lost. A dense net does not mind, a "
-        "kernel would.",
-        {
-            "a": "The alphabet makes calcium and chloride neighbours; that says nothing about them.",
-            "b": "Small kernels and pooling combine neighbours, and only the alphabet makes two values neighbours.",
-            "c": "Two-dimensional or not: the order of the columns has no meaning.",
-        },
-    ),
-    shape=Question(
-        (8, 16, 16, 16),
-        "Side: (32 + 4 − 5) // 2 + 1 = 16. Sixteen channels come out, for each of the 8 images.",
-        {
-            (8, 16, 15, 15): "(32 + 4 − 5) // 2 is 15. Then comes the + 1, for the first place.",
-            (8, 16, 14, 14): "The padding of 2 is added at both ends.",
-            (
-                8,
-                16,
-                32,
-                32,
-            ): "The padding would keep the side, but the stride of 2 keeps only every second place.",
-            (8, 3, 16, 16): "The side is right. The channels are those that come out, 16.",
-            (16, 16, 16): "The axis of the 8 images is missing.",
-        },
-    ),
-    parameters=Question(
-        4640,
-        "32 · (16 · 3 · 3 + 1). The size of the image plays no part.",
-        {
-            4608: "The biases are missing, one for each of the 32 output channels.",
-            4624: "There is a bias for each of the 32 outputs, not for each of the 16 inputs.",
-            320: "Each of the 32 kernels reaches through all 16 input channels.",
-            4609: "There is a bias for each of the 32 output channels, not one for all.",
-        },
-    ),
-    forgotten_flip=Question(
-        "b",
-        "The weights are learned: without the flip, training finds the mirrored kernel, which computes the same.",
-        {
-            "a": "No accuracy is lost: each flipped kernel has an unflipped twin, and training finds that.",
-            "c": "The cost is the same.",
-            "d": "Cross-correlation is equivariant as well: sliding is what counts, not the flip.",
-        },
-    ),
-    silent_block=Question(
-        "b",
-        "The branch gives 0, so the ReLU of the skip is left. After a ReLU the numbers are not negative, so the block "
-        "passes them on unchanged.",
-        {
-            "a": "The branch gives 0s. But the skip still carries the input.",
-            "c": "The skip is added once, with the factor 1.",
-            "d": "Random weights would do that. These are all 0.",
-        },
-    ),
-)
-
-
-# Section 9: garments -------------------------------------------------------------------------------------------
+# Section 13: garments ---------------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -2225,7 +2217,7 @@ def _garment_scores(logits, labels):
     score=_garment_scores,
     floors={"accuracy": 0.87},
     hints=[
-        "The net of section 6 is a good starting point: two stages of convolution, ReLU and pooling, then a "
+        "The network of section 4 is a good starting point: two stages of convolution, ReLU and pooling, then a "
         "linear layer.",
         "`optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)`, and the scheduler "
         "`torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-3, total_steps=epochs * len(batches))`.",

@@ -1,8 +1,8 @@
-"""Train the network of lesson 4 for the drawing pad of the home page, and write it to docs/pad/cnn.bin.
+"""Train a network like lesson 4's for the drawing pad of the home page, and write it to docs/pad/cnn.bin.
 
 python docs/pad/export.py     with $COURSEKIT_DATA naming a folder that holds MNIST, or online; some minutes
 
-The network is the lesson's, 18,378 weights. Its training digits are turned, stretched, thickened and thinned, since
+It has kernels of 5 × 5 and 18,378 weights. Its training digits are turned, stretched, thickened and thinned, since
 visitors draw with a mouse or a finger, and then scaled and centred as the pad does it. The file starts with the length
 of a JSON header (4 bytes, little-endian) and the header; then come the weights as float16, then the bytes of some test
 digits for visitors who would rather not draw.

@@ -31,27 +31,27 @@ def convolve_by_library(x, kernel):
     return F.conv1d(x[None, None], kernel.flip(0)[None, None], padding=len(kernel) - 1)[0, 0]
 
 
-def slide_in_loops(picture, kernel):
-    H, W = picture.shape
+def slide_in_loops(image, kernel):
+    H, W = image.shape
     h, w = kernel.shape
     rows = []
     for i in range(H - h + 1):
-        rows.append([(picture[i : i + h, j : j + w] * kernel).sum() for j in range(W - w + 1)])
+        rows.append([(image[i : i + h, j : j + w] * kernel).sum() for j in range(W - w + 1)])
     return torch.tensor(rows)
 
 
-def slide_by_weights(picture, kernel):
+def slide_by_weights(image, kernel):
     h, w = kernel.shape
-    H, W = picture.shape[0] - h + 1, picture.shape[1] - w + 1
-    return sum(kernel[i, j] * picture[i : i + H, j : j + W] for i in range(h) for j in range(w))
+    H, W = image.shape[0] - h + 1, image.shape[1] - w + 1
+    return sum(kernel[i, j] * image[i : i + H, j : j + W] for i in range(h) for j in range(w))
 
 
 def convolve_with_numpy(x, kernel):
     return torch.from_numpy(np.convolve(x.numpy(), kernel.numpy()))
 
 
-def slide_by_einsum(picture, kernel):
-    windows = picture.unfold(0, kernel.shape[0], 1).unfold(1, kernel.shape[1], 1)
+def slide_by_einsum(image, kernel):
+    windows = image.unfold(0, kernel.shape[0], 1).unfold(1, kernel.shape[1], 1)
     return torch.einsum("ijab,ab->ij", windows, kernel)
 
 
@@ -140,7 +140,7 @@ def cnn_that_pools_first(channels):
     for number, outputs in enumerate(channels):
         net.add_module(f"conv{number}", nn.Conv2d(inputs, outputs, (3, 3), padding=1))
         net.add_module(f"pool{number}", nn.MaxPool2d(2, 2))
-        net.add_module(f"bend{number}", nn.ReLU(inplace=True))
+        net.add_module(f"relu{number}", nn.ReLU(inplace=True))
         inputs, side = outputs, side // 2
     return net.append(nn.Flatten(1)).append(nn.Linear(inputs * side**2, 10))
 
@@ -180,7 +180,7 @@ class TestLesson04(Contract):
             slide_in_loops,
             slide_by_weights,
             slide_by_einsum,
-            lambda picture, kernel: F.conv2d(picture[None, None], kernel[None, None])[0, 0],
+            lambda image, kernel: F.conv2d(image[None, None], kernel[None, None])[0, 0],
         ],
         "is_equivariant": [
             equivariant_by_largest_difference,
@@ -215,11 +215,11 @@ def test_solutions_agree_with_numpy_and_pytorch():
     x, kernel = torch.randn(9, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
     expected = torch.from_numpy(np.convolve(x.numpy(), kernel.numpy()))
     torch.testing.assert_close(ex.convolve_1d.reference(x, kernel), expected)
-    picture, kernel = torch.randn(7, 6), torch.randn(3, 2)
-    expected = F.conv2d(picture[None, None], kernel[None, None])[0, 0]
-    torch.testing.assert_close(ex.convolve_2d.reference(picture, kernel), expected)
-    pictures = torch.randn(2, 3, 9, 8)
-    torch.testing.assert_close(ex.max_pool.reference(pictures, 2), F.max_pool2d(pictures, 2))
+    image, kernel = torch.randn(7, 6), torch.randn(3, 2)
+    expected = F.conv2d(image[None, None], kernel[None, None])[0, 0]
+    torch.testing.assert_close(ex.convolve_2d.reference(image, kernel), expected)
+    images = torch.randn(2, 3, 9, 8)
+    torch.testing.assert_close(ex.max_pool.reference(images, 2), F.max_pool2d(images, 2))
 
 
 def test_size_of_the_output_agrees_with_pytorch():

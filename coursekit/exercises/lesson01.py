@@ -89,6 +89,13 @@ def cosine_similarity(x, y):
     return x @ y / (x.norm(dim=1) * y.norm()).clamp(min=1e-12)
 
 
+def _cosine(x, y, *, dots=None, lengths=None):
+    """The cosine with other products, or with other lengths."""
+    dots = x @ y if dots is None else dots
+    lengths = x.norm(dim=1) * y.norm() if lengths is None else lengths
+    return (dots / lengths).nan_to_num(posinf=0, neginf=0)
+
+
 cosine_similarity.mistakes(
     {
         "These are the dot products. Divide by both lengths; otherwise long vectors look "
@@ -105,26 +112,86 @@ cosine_similarity.mistakes(
         "`x.norm()` is the length of the whole matrix. Every row has its own: `x.norm(dim=1)`.": {
             "dim=1": ""
         },
-        "You divide by the squares of the lengths. The length is the square root: `norm`.": {
-            "x.norm(dim=1) * y.norm": "(x**2).sum(dim=1) * (y**2).sum"
-        },
-        "This is the angle. The exercise asks for its cosine, so leave out the arccosine.": lambda x, y: (
-            torch.acos((x @ y / (x.norm(dim=1) * y.norm()).clamp(min=1e-12)).clamp(-1, 1))
-        ),
+        "You divide by the squares of the lengths. The length is the square root: `norm`.": [
+            {"x.norm(dim=1) * y.norm": "(x**2).sum(dim=1) * (y**2).sum"},
+            lambda x, y: x @ y / ((x**2).sum(dim=1) * (y**2).sum()),
+        ],
+        "This is the angle. The exercise asks for its cosine, so leave out the arccosine.": [
+            lambda x, y: torch.acos(cosine_similarity.reference(x, y).clamp(-1, 1)),
+            lambda x, y: torch.rad2deg(torch.acos(cosine_similarity.reference(x, y).clamp(-1, 1))),
+            lambda x, y: torch.acos(x @ y / (x.norm(dim=1) * y.norm())),
+        ],
         "One minus the cosine is a distance. Return the cosine itself.": {"return": "return 1 -"},
-        "With `dim=0` you get the lengths of the columns. The vectors are the rows: `x.norm(dim=1)`.": {
-            "dim=1": "dim=0"
-        },
+        "That is the square of the cosine, and the sign is gone with it. Take the root of the squared lengths, "
+        "and leave the dot product as it is.": {"return x @ y": "return (x @ y) ** 2"}
+        | {".clamp(min=1e-12)": ".clamp(min=1e-12) ** 2"},
+        "That is the sine of the angle, √(1 − cos²). Return the cosine itself.": lambda x, y: (
+            (1 - cosine_similarity.reference(x, y) ** 2).clamp(min=0).sqrt()
+        ),
+        "With `dim=0` you get the lengths of the columns. The vectors are the rows: `x.norm(dim=1)`.": [
+            {"dim=1": "dim=0"},
+            lambda x, y: F.normalize(x, dim=0) @ F.normalize(y, dim=0),
+        ],
         "(N,) divided by (N, 1) broadcasts to (N, N), a matrix. The lengths should have the shape (N,), "
         "like the dot products: leave out `keepdim=True`.": {"dim=1": "dim=1, keepdim=True"},
+        "(N, 1) divided by (N,) broadcasts to (N, N), a matrix. Let the products have the shape (N,), like the "
+        "lengths: `x @ y`.": {"x @ y": "x @ y[:, None]"},
         "The sign is gone. Vectors that point in opposite directions have the cosine −1: leave out "
         "the absolute value.": {"return x @ y": "return (x @ y).abs()"},
+        "Negative cosines became 0. Vectors that point in opposite directions have the cosine −1: limit the "
+        "denominator, not the result.": {"return x @ y / (": "return (x @ y).clamp(min=0) / ("},
         "These lengths add up absolute values. The length of a vector is the root of the sum of its "
         "squares: `norm`.": {"x.norm(dim=1) * y.norm()": "x.abs().sum(dim=1) * y.abs().sum()"},
+        "These are the largest entries, not the lengths. The length of a vector is the root of the sum of its "
+        "squares: `norm`.": {"x.norm(dim=1) * y.norm()": "x.abs().amax(dim=1) * y.abs().max()"},
+        "You divide by sums of the entries, which may cancel. The length is the root of the sum of squares: "
+        "`norm`.": lambda x, y: _cosine(x, y, lengths=x.sum(dim=1) * y.sum()),
+        "The lengths are added. Divide the dot product by their product: `x.norm(dim=1) * y.norm()`.": {
+            "x.norm(dim=1) * y": "x.norm(dim=1) + y"
+        },
+        "`/ a * b` divides by a and then multiplies by b. Put the product of the lengths in brackets: "
+        "`/ (a * b)`.": lambda x, y: _cosine(x, y, lengths=x.norm(dim=1) / y.norm()),
+        "The number that is added to the denominator, or keeps it above 0, is too large: short vectors get "
+        "another cosine. Use 1e-12.": [
+            *(
+                lambda x, y, e=e: x @ y / (x.norm(dim=1) * y.norm() + e)
+                for e in (1e-4, 1e-3, 0.01, 0.1, 1.0)
+            ),
+            *(lambda x, y, e=e: x @ y / (x.norm(dim=1) * y.norm()).clamp(min=e) for e in (0.1, 1.0)),
+            *(lambda x, y, e=e: x @ y / ((x.norm(dim=1) + e) * (y.norm() + e)) for e in (1e-3, 0.01)),
+            *(lambda x, y, e=e: x @ y / ((x.norm(dim=1) + e) * y.norm()) for e in (1e-3, 0.01)),
+        ],
         "A row may add up to 0 and still have a direction, such as (1, −1). Test its length, not its "
-        "sum.": lambda x, y: torch.where(
-            x.sum(dim=1) == 0, 0, x @ y / (x.norm(dim=1) * y.norm()).clamp(min=1e-12)
+        "sum.": lambda x, y: torch.where(x.sum(dim=1) == 0, 0, cosine_similarity.reference(x, y)),
+        "That is the factor of the projection onto y, (x · y) / (y · y). For the cosine divide by both "
+        "lengths, each of them once.": lambda x, y: x @ y / (y @ y),
+        "The length of x counts twice, and that of y not at all: divide by `x.norm(dim=1) * y.norm()`.": (
+            lambda x, y: _cosine(x, y, lengths=(x**2).sum(dim=1))
         ),
+        "One of the lengths is squared: divide by `x.norm(dim=1) * y.norm()`, without squares.": [
+            lambda x, y: _cosine(x, y, lengths=(x**2).sum(dim=1) * y.norm()),
+            lambda x, y: _cosine(x, y, lengths=x.norm(dim=1) * (y @ y)),
+        ],
+        "There is a root too many: the lengths contain one already.": lambda x, y: _cosine(
+            x, y, lengths=(x.norm(dim=1) * y.norm()).sqrt()
+        ),
+        "With the means subtracted first, this is the correlation. The cosine takes the vectors as they "
+        "are.": lambda x, y: _cosine(x - x.mean(dim=1, keepdim=True), y - y.mean()),
+        "You took the mean of the products xᵢ yᵢ. The dot product is their sum: `x @ y`.": lambda x, y: (
+            _cosine(x, y, dots=(x * y).mean(dim=1))
+        ),
+        "`x.T` has the columns of x as its rows. Every row of x meets y in `x @ y`, (N, D) @ (D,).": lambda x, y: (
+            x.T @ y / (x.norm(dim=1) * y.norm())
+        ),
+        "`y @ x` pairs y with the columns of x. Every row of x meets y in `x @ y`, (N, D) @ (D,).": lambda x, y: (
+            y @ x / (x.norm(dim=1) * y.norm())
+        ),
+        "These are the products of single entries, (N, D). Add them up over D: `x @ y`, or `.sum(dim=1)`.": [
+            lambda x, y: x * y / (x.norm(dim=1, keepdim=True) * y.norm()),
+            lambda x, y: x * y / (x.norm(dim=1, keepdim=True) * y.norm()).clamp(min=1e-12),
+        ],
+        "The products of the entries are added up along the wrong axis. The vectors are the rows: "
+        "`.sum(dim=1)`.": lambda x, y: (x * y).sum(dim=0) / (x.norm(dim=1) * y.norm()),
     }
 )
 
@@ -163,63 +230,136 @@ def rotation(angle):
     return torch.tensor([[c, -s], [s, c]])
 
 
-@rotation.mistake("This turns clockwise: the minus belongs to the sine in the first row.")
-def _(angle):
-    return torch.tensor([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-
-
-@rotation.mistake("The angle is already in radians. `math.cos` takes radians: no factor π/180.")
-def _(angle):
-    a = math.radians(angle)
-    return torch.tensor([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]])
-
-
-@rotation.mistake("The angle is in radians, and `math.cos` takes radians: no factor 180/π.")
-def _(angle):
-    a = math.degrees(angle)
-    return torch.tensor([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]])
-
-
-@rotation.mistake(
-    "Sine and cosine are swapped. A rotation by 0 should change nothing: the cosines belong on the diagonal."
-)
-def _(angle):
-    return torch.tensor([[math.sin(angle), -math.cos(angle)], [math.cos(angle), math.sin(angle)]])
-
-
-def _turn(angle, top=-1.0, bottom=1.0):
-    """The matrix with the signs of its sines as arguments."""
+def _turn(angle, signs=(1, -1, 1, 1), swapped=False):
+    """The matrix with the signs of its four numbers, cos, sin, sin, cos, as arguments."""
     c, s = math.cos(angle), math.sin(angle)
-    return torch.tensor([[c, top * s], [bottom * s, c]])
+    numbers = [s, c, c, s] if swapped else [c, s, s, c]
+    return torch.tensor([sign * one for sign, one in zip(signs, numbers, strict=True)]).reshape(2, 2)
+
+
+_RADIANS = "The angle is already in radians. `math.cos` takes radians: no factor "
+
+
+def _entries(make):
+    """A matrix made of cosine, sine and angle."""
+    return lambda angle: torch.tensor(make(math.cos(angle), math.sin(angle), angle))
 
 
 rotation.mistakes(
     {
-        "Both sines have a minus sign. Only the one in the first row has it: (1, 0) goes to "
-        "(cos, +sin).": lambda angle: _turn(angle, bottom=-1.0),
-        "The angle is in radians already, not in turns: no factor 2π.": lambda angle: _turn(
-            2 * math.pi * angle
+        "This turns clockwise: the minus belongs to the sine in the first row.": [
+            lambda angle: _turn(angle, (1, 1, -1, 1)),
+        ],
+        f"{_RADIANS}π/180.": [
+            lambda angle: _turn(math.radians(angle)),
+            lambda angle: _turn(math.radians(-angle)),
+        ],
+        f"{_RADIANS}180/π.": [
+            lambda angle: _turn(math.degrees(angle)),
+            lambda angle: _turn(math.degrees(-angle)),
+        ],
+        "The angle is in radians already, not in turns: no factor 2π.": [
+            lambda angle: _turn(2 * math.pi * angle),
+            lambda angle: _turn(-2 * math.pi * angle),
+        ],
+        "The angle is in radians already: no factor π.": lambda angle: _turn(math.pi * angle),
+        "The angle is in radians already: don't divide it by π or 2π.": [
+            lambda angle: _turn(angle / math.pi),
+            lambda angle: _turn(angle / (2 * math.pi)),
+        ],
+        "This turns by twice the angle. The columns are (cos, sin) and (−sin, cos) of the angle itself.": [
+            lambda angle: _turn(2 * angle),
+            lambda angle: _turn(-2 * angle),
+        ],
+        "This turns by half the angle. The columns are (cos, sin) and (−sin, cos) of the angle itself.": (
+            lambda angle: _turn(angle / 2)
         ),
+        "The remainder by π loses half a turn. Cosine and sine take every angle: leave out `%`.": lambda angle: (
+            _turn(angle % math.pi)
+        ),
+        "The remainder changes the angle; a full turn is 2π radians. Cosine and sine take every angle: leave "
+        "out `%`.": [lambda angle: _turn(angle % 360), lambda angle: _turn(angle % 2)],
+        "The sign of the angle is lost: a negative angle turns the other way round.": lambda angle: _turn(
+            abs(angle)
+        ),
+        "The root has lost the sign of the sine, which is negative beyond half a turn. Take "
+        "`math.sin(angle)`.": _entries(lambda c, s, a: [[c, -abs(s)], [abs(s), c]]),
+        "The root has lost the sign of the cosine, which is negative beyond a quarter turn. Take "
+        "`math.cos(angle)`.": _entries(lambda c, s, a: [[abs(c), -s], [s, abs(c)]]),
+        "Whole numbers came out: an integer tensor, or rounding, has cut off the fractions. Sine and cosine "
+        "need floats.": [
+            lambda angle: _turn(angle).long(),
+            lambda angle: _turn(angle).round(),
+            lambda angle: _turn(int(angle)),
+        ],
+        "Sine and cosine are swapped. A rotation by 0 should change nothing: the cosines belong on the "
+        "diagonal.": [
+            *(
+                lambda angle, signs=signs: _turn(angle, signs, swapped=True)
+                for signs in ((1, -1, 1, 1), (1, 1, 1, 1), (1, 1, -1, 1), (1, -1, 1, -1))
+            ),
+        ],
+        "The columns are swapped: the image of (1, 0), which is (cos, sin), comes first.": lambda angle: (
+            _turn(angle, (-1, 1, 1, 1), swapped=True)
+        ),
+        "Both sines have a minus sign. Only the one in the first row has it: (1, 0) goes to "
+        "(cos, +sin).": lambda angle: _turn(angle, (1, -1, -1, 1)),
         "These are the four numbers in a row. A matrix has a list for each of its rows: "
         "`[[a, b], [c, d]]`.": {"[[c, -s], [s, c]]": "[c, -s, s, c]"},
-        "The last entry is −cos. A rotation by 0 should change nothing: the diagonal is cos, cos.": lambda angle: (
-            _turn(angle) * torch.tensor([[1.0, 1.0], [1.0, -1.0]])
+        "That is only where (1, 0) goes, the first column. The second is where (0, 1) goes: (−sin, cos).": [
+            _entries(lambda c, s, a: [c, s]),
+            _entries(lambda c, s, a: [[c], [s]]),
+            _entries(lambda c, s, a: [[c, s]]),
+        ],
+        "The last entry is −cos. A rotation by 0 should change nothing: the diagonal is cos, cos.": [
+            lambda angle: _turn(angle, (1, -1, 1, -1)),
+            lambda angle: _turn(angle, (1, 1, -1, -1)),
+        ],
+        "The first entry is −cos. A rotation by 0 should change nothing: the diagonal is cos, cos.": [
+            lambda angle: _turn(angle, (-1, -1, 1, 1)),
+            lambda angle: _turn(angle, (-1, 1, -1, 1)),
+            lambda angle: _turn(angle, (-1, 1, 1, 1)),
+        ],
+        "Both cosines have a minus sign. A rotation by 0 should change nothing: the diagonal is cos, cos.": [
+            lambda angle: _turn(angle, (-1, -1, 1, -1)),
+            lambda angle: _turn(angle, (-1, 1, -1, -1)),
+        ],
+        "One of the sines needs a minus sign, or lengths are not preserved: (0, 1) goes to (−sin, cos).": (
+            lambda angle: _turn(angle, (1, 1, 1, 1))
         ),
-        "The first entry is −cos. A rotation by 0 should change nothing: the diagonal is cos, "
-        "cos.": lambda angle: _turn(angle) * torch.tensor([[-1.0, 1.0], [1.0, 1.0]]),
-        "One of the sines needs a minus sign, or lengths are not preserved: (0, 1) goes to "
-        "(−sin, cos).": lambda angle: torch.tensor(
-            [[math.cos(angle), math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+        "This also reflects the plane. (0, 1) goes to (−sin, cos): the minus belongs to the first row.": (
+            lambda angle: _turn(angle, (1, 1, 1, -1))
+        ),
+        "That holds only for small angles, where cos ≈ 1 and sin ≈ angle. Take `math.cos` and `math.sin`.": [
+            _entries(lambda c, s, a: [[1.0, -a], [a, 1.0]]),
+            _entries(lambda c, s, a: [[1 - a * a / 2, -a], [a, 1 - a * a / 2]]),
+        ],
+        "A 0 stands where a sine belongs. (1, 0) goes to (cos, sin), and (0, 1) to (−sin, cos).": [
+            _entries(lambda c, s, a: [[c, -s], [0.0, c]]),
+            _entries(lambda c, s, a: [[c, 0.0], [s, c]]),
+            _entries(lambda c, s, a: [[c, 0.0], [0.0, c]]),
+        ],
+        "(1, 0) goes to (cos, sin), and (0, 1) to (−sin, cos): four numbers, and the off-diagonal ones are the "
+        "sines.": [
+            _entries(lambda c, s, a: [[c, 0.0], [0.0, s]]),
+            _entries(lambda c, s, a: [[c, -c], [s, s]]),
+            _entries(lambda c, s, a: [[c, -c], [c, c]]),
+            _entries(lambda c, s, a: [[c, c], [s, s]]),
+            _entries(lambda c, s, a: [[c, -s], [c, s]]),
+            _entries(lambda c, s, a: [[c, s], [c, s]]),
+            _entries(lambda c, s, a: [[c, -s], [s, s]]),
+        ],
+        "The rows are swapped: the first row is (cos, −sin).": lambda angle: _turn(
+            angle, (1, 1, 1, -1), swapped=True
+        ),
+        "This rotates, and stretches by the angle as well: leave out the factor.": lambda angle: (
+            angle * _turn(angle)
+        ),
+        "That is the tangent. The entries are sine and cosine themselves.": _entries(
+            lambda c, s, a: [[1.0, -s / c], [s / c, 1.0]]
         ),
     }
 )
-
-
-@rotation.mistake(
-    "This also reflects the plane. (0, 1) goes to (−sin, cos): the minus belongs to the first row."
-)
-def _(angle):
-    return torch.tensor([[math.cos(angle), math.sin(angle)], [math.sin(angle), -math.cos(angle)]])
 
 
 @lesson.exercise(

@@ -153,10 +153,7 @@ cosine_similarity.mistakes(
         "`/ (a * b)`.": lambda x, y: _cosine(x, y, lengths=x.norm(dim=1) / y.norm()),
         "The number that is added to the denominator, or keeps it above 0, is too large: short vectors get "
         "another cosine. Use 1e-12.": [
-            *(
-                lambda x, y, e=e: x @ y / (x.norm(dim=1) * y.norm() + e)
-                for e in (1e-4, 1e-3, 0.01, 0.1, 1.0)
-            ),
+            *(lambda x, y, e=e: x @ y / (x.norm(dim=1) * y.norm() + e) for e in (1e-4, 1e-3, 0.01, 0.1, 1.0)),
             *(lambda x, y, e=e: x @ y / (x.norm(dim=1) * y.norm()).clamp(min=e) for e in (0.1, 1.0)),
             *(lambda x, y, e=e: x @ y / ((x.norm(dim=1) + e) * (y.norm() + e)) for e in (1e-3, 0.01)),
             *(lambda x, y, e=e: x @ y / ((x.norm(dim=1) + e) * y.norm()) for e in (1e-3, 0.01)),
@@ -390,9 +387,13 @@ def project_and_reflect(u):
     return P, 2 * P - torch.eye(len(u), dtype=u.dtype)
 
 
+def _identity(u):
+    return torch.eye(len(u), dtype=u.dtype)
+
+
 def _across(P):
     """The reflection across the line that P projects onto."""
-    return 2 * P - torch.eye(len(P), dtype=P.dtype)
+    return 2 * P - _identity(P)
 
 
 def _onto(u):
@@ -400,58 +401,131 @@ def _onto(u):
     return torch.outer(u, u) / (u @ u)
 
 
+def _reflected(*makes):
+    """Answers with the right projection P, and each of these reflections, made of P and I."""
+    return [lambda u, make=make: (_onto(u), make(_onto(u), _identity(u))) for make in makes]
+
+
+def _projected(*makes):
+    """Answers with each of these projections, made of u, and reflections made of them in the frequent ways."""
+    ways = (_across, lambda P: _identity(P) - 2 * P, lambda P: _identity(P) - P, lambda P: P - _identity(P))
+    return [lambda u, make=make, way=way: (make(u), way(make(u))) for make in makes for way in ways]
+
+
 project_and_reflect.mistakes(
     {
-        "Without the division a long u stretches: divide the outer product by u · u.": {" / (u @ u)": ""},
+        "Without the division a long u stretches: divide the outer product by u · u.": _projected(
+            lambda u: torch.outer(u, u)
+        ),
         "You divided by the length of u. The factor is c = (u · x) / (u · u): divide by the length "
-        "squared.": {"(u @ u)": "u.norm()"},
+        "squared.": _projected(lambda u: torch.outer(u, u) / u.norm()),
+        "You divided by the sum of u. The factor is c = (u · x) / (u · u): divide by the sum of the squares, "
+        "`u @ u`.": [lambda u: (torch.outer(u, u) / u.sum(), _across(torch.outer(u, u) / u.sum()))],
+        "You divided by the mean of the squares. The denominator is their sum, `u @ u`.": [
+            lambda u: (len(u) * _onto(u), _across(len(u) * _onto(u)))
+        ],
+        "You divided by D, the number of entries. The denominator is u · u, `u @ u`.": (
+            lambda u: (torch.outer(u, u) / len(u), _across(torch.outer(u, u) / len(u)))
+        ),
+        "This scales u so that its largest entry is 1, or its entries add up to 1. Its length should be 1: "
+        "`u / u.norm()`.": [
+            lambda u: (
+                torch.outer(u, u) / u.abs().max() ** 2,
+                _across(torch.outer(u, u) / u.abs().max() ** 2),
+            ),
+            lambda u: (torch.outer(u, u) / u.max() ** 2, _across(torch.outer(u, u) / u.max() ** 2)),
+            lambda u: (torch.outer(u, u) / u.sum() ** 2, _across(torch.outer(u, u) / u.sum() ** 2)),
+            lambda u: (
+                torch.outer(u, u) / u.abs().sum() ** 2,
+                _across(torch.outer(u, u) / u.abs().sum() ** 2),
+            ),
+        ],
+        "You divided by u · u twice: if u has length 1 already, nothing is left to divide by.": [
+            lambda u: (_onto(u) / (u @ u), _across(_onto(u) / (u @ u))),
+            lambda u: (_onto(u) / u.norm(), _across(_onto(u) / u.norm())),
+        ],
         "You return the reflection first. Return the projection, then the reflection.": lambda u: (
             _across(_onto(u)),
             _onto(u),
         ),
         "The reflection has the wrong sign: I − 2P turns u itself around. A point on the line should stay "
-        "where it is: 2P − I.": lambda u: (_onto(u), -_across(_onto(u))),
+        "where it is: 2P − I.": _reflected(lambda P, one: one - 2 * P),
         "P − I leads from x to its foot on the line. The reflection goes from x twice as far: "
         "x + 2 (Px − x).": {"2 * P": "P"},
+        "2 (P − I) is the way from x to its mirror image. Add it to x: x + 2 (Px − x), so 2P − I.": _reflected(
+            lambda P, one: 2 * (P - one), lambda P, one: 2 * (one - P)
+        ),
         "You subtracted 1 from every entry. The identity matrix has ones only on its diagonal: "
         "`torch.eye(len(u))`.": {"torch.eye(len(u), dtype=u.dtype)": "1"},
+        "1 − 2P takes 1 for the identity, and has the wrong sign: the reflection is 2P − I, with "
+        "`torch.eye(len(u))`.": _reflected(lambda P, one: 1 - 2 * P),
         "These belong to the directions perpendicular to u: I − P removes the part along u. Here the part "
-        "along u should be kept.": lambda u: (
-            torch.eye(len(u), dtype=u.dtype) - _onto(u),
-            -_across(_onto(u)),
-        ),
+        "along u should be kept.": lambda u: (_identity(u) - _onto(u), -_across(_onto(u))),
         "The reflection is right. I − P gives the part perpendicular to u; the projection onto the line is "
-        "P itself.": lambda u: (torch.eye(len(u), dtype=u.dtype) - _onto(u), _across(_onto(u))),
+        "P itself.": lambda u: (_identity(u) - _onto(u), _across(_onto(u))),
         "−P turns the projection around, and every point still ends on the line. The reflection keeps the "
         "distance: x + 2 (Px − x).": lambda u: (_onto(u), -_onto(u)),
         "−I sends every point through the origin. A reflection across the line leaves the points on it where "
-        "they are.": lambda u: (_onto(u), -torch.eye(len(u), dtype=u.dtype)),
+        "they are.": lambda u: (_onto(u), -_identity(u)),
         "`u * u` multiplies entry by entry, so this is a diagonal matrix. Entry i, j of the projection is "
-        "uᵢ uⱼ: `torch.outer(u, u)`.": lambda u: (
-            torch.diag(u * u) / (u @ u),
-            _across(torch.diag(u * u) / (u @ u)),
-        ),
-        "That is a number, u · u divided by itself. The matrix has the entries uᵢ uⱼ: "
-        "`torch.outer(u, u)`.": lambda u: (u @ u / (u @ u), 2 * (u @ u / (u @ u)) - 1),
+        "uᵢ uⱼ: `torch.outer(u, u)`.": _projected(lambda u: torch.diag(u * u) / (u @ u)),
+        "That is a number, such as u · u divided by itself. The matrix has the entries uᵢ uⱼ: "
+        "`torch.outer(u, u)`.": [
+            lambda u: (u @ u / (u @ u), 2 * (u @ u / (u @ u)) - 1),
+            lambda u: (u @ u / (u @ u), 2 * (u @ u / (u @ u)) - _identity(u)),
+            lambda u: (u @ u, 2 * (u @ u) - _identity(u)),
+            lambda u: (u @ u / u.norm(), 2 * (u @ u / u.norm()) - _identity(u)),
+        ],
         "The projection is right. x + (Px − x) is Px again: the reflection goes twice as far, "
         "x + 2 (Px − x).": lambda u: (_onto(u), _onto(u)),
         "The projection is right. 2P + I stretches u by 3: the identity is subtracted.": {
             "2 * P - torch": "2 * P + torch"
         },
+        "The projection is right. P + I doubles the part along u. The reflection is x + 2 (Px − x), so "
+        "2P − I.": _reflected(lambda P, one: P + one),
         "The projection is right. I − P leaves the part of x perpendicular to u. The reflection is "
-        "x + 2 (Px − x).": lambda u: (_onto(u), torch.eye(len(u), dtype=u.dtype) - _onto(u)),
+        "x + 2 (Px − x).": lambda u: (_onto(u), _identity(u) - _onto(u)),
+        "The projection is right. The identity counts once in the reflection, 2P − I: x + 2 (Px − x) holds "
+        "−2x and one x.": _reflected(lambda P, one: P - 2 * one),
+        "The projection is right, but the reflection is built from the outer product without the division, or "
+        "with another one. Use P: 2P − I.": [
+            lambda u: (_onto(u), _across(torch.outer(u, u))),
+            lambda u: (_onto(u), _across(torch.outer(u, u) / u.norm())),
+            lambda u: (_onto(u), _identity(u) - 2 * torch.outer(u, u)),
+        ],
+        "The projection is right. In the reflection the identity comes without a factor: 2P − I.": [
+            lambda u: (_onto(u), 2 * _onto(u) - (u @ u) * _identity(u)),
+            lambda u: (_onto(u), 2 * _onto(u) - u.norm() * _identity(u)),
+        ],
+        "The projection is right. The identity has ones on its diagonal, and yours holds other numbers: "
+        "`torch.eye(len(u))`.": [
+            lambda u: (_onto(u), 2 * _onto(u) - torch.diag(u)),
+            lambda u: (_onto(u), 2 * _onto(u) - torch.ones(len(u), 1, dtype=u.dtype) @ u[None]),
+        ],
         "`/ u @ u` divides by u first and multiplies afterwards. Use brackets: `/ (u @ u)`.": [
             lambda u: (torch.outer(u, u) / u @ u, 2 * torch.outer(u, u) / u @ u),
             lambda u: (torch.outer(u, u) / u @ u, 2 * (torch.outer(u, u) / u @ u) - torch.eye(len(u))),
         ],
         "These are D numbers, uᵢ² / (u · u). The matrix has an entry for every pair, uᵢ uⱼ: "
-        "`torch.outer(u, u)`.": lambda u: (
-            u * u / (u @ u),
-            2 * u * u / (u @ u) - torch.eye(len(u), dtype=u.dtype),
-        ),
+        "`torch.outer(u, u)`.": [
+            lambda u: (u * u / (u @ u), 2 * u * u / (u @ u) - _identity(u)),
+            lambda u: (u * u / (u @ u), 2 * u * u / (u @ u) - 1),
+        ],
         "The projection is right. 2P alone doubles it: subtract the identity.": {
             " - torch.eye(len(u), dtype=u.dtype)": ""
         },
+        "The signs of u are lost: the projection has the entries uᵢ uⱼ, negative ones too.": lambda u: (
+            _onto(u.abs()),
+            _across(_onto(u.abs())),
+        ),
+        "One matrix came back. Return two, the projection and the reflection: `return P, R`.": [
+            _onto,
+            lambda u: _across(_onto(u)),
+        ],
+        "The identity has two rows and two columns whatever u is. For u of D entries take "
+        "`torch.eye(len(u))`.": lambda u: (_onto(u), 2 * _onto(u) - torch.eye(2, dtype=u.dtype)),
+        "`u.T @ u` and `u @ u.T` are the dot product, since u has one axis. For the matrix take "
+        "`torch.outer(u, u)`, or `u[:, None] * u`.": lambda u: (u @ u, 2 * (u @ u) - 1),
     }
 )
 
@@ -555,66 +629,215 @@ def fit_line(x, y):
     return slope, y.mean() - slope * x.mean()
 
 
-@fit_line.mistake("Slope and intercept are swapped: the solution comes in the order of the matrix's columns.")
-def _(x, y):
-    slope, intercept = fit_line.reference(x, y)
-    return intercept, slope
+def _line(x, y, *, slope=None, intercept=None):
+    """Slope and intercept, of which one may be given or made otherwise: slope(x, y, dx, dy), intercept(x, y, slope)."""
+    right, _ = fit_line.reference(x, y)
+    found = slope(x, y, x - x.mean(), y - y.mean()) if slope else right
+    return found, intercept(x, y, found) if intercept else y.mean() - found * x.mean()
+
+
+def _slopes(*makes):
+    """Answers with each of these slopes, and intercepts made of them rightly, with a plus, and as the mean of y."""
+    ways = (None, lambda x, y, a: y.mean() + a * x.mean(), lambda x, y, a: y.mean())
+    return [
+        lambda x, y, make=make, way=way: _line(x, y, slope=make, intercept=way)
+        for make in makes
+        for way in ways
+    ]
+
+
+def _intercepts(*makes):
+    """Answers with the right slope and each of these intercepts."""
+    return [lambda x, y, make=make: _line(x, y, intercept=make) for make in makes]
+
+
+def _columns(x):
+    """The matrix W with the columns x and 1."""
+    return torch.stack([x, torch.ones_like(x)], dim=1)
 
 
 fit_line.mistakes(
     {
-        "This line is forced through the origin: the matrix needs a column of ones for the "
-        "intercept.": lambda x, y: ((x * y).sum() / (x * x).sum(), torch.zeros((), dtype=x.dtype)),
-        "This predicts x from y. The error to keep small is that of y.": lambda x, y: fit_line.reference(
-            y, x
+        "Slope and intercept are swapped: the solution comes in the order of the matrix's columns.": lambda x, y: (
+            fit_line.reference(x, y)[::-1]
         ),
-        "The slope is right, but the intercept is not the mean of y: it is the value at x = 0.": lambda x, y: (
-            fit_line.reference(x, y)[0],
-            y.mean(),
+        "This line is forced through the origin: the matrix needs a column of ones for the intercept.": [
+            lambda x, y: ((x * y).sum() / (x * x).sum(), torch.zeros((), dtype=x.dtype)),
+            lambda x, y: torch.linalg.lstsq(x[:, None], y[:, None]).solution,
+            lambda x, y: torch.linalg.lstsq(x[:, None], y[:, None]).solution[:, 0],
+        ],
+        "This predicts x from y. The error to keep small is that of y.": [
+            lambda x, y: fit_line.reference(y, x),
+            lambda x, y: torch.linalg.lstsq(_columns(y), x[:, None]).solution[:, 0],
+        ],
+        "The slope is right, but the intercept is not the mean of y: it is the value at x = 0.": _intercepts(
+            lambda x, y, a: y.mean()
         ),
-        "This is the correlation coefficient. The slope is the covariance over the variance of x.": {
-            "((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()": (
-                "torch.corrcoef(torch.stack([x, y]))[0, 1]"
+        "The intercept adds slope · x̄ to ȳ. The line goes through (x̄, ȳ), so subtract it.": _intercepts(
+            lambda x, y, a: y.mean() + a * x.mean()
+        ),
+        "The sign of the intercept is wrong: the line goes through (x̄, ȳ), so it is ȳ − slope · x̄.": _intercepts(
+            lambda x, y, a: a * x.mean() - y.mean()
+        ),
+        "The means are swapped in the intercept: it is ȳ − slope · x̄.": _intercepts(
+            lambda x, y, a: x.mean() - a * y.mean(), lambda x, y, a: a * y.mean() - x.mean()
+        ),
+        "The slope is right. The intercept was made of sums: divide by N, or take means, ȳ − slope · x̄.": (
+            _intercepts(
+                lambda x, y, a: y.sum() - a * x.sum(),
+                lambda x, y, a: y.mean() - a * x.sum(),
+                lambda x, y, a: y.sum() - a * x.mean(),
             )
-        },
-        "That is a sum over the points. The slope is this sum divided by Σ (x − x̄)².": {
-            " / ((x - x.mean()) ** 2).sum()": ""
-        },
+        ),
+        "The slope is right, but the line need not go through a single point. It goes through (x̄, ȳ): the "
+        "intercept is ȳ − slope · x̄.": _intercepts(
+            lambda x, y, a: y[0] - a * x[0],
+            lambda x, y, a: y[-1] - a * x[-1],
+            lambda x, y, a: y[0],
+            lambda x, y, a: y.min(),
+        ),
+        "The slope is missing in the intercept, which is ȳ − slope · x̄.": _intercepts(
+            lambda x, y, a: y.mean() - x.mean()
+        ),
+        "x̄ is missing in the intercept, which is ȳ − slope · x̄.": _intercepts(lambda x, y, a: y.mean() - a),
+        "ȳ is missing in the intercept, which is ȳ − slope · x̄.": _intercepts(
+            lambda x, y, a: -a * x.mean(), lambda x, y, a: a * x.mean()
+        ),
+        "The slope is right, but the intercept is 0, a line through the origin: it is ȳ − slope · x̄.": _intercepts(
+            lambda x, y, a: torch.zeros_like(a)
+        ),
+        "The slope is right. Each point has an intercept of its own here: take the mean, ȳ − slope · x̄.": (
+            _intercepts(lambda x, y, a: y - a * x)
+        ),
+        "That slope belongs to a line through the origin. Subtract the means of x and y before you "
+        "multiply.": _slopes(lambda x, y, dx, dy: (x * y).sum() / (x**2).sum()),
+        "The denominator of the slope is centred, the product above it is not: it is Σ (x − x̄)(y − ȳ).": _slopes(
+            lambda x, y, dx, dy: (x * y).sum() / (dx**2).sum()
+        ),
+        "x is centred in the product, but not in the denominator of the slope: that is Σ (x − x̄)².": _slopes(
+            lambda x, y, dx, dy: (dx * dy).sum() / (x**2).sum()
+        ),
+        "This is the correlation coefficient. The slope is the covariance over the variance of x.": _slopes(
+            lambda x, y, dx, dy: (dx * dy).sum() / (dx.norm() * dy.norm())
+        ),
+        "That is a sum over the points. The slope is this sum divided by Σ (x − x̄)².": _slopes(
+            lambda x, y, dx, dy: (dx * dy).sum()
+        ),
+        "That slope is the covariance alone. Divide it by the variance of x.": _slopes(
+            lambda x, y, dx, dy: (dx * dy).mean(), lambda x, y, dx, dy: (dx * dy).sum() / (len(x) - 1)
+        ),
         "The covariance and the variance divide by different numbers, one by N, the other by N − 1. Use "
         "the same for both.": [
-            {"(y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()": "(y - y.mean())).mean() / x.var()"},
-            {
-                "((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()": (
-                    "torch.cov(torch.stack([x, y]))[0, 1] / x.var(correction=0)"
-                )
-            },
+            lambda x, y: _line(x, y, slope=lambda x, y, dx, dy: (dx * dy).mean() / x.var()),
+            lambda x, y: _line(
+                x, y, slope=lambda x, y, dx, dy: (dx * dy).sum() / (len(x) - 1) / x.var(correction=0)
+            ),
         ],
-        "The sign of the intercept is wrong: the line goes through (x̄, ȳ), so it is ȳ − slope · x̄.": {
-            "y.mean() - slope * x.mean()": "slope * x.mean() - y.mean()"
-        },
-        "You divided by the variance of y. Divide the covariance by the variance of x.": {
-            "((x - x.mean()) ** 2)": "((y - y.mean()) ** 2)"
-        },
-        "You divided by the standard deviation of x. Divide the covariance by the variance, its square.": {
-            "((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()": (
-                "torch.cov(torch.stack([x, y]))[0, 1] / x.std()"
+        "One of the two is a sum, the other a mean. Take the sum for both, or divide both by the same "
+        "number.": [
+            lambda x, y: _line(x, y, slope=lambda x, y, dx, dy: (dx * dy).sum() / x.var()),
+            lambda x, y: _line(x, y, slope=lambda x, y, dx, dy: (dx * dy).sum() / x.var(correction=0)),
+            lambda x, y: _line(x, y, slope=lambda x, y, dx, dy: (dx * dy).mean() / (dx**2).sum()),
+        ],
+        "You divided by the variance of y. Divide the covariance by the variance of x.": _slopes(
+            lambda x, y, dx, dy: (dx * dy).sum() / (dy**2).sum()
+        ),
+        "You divided by the standard deviation of x. Divide the covariance by the variance, its square.": [
+            lambda x, y: _line(x, y, slope=lambda x, y, dx, dy: (dx * dy).sum() / (len(x) - 1) / x.std()),
+            lambda x, y: _line(x, y, slope=lambda x, y, dx, dy: (dx * dy).mean() / x.std(correction=0)),
+            lambda x, y: _line(x, y, slope=lambda x, y, dx, dy: (dx * dy).mean() / x.std()),
+            lambda x, y: _line(x, y, slope=lambda x, y, dx, dy: (dx * dy).sum() / x.std()),
+            lambda x, y: _line(x, y, slope=lambda x, y, dx, dy: (dx * dy).sum() / dx.norm()),
+        ],
+        "N is missing in the slope: by sums it is (N Σxy − Σx Σy) / (N Σx² − (Σx)²).": lambda x, y: _line(
+            x, y, slope=lambda x, y, dx, dy: (x @ y - x.sum() * y.sum()) / (x @ x - x.sum() ** 2)
+        ),
+        "(Σx)² and Σx² are two things: by sums the slope is (N Σxy − Σx Σy) / (N Σx² − (Σx)²).": lambda x, y: (
+            _line(
+                x,
+                y,
+                slope=lambda x, y, dx, dy: (
+                    (len(x) * (x @ y) - x.sum() * y.sum()) / (len(x) * (x @ x) - x @ x)
+                ),
             )
-        },
-        "That slope belongs to a line through the origin. Subtract the means of x and y before you "
-        "multiply.": {
-            "((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2)": "(x * y).sum() / (x**2)"
-        },
-        "The intercept adds slope · x̄ to ȳ. The line goes through (x̄, ȳ), so subtract it.": {
-            "y.mean() - slope": "y.mean() + slope"
-        },
+        ),
+        "The ratio of the standard deviations, or of the variances, leaves out how x and y vary together: the "
+        "slope is the covariance over the variance of x.": [
+            lambda x, y: _line(x, y, slope=lambda x, y, dx, dy: y.std() / x.std()),
+            lambda x, y: _line(x, y, slope=lambda x, y, dx, dy: y.var() / x.var()),
+        ],
+        "The ratio of the means belongs to a line through the origin. The slope is the covariance over the "
+        "variance of x.": [
+            lambda x, y: _line(x, y, slope=lambda x, y, dx, dy: y.mean() / x.mean()),
+            lambda x, y: (y.mean() / x.mean(), torch.zeros_like(x.mean())),
+        ],
+        "That is the mean of the slopes from point to point. Least squares gives far points more say: "
+        "Σ (x − x̄)(y − ȳ) / Σ (x − x̄)².": [
+            lambda x, y: _line(x, y, slope=lambda x, y, dx, dy: (y.diff() / x.diff()).mean()),
+            lambda x, y: _line(x, y, slope=lambda x, y, dx, dy: (dy / dx).mean()),
+        ],
+        "The slope is upside down: the covariance of x and y stands above, the variance of x below.": lambda x, y: (
+            _line(x, y, slope=lambda x, y, dx, dy: (dx * dx).sum() / (dx * dy).sum())
+        ),
+        "The sign of the slope is wrong: it is Σ (x − x̄)(y − ȳ) / Σ (x − x̄)².": lambda x, y: _line(
+            x, y, slope=lambda x, y, dx, dy: -(dx * dy).sum() / (dx * dx).sum()
+        ),
+        "Every x has its y: to sort one without the other makes new points. The order of the points does not "
+        "matter.": [
+            lambda x, y: fit_line.reference(x.sort().values, y),
+            lambda x, y: fit_line.reference(x, y.sort().values),
+            lambda x, y: fit_line.reference(x.sort().values, y.sort().values),
+        ],
+        "This line goes through two of the points. All points should have a say.": [
+            lambda x, y: _line(
+                x,
+                y,
+                slope=lambda x, y, dx, dy: (y[-1] - y[0]) / (x[-1] - x[0]),
+                intercept=lambda x, y, a: y[0] - a * x[0],
+            ),
+            lambda x, y: _line(x, y, slope=lambda x, y, dx, dy: (y[-1] - y[0]) / (x[-1] - x[0])),
+            lambda x, y: _line(
+                x,
+                y,
+                slope=lambda x, y, dx, dy: (y[1] - y[0]) / (x[1] - x[0]),
+                intercept=lambda x, y, a: y[0] - a * x[0],
+            ),
+        ],
+        "`lstsq` returns an object of four entries. Take `.solution[:, 0]`, slope and intercept.": lambda x, y: (
+            torch.linalg.lstsq(_columns(x), y[:, None])
+        ),
+        "The solution has the shape (2, 1), since y was passed as a matrix of one column. Take "
+        "`.solution[:, 0]`.": lambda x, y: torch.linalg.lstsq(_columns(x), y[:, None]).solution,
+        "These are the values of the line at the points x, Wθ. Return θ itself: slope and intercept.": (
+            lambda x, y: _columns(x) @ torch.stack(fit_line.reference(x, y))
+        ),
+        "These are the errors, y − Wθ. Return θ itself: slope and intercept.": (
+            lambda x, y: y - _columns(x) @ torch.stack(fit_line.reference(x, y))
+        ),
+        "That is the slope alone, or the intercept alone. Return both: `return slope, intercept`.": [
+            lambda x, y: fit_line.reference(x, y)[0],
+            lambda x, y: fit_line.reference(x, y)[1],
+        ],
+        "W is stacked as (2, N) here. x and the ones are its columns: `torch.stack([x, torch.ones_like(x)], "
+        "dim=1)`.": [
+            lambda x, y: tuple(torch.linalg.solve(_columns(x) @ _columns(x).T, _columns(x) @ y)[:2]),
+            lambda x, y: torch.linalg.lstsq(_columns(x).T, y[:, None]).solution[:, 0],
+            lambda x, y: torch.linalg.solve(_columns(x) @ _columns(x).T, _columns(x) @ y),
+        ],
+        "y does not occur on the right-hand side. The normal equations are WᵀW θ = Wᵀy.": lambda x, y: (
+            torch.linalg.solve(_columns(x).T @ _columns(x), _columns(x).T @ x)
+        ),
+        "Wᵀ is missing in front of y. The normal equations are WᵀW θ = Wᵀy.": lambda x, y: torch.linalg.solve(
+            _columns(x).T @ _columns(x), y
+        ),
+        "(WᵀW)⁻¹ is missing: Wᵀy is only the right-hand side of the normal equations, WᵀW θ = Wᵀy.": lambda x, y: (
+            _columns(x).T @ y
+        ),
+        "`solve` needs a square matrix, and W is (N, 2). Use `torch.linalg.lstsq`, or the normal equations.": (
+            lambda x, y: torch.linalg.solve(_columns(x), y)
+        ),
     }
 )
-
-
-@fit_line.mistake("This line goes through the first and the last point. All points should have a say.")
-def _(x, y):
-    slope = (y[-1] - y[0]) / (x[-1] - x[0])
-    return slope, y[0] - slope * x[0]
 
 
 # Section 6: principal components -----------------------------------------------------------------------------

@@ -637,8 +637,8 @@ def _line(x, y, *, slope=None, intercept=None):
 
 
 def _slopes(*makes):
-    """Answers with each of these slopes, and intercepts made of them rightly, with a plus, and as the mean of y."""
-    ways = (None, lambda x, y, a: y.mean() + a * x.mean(), lambda x, y, a: y.mean())
+    """Answers with each of these slopes, and intercepts made of them rightly and with a plus."""
+    ways = (None, lambda x, y, a: y.mean() + a * x.mean())
     return [
         lambda x, y, make=make, way=way: _line(x, y, slope=make, intercept=way)
         for make in makes
@@ -861,16 +861,32 @@ def _facts_of_pca(pca, x, k):
         sys.setprofile(before)
     if used:
         return {"what comes back": "what a ready-made PCA has found"}
+    return _facts_of_result(list(found) if isinstance(found, tuple | list) else found)
+
+
+def _facts_of_result(found):
     match found:
-        case (torch.Tensor() as axes, torch.Tensor() as variances) if axes.ndim == 2:
+        case [torch.Tensor() as axes, torch.Tensor() as variances] if (
+            axes.is_complex() or variances.is_complex()
+        ):
+            return {"what comes back": "complex numbers"}
+        case [torch.Tensor() as axes, torch.Tensor() as variances] if axes.ndim == 2:
             return {
                 "what comes back": "axes and variances",
-                "the shape of the axes": tuple(axes.shape),
+                "the shape of the axes": str(tuple(axes.shape)),
                 "the variances": variances,
                 "the axes, up to their signs": axes * axes.sum(dim=1, keepdim=True).sign(),
             }
-        case (torch.Tensor(), torch.Tensor() as second) if second.ndim == 2:
+        case [torch.Tensor(), torch.Tensor() as second] if second.ndim == 2:
             return {"what comes back": "the variances first, then the axes"}
+        case [torch.Tensor() as axes, torch.Tensor()]:
+            return {"what comes back": f"axes with {axes.ndim} axes of their own, not 2"}
+        case [*values]:
+            return {
+                "what comes back": f"{len(values)} values, of type {', '.join(type(v).__name__ for v in values)}"
+            }
+        case torch.Tensor():
+            return {"what comes back": "a single tensor"}
         case None:
             return {"what comes back": "None: is a `return` missing?"}
     return {"what comes back": show(found)}
@@ -910,122 +926,191 @@ def pca(x, k):
     return vectors.flip(1).T[:k], variances.flip(0)[:k]
 
 
-def _axes(x, k, *, centre=True, largest=True, rows=False, divide=1):
-    """Principal axes, with what can go wrong as arguments."""
-    centred = x - x.mean(dim=0) if centre else x
-    variances, vectors = torch.linalg.eigh(centred.T @ centred / (len(x) - divide))
-    if largest:
-        variances, vectors = variances.flip(0), vectors.flip(1)
-    return (vectors if rows else vectors.T)[:k], variances[:k]
+def _axes(x, k):
+    """The right axes and variances."""
+    return pca.reference(x, k)
+
+
+def _found(x, k, *, matrix=None, axes=None, variances=None):
+    """Axes and variances by `eigh`, with what can go wrong as arguments: matrix(x), axes(vectors, k), variances(…)."""
+    spread, vectors = torch.linalg.eigh(matrix(x) if matrix else torch.cov(x.T))  # ascending
+    return (
+        axes(vectors, k) if axes else vectors.flip(1).T[:k],
+        variances(spread, k) if variances else spread.flip(0)[:k],
+    )
+
+
+def _sums(c):
+    return c.T @ c
+
+
+def _matrices(*makes):
+    """Answers with each of these matrices in place of the covariance; axes and variances taken rightly."""
+    return [lambda x, k, make=make: _found(x, k, matrix=make) for make in makes]
+
+
+def _taken(*takes):
+    """Answers with the axes taken from the eigenvectors so; variances right, ascending, divided by N, a sum."""
+    ways = (
+        {},
+        {"variances": lambda spread, k: spread[:k]},
+        {"matrix": lambda x: torch.cov(x.T, correction=0)},
+        {"matrix": lambda x: _sums(x - x.mean(dim=0))},
+    )
+    return [lambda x, k, take=take, way=way: _found(x, k, axes=take, **way) for take in takes for way in ways]
+
+
+def _scaled(*makes):
+    """Answers with the right axes, and variances made of the eigenvalues, largest first: make(spread, x)."""
+    return [lambda x, k, make=make: (_axes(x, k)[0], make(_axes(x, len(x.T))[1], x)[:k]) for make in makes]
+
+
+def _svd(x, axes, variances):
+    """Axes and variances by `svd`."""
+    U, S, Vt = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
+    return axes(U, Vt), variances(S)
 
 
 pca.mistakes(
     {
         "The data are not centred: subtract the mean of the rows first, or the first axis "
-        "points to the mean.": lambda x, k: _axes(x, k, centre=False),
-        "These are the axes of smallest variance: `eigh` sorts in ascending order, so reverse "
-        "it.": lambda x, k: _axes(x, k, largest=False),
-        "`eigh` gives the eigenvectors as columns. These are rows of that matrix: transpose it"
-        " before taking k.": lambda x, k: _axes(x, k, rows=True),
-        "The variances are divided by N. The usual estimate, scikit-learn's included, divides "
-        "by N − 1.": lambda x, k: _axes(x, k, divide=0),
-        "You subtracted one mean of all the numbers. Every column has its own: `x.mean(dim=0)`.": lambda x, k: (
-            _axes(x - x.mean(), k, centre=False)
+        "points to the mean.": [*_matrices(lambda x: _sums(x) / (len(x) - 1), lambda x: _sums(x) / len(x), _sums), lambda x, k: _found(x, k, matrix=lambda x: _sums(x) / (len(x) - 1), axes=lambda v, k: v.T[:k])],
+        "You subtracted one mean of all the numbers. Every column has its own: `x.mean(dim=0)`.": _matrices(
+            lambda x: _sums(x - x.mean()) / (len(x) - 1), lambda x: _sums(x - x.mean()) / len(x)
+        ),
+        "You subtracted the mean of every row. Subtract the mean over the examples, one for each column: "
+        "`x.mean(dim=0)`.": _matrices(
+            lambda x: torch.cov((x - x.mean(dim=1, keepdim=True)).T),
+            lambda x: _sums(x - x.mean(dim=1, keepdim=True)) / (len(x) - 1),
+            lambda x: _sums(x - x.mean(dim=1, keepdim=True)) / len(x),
         ),
         "You divided the columns by their standard deviations. That gives different axes; only"
-        " subtract the mean here.": lambda x, k: _axes((x - x.mean(dim=0)) / x.std(dim=0), k),
-        "You returned all the axes. The exercise asks for the first k.": lambda x, k: _axes(x, x.shape[1]),
-        "You subtracted the mean of every row. Subtract the mean over the examples, one for each column: "
-        "`x.mean(dim=0)`.": [
-            lambda x, k: _axes(x - x.mean(dim=1, keepdim=True), k),
-            lambda x, k: _axes(x - x.mean(dim=1, keepdim=True), k, centre=False),
-        ],
+        " subtract the mean here.": _matrices(lambda x: torch.cov(((x - x.mean(dim=0)) / x.std(dim=0)).T)),
         "You subtracted the mean of the columns and then divided by their standard deviations, or took "
-        "`corrcoef`: these are the axes of the correlation matrix. Take the covariance.": lambda x, k: _axes(
-            (x - x.mean(dim=0)) / x.std(dim=0, correction=0), k
+        "`corrcoef`: these are the axes of the correlation matrix. Take the covariance.": _matrices(
+            lambda x: torch.cov(((x - x.mean(dim=0)) / x.std(dim=0, correction=0)).T),
+            lambda x: _sums((x - x.mean(dim=0)) / x.std(dim=0)) / len(x),
         ),
+        "The variances are divided by N. The usual estimate, scikit-learn's included, divides "
+        "by N − 1.": _matrices(lambda x: torch.cov(x.T, correction=0)),
+        "You divided by D, the number of columns, or by D − 1. The covariance is a mean over the N examples: "
+        "divide by N − 1.": _matrices(
+            lambda x: _sums(x - x.mean(dim=0)) / x.shape[1],
+            lambda x: _sums(x - x.mean(dim=0)) / (x.shape[1] - 1),
+        ),
+        "The sum over the examples is not divided: the covariance matrix is XᵀX / (N − 1), and the variances "
+        "are S² / (N − 1).": _matrices(lambda x: _sums(x - x.mean(dim=0))),
+        "You multiplied by N − 1 where the sum over the examples has to be divided by it.": _matrices(
+            lambda x: _sums(x - x.mean(dim=0)) * (len(x) - 1)
+        ),
+        "`/ len(x) - 1` divides by N and then subtracts 1 from every entry. Use brackets: "
+        "`/ (len(x) - 1)`.": _matrices(lambda x: _sums(x - x.mean(dim=0)) / len(x) - 1),
+        "`c @ c.T` is (N, N), a number for every pair of examples. The covariance has one for every pair of "
+        "columns: `c.T @ c`, (D, D).": _matrices(
+            lambda x: (x - x.mean(dim=0)) @ (x - x.mean(dim=0)).T / (len(x) - 1),
+            lambda x: (x - x.mean(dim=0)) @ (x - x.mean(dim=0)).T / len(x),
+            lambda x: (x - x.mean(dim=0)) @ (x - x.mean(dim=0)).T,
+        ),
+        "`torch.cov` takes variables as rows and examples as columns: pass `x.T`, so that the covariance is "
+        "(D, D).": _matrices(torch.cov, lambda x: torch.cov(x - x.mean(dim=0))),
+        "These are the axes of smallest variance: `eigh` sorts in ascending order, so reverse it.": [
+            lambda x, k: _found(x, k, axes=lambda v, k: v.T[:k], variances=lambda spread, k: spread[:k]),
+            lambda x, k: _found(
+                x,
+                k,
+                matrix=lambda x: torch.cov(x.T, correction=0),
+                axes=lambda v, k: v.T[:k],
+                variances=lambda spread, k: spread[:k],
+            ),
+        ],
+        "The k axes are the right ones, but in ascending order: the largest variance should come first.": [
+            lambda x, k: _found(x, k, axes=lambda v, k: v.T[-k:], variances=lambda spread, k: spread[-k:]),
+            lambda x, k: _found(x, k, axes=lambda v, k: v.T[-k:]),
+        ],
+        "The variances are right, but these are the axes of smallest variance: reverse the order of the columns "
+        "before you take k of them.": [
+            lambda x, k: _found(x, k, axes=lambda v, k: v.T[:k]),
+            lambda x, k: _found(x, k, axes=lambda v, k: v.T[:k].flip(0)),
+        ],
+        "The axes are right, but the variances are still in ascending order: reverse them, too, with "
+        "`.flip(0)`.": [
+            lambda x, k: _found(x, k, variances=lambda spread, k: spread[:k]),
+            lambda x, k: _found(x, k, variances=lambda spread, k: spread[-k:]),
+        ],
+        "`eigh` gives the eigenvectors as columns. These are rows of that matrix: transpose it"
+        " before taking k.": _taken(lambda v, k: v.flip(1)[:k], lambda v, k: v[:k], lambda v, k: v[-k:]),
+        "The axes should be rows, (k, D). Yours are columns: transpose.": _taken(
+            lambda v, k: v.flip(1)[:, :k], lambda v, k: v[:, :k], lambda v, k: v[:, -k:]
+        ),
+        "You reversed the entries of every eigenvector. The eigenvectors are the columns: reverse their order "
+        "with `.flip(1)`, then transpose.": _taken(
+            lambda v, k: v.flip(0).T[:k], lambda v, k: v.flip(0, 1).T[:k], lambda v, k: v.flip(0)[:k]
+        ),
+        "You returned all the axes. The exercise asks for the first k.": lambda x, k: _axes(x, x.shape[1]),
+        "The slice begins at 1, so that the first axis is left out: the first k are `[:k]`.": [
+            lambda x, k: tuple(one[1:] for one in _axes(x, k + 1)),
+            lambda x, k: tuple(one[1:] for one in _axes(x, k)),
+        ],
         "These are the coordinates of the examples along the axes, (N, k). Return the axes "
         "themselves.": lambda x, k: ((x - x.mean(dim=0)) @ _axes(x, k)[0].T, _axes(x, k)[1]),
-        "The axes should have length 1. Yours are stretched by the standard deviations along "
-        "them.": lambda x, k: (_axes(x, k)[0] * _axes(x, k)[1].sqrt()[:, None], _axes(x, k)[1]),
-        "The first factor of the SVD, U, has a row for each example. The axes are the rows of the "
-        "third, Vᵀ.": lambda x, k: (
-            torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)[0].T[:k],
-            _axes(x, k)[1],
+        "The axes should have length 1. Yours are stretched by the standard deviations along them, or by the "
+        "variances.": [
+            lambda x, k: (_axes(x, k)[0] * _axes(x, k)[1].sqrt()[:, None], _axes(x, k)[1]),
+            lambda x, k: (_axes(x, k)[0] * _axes(x, k)[1][:, None], _axes(x, k)[1]),
+        ],
+        "Complex numbers came back: `eig` is for any matrix, and sorts nothing. The covariance is symmetric: "
+        "`torch.linalg.eigh`.": lambda x, k: (
+            torch.linalg.eig(torch.cov(x.T))[1].T[:k],
+            torch.linalg.eig(torch.cov(x.T))[0][:k],
         ),
+        "`eig` does not sort the eigenvalues. The covariance is symmetric: take `torch.linalg.eigh`, which sorts "
+        "them in ascending order.": lambda x, k: (
+            torch.linalg.eig(_sums(x - x.mean(dim=0)) / (len(x) - 1))[1].real.T[:k],
+            torch.linalg.eig(_sums(x - x.mean(dim=0)) / (len(x) - 1))[0].real[:k],
+        ),
+        "One tensor came back. Return two, the axes and the variances: `return axes, variances`.": lambda x, k: (
+            _axes(x, k)[0]
+        ),
+        "You return the variances first. Return the axes, then the variances.": lambda x, k: _axes(x, k)[
+            ::-1
+        ],
+        "These are standard deviations. The variance is their square.": _scaled(
+            lambda spread, x: spread.clamp(min=0).sqrt()
+        ),
+        "Those are squares of the variances: the eigenvalues are the variances already.": _scaled(
+            lambda spread, x: spread**2
+        ),
+        "These are fractions of the total variance. Return the variances themselves.": _scaled(
+            lambda spread, x: spread / spread.sum(), lambda spread, x: spread.cumsum(0) / spread.sum()
+        ),
+        "These are the variances of the columns of x. Return those along the axes: the eigenvalues.": [
+            lambda x, k: (_axes(x, k)[0], x.var(dim=0)[:k]),
+            lambda x, k: (_axes(x, k)[0], x.var(dim=0).sort(descending=True).values[:k]),
+        ],
+        "N − 1 is divided out twice: the eigenvalues of the covariance are the variances already.": _scaled(
+            lambda spread, x: spread / (len(x) - 1)
+        ),
+        "The first factor of the SVD, U, has a row for each example. The axes are the rows of the "
+        "third, Vᵀ.": [
+            lambda x, k: _svd(x, lambda U, Vt: U.T[:k], lambda S: S[:k] ** 2 / (len(x) - 1)),
+            lambda x, k: _svd(x, lambda U, Vt: U[:, :k], lambda S: S[:k] ** 2 / (len(x) - 1)),
+        ],
+        "`svd` returns Vᵀ, whose rows are the axes already: take `Vt[:k]`, without another transpose.": [
+            lambda x, k: _svd(x, lambda U, Vt: Vt.T[:k], lambda S: S[:k] ** 2 / (len(x) - 1)),
+            lambda x, k: _svd(x, lambda U, Vt: Vt[:, :k], lambda S: S[:k] ** 2 / (len(x) - 1)),
+        ],
+        "These are singular values. Square them and divide by N − 1 to get the variances.": [
+            lambda x, k: _svd(x, lambda U, Vt: Vt[:k], lambda S: S[:k]),
+            lambda x, k: _svd(x, lambda U, Vt: Vt[:k], lambda S: S[:k] / (len(x) - 1)),
+            lambda x, k: _svd(x, lambda U, Vt: Vt[:k], lambda S: S[:k] / len(x)),
+        ],
         "That is a ready-made PCA. Here the exercise is to build it: subtract the mean, and use "
         "`torch.linalg.eigh` of the covariance, or `torch.linalg.svd`.": lambda x, k: (
             torch.pca_lowrank(x, k)[2].T,
             torch.ones(k),
         ),
-        "You reversed the entries of every eigenvector. The eigenvectors are the columns: reverse their order "
-        "with `.flip(1)`, then transpose.": [
-            lambda x, k: (torch.linalg.eigh(torch.cov(x.T))[1].flip(0).T[:k], _axes(x, k)[1]),
-            lambda x, k: (torch.linalg.eigh(torch.cov(x.T))[1].flip(0, 1).T[:k], _axes(x, k)[1]),
-        ],
-        "The axes are right, but the variances are still in ascending order: reverse them, too, with "
-        "`.flip(0)`.": lambda x, k: (_axes(x, k)[0], torch.linalg.eigh(torch.cov(x.T))[0][:k]),
-        "The variances are right, but these are the axes of smallest variance: reverse the order of the columns "
-        "before you take k of them.": [
-            lambda x, k: (torch.linalg.eigh(torch.cov(x.T))[1].T[:k], _axes(x, k)[1]),
-            lambda x, k: (torch.linalg.eigh(torch.cov(x.T))[1].T[:k].flip(0), _axes(x, k)[1]),
-        ],
-        "`torch.cov` takes variables as rows and examples as columns: pass `x.T`, so that the covariance is "
-        "(D, D).": lambda x, k: (
-            torch.linalg.eigh(torch.cov(x))[1].flip(1).T[:k],
-            torch.linalg.eigh(torch.cov(x))[0].flip(0)[:k],
-        ),
-        "You divided by D, the number of columns. The covariance is a mean over the N examples: divide by "
-        "N − 1.": lambda x, k: (_axes(x, k)[0], _axes(x, k)[1] * (len(x) - 1) / x.shape[1]),
-        "`svd` returns Vᵀ, whose rows are the axes already: take `Vt[:k]`, without another "
-        "transpose.": lambda x, k: (
-            torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)[2].T[:k],
-            _axes(x, k)[1],
-        ),
     }
 )
-
-
-@pca.mistake("The axes should be rows, (k, D). Yours are columns: transpose.")
-def _(x, k):
-    components, variances = _axes(x, k)
-    return components.T, variances
-
-
-@pca.mistake("These are singular values. Square them and divide by N − 1 to get the variances.")
-def _(x, k):
-    _, singular, vectors = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
-    return vectors[:k], singular[:k]
-
-
-@pca.mistake("These are standard deviations. The variance is their square.")
-def _(x, k):
-    components, variances = _axes(x, k)
-    return components, variances.sqrt()
-
-
-@pca.mistake("You return the variances first. Return the axes, then the variances.")
-def _(x, k):
-    axes, variances = _axes(x, k)
-    return variances, axes
-
-
-@pca.mistake("The k axes are the right ones, but in ascending order: the largest variance should come first.")
-def _(x, k):
-    axes, variances = _axes(x, k)
-    return axes.flip(0), variances.flip(0)
-
-
-@pca.mistake("S² is a sum over the examples. Divide it by N − 1 to get the variance.")
-def _(x, k):
-    axes, variances = _axes(x, k)
-    return axes, variances * (len(x) - 1)
-
-
-@pca.mistake("These are fractions of the total variance. Return the variances themselves.")
-def _(x, k):
-    axes, variances = _axes(x, k)
-    return axes, variances / x.var(dim=0).sum()
 
 
 # Part 2: all distances at once -------------------------------------------------------------------------------

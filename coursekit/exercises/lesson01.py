@@ -950,12 +950,11 @@ def _matrices(*makes):
 
 
 def _taken(*takes):
-    """Answers with the axes taken from the eigenvectors so; variances right, ascending, divided by N, a sum."""
+    """Answers with the axes taken from the eigenvectors so; variances right, ascending, divided by N."""
     ways = (
         {},
         {"variances": lambda spread, k: spread[:k]},
         {"matrix": lambda x: torch.cov(x.T, correction=0)},
-        {"matrix": lambda x: _sums(x - x.mean(dim=0))},
     )
     return [lambda x, k, take=take, way=way: _found(x, k, axes=take, **way) for take in takes for way in ways]
 
@@ -974,7 +973,10 @@ def _svd(x, axes, variances):
 pca.mistakes(
     {
         "The data are not centred: subtract the mean of the rows first, or the first axis "
-        "points to the mean.": [*_matrices(lambda x: _sums(x) / (len(x) - 1), lambda x: _sums(x) / len(x), _sums), lambda x, k: _found(x, k, matrix=lambda x: _sums(x) / (len(x) - 1), axes=lambda v, k: v.T[:k])],
+        "points to the mean.": [
+            *_matrices(lambda x: _sums(x) / (len(x) - 1), lambda x: _sums(x) / len(x), _sums),
+            lambda x, k: _found(x, k, matrix=lambda x: _sums(x) / (len(x) - 1), axes=lambda v, k: v.T[:k]),
+        ],
         "You subtracted one mean of all the numbers. Every column has its own: `x.mean(dim=0)`.": _matrices(
             lambda x: _sums(x - x.mean()) / (len(x) - 1), lambda x: _sums(x - x.mean()) / len(x)
         ),
@@ -1150,35 +1152,138 @@ def pairwise_distances(x, y):
     return squares.clamp(min=0).sqrt()
 
 
+def _squares(x, y, own=1, other=1, dots=2):
+    """The squared distances |x|² + |y|² − 2 x·y, with other factors."""
+    return own * (x**2).sum(dim=1, keepdim=True) + other * (y**2).sum(dim=1) - dots * x @ y.T
+
+
+def _by_squares(*makes):
+    """Answers made of these squares: with the clamped root, the root alone, and no root."""
+    ends = (lambda s: s.clamp(min=0).sqrt(), lambda s: s.sqrt(), lambda s: s)
+    return [lambda x, y, make=make, end=end: end(make(x, y)) for make in makes for end in ends]
+
+
+def _by_differences(*makes):
+    """Answers made of the differences (N, M, D)."""
+    return [lambda x, y, make=make: make(x[:, None] - y) for make in makes]
+
+
 pairwise_distances.mistakes(
     {
         "These are squared distances. Take the square root.": lambda x, y: ((x[:, None] - y) ** 2).sum(dim=2),
-        "The matrix is transposed: rows belong to x, columns to y.": lambda x, y: torch.cdist(y, x),
+        "The matrix is transposed: rows belong to x, columns to y.": [
+            lambda x, y: torch.cdist(y, x),
+            lambda x, y: ((x[:, None] - y) ** 2).sum(dim=2).T,
+            lambda x, y: (x[:, None] - y).abs().sum(dim=2).T,
+        ],
         "This pairs the rows of x and y one to one. Every row of x has to meet every row of y:"
-        " x, or |x|², needs one more axis, (N, 1, …) against (M, …).": lambda x, y: (x - y).norm(dim=1),
-        "The sum runs over the wrong axis: sum over the D coordinates, the last axis.": lambda x, y: (
-            x[:, None] - y
-        ).norm(dim=1),
-        "This adds up absolute differences, the city-block distance. Square them, add them up,"
-        " and take the root.": lambda x, y: (x[:, None] - y).abs().sum(dim=2),
-        "The factor 2 is missing from |x − y|² = |x|² + |y|² − 2 x·y.": lambda x, y: (
-            ((x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - x @ y.T).clamp(min=0).sqrt()
+        " x, or |x|², needs one more axis, (N, 1, …) against (M, …).": [
+            lambda x, y: (x - y).norm(dim=1),
+            lambda x, y: ((x - y) ** 2).sum(dim=1),
+            lambda x, y: (x - y).norm(dim=1, keepdim=True),
+        ],
+        "The sum runs over the wrong axis: sum over the D coordinates, the last axis.": _by_differences(
+            lambda d: d.norm(dim=1),
+            lambda d: d.norm(dim=0),
+            lambda d: (d**2).sum(dim=1),
+            lambda d: (d**2).sum(dim=0),
         ),
-        "The sign of 2 x·y is wrong: |x − y|² = |x|² + |y|² − 2 x·y. With a plus it is the length of "
-        "x + y.": {"- 2 * x": "+ 2 * x"},
+        "This adds up absolute differences, the city-block distance. Square them, add them up,"
+        " and take the root.": _by_differences(lambda d: d.abs().sum(dim=2)),
+        "The differences are added up as they are, and cancel. Square them first, add them up, and take the "
+        "root.": _by_differences(
+            lambda d: d.sum(dim=2), lambda d: d.sum(dim=2).abs(), lambda d: d.sum(dim=2) ** 2
+        ),
+        "These are the differences, (N, M, D). Square them, add them up over the last axis, and take the "
+        "root.": _by_differences(lambda d: d, lambda d: d.abs(), lambda d: d**2, lambda d: (d**2).sqrt()),
+        "One number came out for all pairs. Add up over the last axis only: `dim=2`.": _by_differences(
+            lambda d: d.norm(), lambda d: (d**2).sum().sqrt(), lambda d: (d**2).sum()
+        ),
+        "The factor 2 is missing from |x − y|² = |x|² + |y|² − 2 x·y.": _by_squares(
+            lambda x, y: _squares(x, y, dots=1)
+        ),
+        "A plus stands where a minus belongs. The distance is the length of x − y, and |x − y|² = "
+        "|x|² + |y|² − 2 x·y.": _by_squares(lambda x, y: _squares(x, y, dots=-2)),
+        "The product is missing from |x − y|² = |x|² + |y|² − 2 x·y.": _by_squares(
+            lambda x, y: _squares(x, y, dots=0)
+        ),
+        "|y|² is missing from |x − y|² = |x|² + |y|² − 2 x·y.": _by_squares(
+            lambda x, y: _squares(x, y, other=0)
+        ),
+        "|x|² is missing from |x − y|² = |x|² + |y|² − 2 x·y.": _by_squares(
+            lambda x, y: _squares(x, y, own=0)
+        ),
+        "|x|² and |y|² are both added: |x − y|² = |x|² + |y|² − 2 x·y.": _by_squares(
+            lambda x, y: _squares(x, y, other=-1)
+        ),
+        "The lengths are not squared: |x − y|² = |x|² + |y|² − 2 x·y.": _by_squares(
+            lambda x, y: x.norm(dim=1, keepdim=True) + y.norm(dim=1) - 2 * x @ y.T
+        ),
         "|x|² and |y|² have the shapes (N,) and (M,), which do not make (N, M). Keep the axis of the "
-        "first, (N, 1): `keepdim=True`.": {"sum(dim=1, keepdim=True)": "sum(dim=1)"},
-        "This takes the mean of the squared differences. A distance takes their sum.": lambda x, y: (
-            ((x[:, None] - y) ** 2).mean(dim=2).sqrt()
+        "first, (N, 1): `keepdim=True`.": [
+            {"sum(dim=1, keepdim=True)": "sum(dim=1)"},
+            lambda x, y: ((x**2).sum(dim=1) + (y**2).sum(dim=1) - 2 * x @ y.T).sqrt(),
+        ],
+        "|x|² belongs to the rows, (N, 1), and |y|² to the columns, (M,). Here it is the other way round, or "
+        "both are columns.": [
+            lambda x, y: (
+                ((x**2).sum(dim=1) + (y**2).sum(dim=1, keepdim=True) - 2 * x @ y.T).clamp(min=0).sqrt()
+            ),
+            lambda x, y: (
+                ((x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1, keepdim=True) - 2 * x @ y.T)
+                .clamp(min=0)
+                .sqrt()
+            ),
+        ],
+        "The squares are added up along the wrong axis. |x|² is one number for each row: `dim=1`.": [
+            lambda x, y: (
+                ((x**2).sum(dim=0, keepdim=True) + (y**2).sum(dim=0) - 2 * x @ y.T).clamp(min=0).sqrt()
+            ),
+            lambda x, y: ((x**2).sum(dim=0) + (y**2).sum(dim=0) - 2 * x @ y.T).clamp(min=0).sqrt(),
+        ],
+        "|x|² is one number for all rows here. Each row has its own: `dim=1`.": lambda x, y: (
+            ((x**2).sum() + (y**2).sum() - 2 * x @ y.T).clamp(min=0).sqrt()
+        ),
+        "x·y is needed for every pair of rows, (N, M): `x @ y.T`, not `x * y`.": lambda x, y: (
+            ((x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - 2 * (x * y).sum(dim=1)).clamp(min=0).sqrt()
+        ),
+        "`x @ y` has no place for the rows of y. For every pair of rows take `x @ y.T`, (N, D) @ (D, M).": (
+            lambda x, y: ((x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - 2 * x @ y).clamp(min=0).sqrt()
+        ),
+        "y does not occur, or x does not: these are the distances of the rows of one tensor to each other.": [
+            lambda x, y: torch.cdist(x, x),
+            lambda x, y: torch.cdist(y, y),
+        ],
+        "These are dot products or cosines. The distance of two rows is the length of their difference.": [
+            lambda x, y: x @ y.T,
+            lambda x, y: F.normalize(x) @ F.normalize(y).T,
+            lambda x, y: 1 - F.normalize(x) @ F.normalize(y).T,
+        ],
+        "This takes the mean of the squared differences. A distance takes their sum.": [
+            *_by_differences(lambda d: (d**2).mean(dim=2).sqrt(), lambda d: (d**2).mean(dim=2)),
+            lambda x, y: (_squares(x, y) / x.shape[1]).clamp(min=0).sqrt(),
+        ],
+        "Something is added under the root, so that every distance is a little too long. `.clamp(min=0)` needs no "
+        "such number.": _by_differences(
+            *(lambda d, e=e: ((d**2).sum(dim=2) + e).sqrt() for e in (1e-4, 1e-3, 0.01, 0.1))
+        ),
+        "`clamp(max=0)` keeps the negative numbers. You want the others: `clamp(min=0)`.": lambda x, y: (
+            _squares(x, y).clamp(max=0).sqrt()
+        ),
+        "`clamp` has an upper limit here, and cuts off the large distances: `clamp(min=0)` has only a lower "
+        "one.": lambda x, y: _squares(x, y).clamp(0, 1).sqrt(),
+        "The squares are kept above 1, and small distances become 1: `clamp(min=0)`.": lambda x, y: (
+            _squares(x, y).clamp(min=1).sqrt()
         ),
         "`F.pairwise_distance` adds 0.000001 to every difference before it squares. `eps=0` leaves that "
         "out; `torch.cdist` does not do it at all.": lambda x, y: F.pairwise_distance(x[:, None], y[None]),
         "This is the largest difference of a coordinate. Add up the squares of all D, and take the "
-        "root.": lambda x, y: (x[:, None] - y).abs().amax(dim=2),
+        "root.": _by_differences(lambda d: d.abs().amax(dim=2)),
+        "There is a root too many: the length is the root of the sum of squares.": _by_differences(
+            lambda d: d.norm(dim=2).sqrt()
+        ),
         "Rounding made a square slightly negative, and its root is nan: put `.clamp(min=0)` "
-        "before the root.": lambda x, y: (
-            (x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - 2 * x @ y.T
-        ).sqrt(),
+        "before the root.": lambda x, y: _squares(x, y).sqrt(),
     }
 )
 
@@ -1230,25 +1335,99 @@ def matvec_by_columns(A, x):
     return total
 
 
+def _weighted(*weights):
+    """Answers that weight column j with each of these numbers: weight(x, j)."""
+    return [
+        lambda A, x, weight=weight: sum(weight(x, j) * A[:, j] for j in range(A.shape[1]))
+        for weight in weights
+    ]
+
+
 matvec_by_columns.mistakes(
     {
-        "You added up weighted rows of A: `A[j]` is a row; a column is `A[:, j]`.": lambda A, x: sum(
-            x[j] * A[j] for j in range(len(x))
-        ),
-        "These are the separate products, one column for each j. Add them up.": lambda A, x: A * x,
+        "You added up weighted rows of A: `A[j]` is a row; a column is `A[:, j]`.": [
+            lambda A, x: sum(x[j] * A[j] for j in range(len(x))),
+            lambda A, x: sum(weight * row for weight, row in zip(x, A, strict=False)),
+            lambda A, x: sum(x[i] * A[i] for i in range(len(A))),
+            lambda A, x: sum(
+                (x[j] * A[j] for j in range(len(x))), start=torch.zeros(A.shape[0], dtype=A.dtype)
+            ),
+        ],
+        "These are the separate products, one column for each j. Add them up.": [
+            lambda A, x: A * x,
+            lambda A, x: (A * x).T,
+        ],
         "The columns are added without their weights: multiply column j by x[j].": lambda A, x: A.sum(dim=1),
         "The sum runs over the wrong axis: add the columns to each other, along `dim=1`.": lambda A, x: (
             A * x
         ).sum(dim=0),
+        "x[i] weights row i here, since `x[:, None]` runs down the rows. Column j is weighted with x[j]: "
+        "`A * x`.": [
+            lambda A, x: (A * x[:, None]).sum(dim=1),
+            lambda A, x: (A * x[:, None]).sum(dim=0),
+        ],
         "The last column is missing: does the loop end too early?": {"A.shape[1]": "A.shape[1] - 1"},
-        "Only the last column is left: each round of the loop should add to `total`, not replace it.": {
+        "The first column is missing: the loop begins at 0.": {"range(A": "range(1, A"},
+        "Only the last column is left: each round of the loop should add to the sum, not replace it.": {
             "total + x": "x"
         },
         "The loop runs over the number of rows. Column j needs j up to the number of columns, "
         "`A.shape[1]`.": {"range(A.shape[1])": "range(len(A))"},
-        "`total` begins with ones, and they stay in the sum: begin with zeros.": {"zeros": "ones"},
+        "The sum begins with D zeros, but a column has M numbers: `torch.zeros(A.shape[0])`.": {
+            "len(A)": "len(x)"
+        },
+        "The sum begins with ones, and they stay in it: begin with zeros.": {"zeros": "ones"},
+        "The sum begins with the first column as it is: multiply it by x[0].": [
+            lambda A, x: A[:, 0] + A[:, 1:] @ x[1:],
+            lambda A, x: A[:, 0] + A @ x,
+        ],
+        "The first column counts twice: the sum begins with it, and so does the loop.": lambda A, x: (
+            x[0] * A[:, 0] + A @ x
+        ),
         "The column is added to its weight. Multiply the two: `x[j] * A[:, j]`.": {"x[j] * A": "x[j] + A"},
-        "Only the first column is there: is the `return` inside the loop?": lambda A, x: x[0] * A[:, 0],
+        "The column is divided by its weight. Multiply the two: `x[j] * A[:, j]`.": {
+            "x[j] * A[:, j]": "A[:, j] / x[j]"
+        },
+        "The weighted columns are subtracted. Add them: `total + x[j] * A[:, j]`.": {
+            "total + x": "total - x"
+        },
+        "Only the first column is there: is the `return` inside the loop?": [
+            lambda A, x: x[0] * A[:, 0],
+            lambda A, x: A[:, 0],
+        ],
+        "Every column has the same weight. Column j is weighted with x[j].": _weighted(
+            lambda x, j: x[0], lambda x, j: x[-1], lambda x, j: x.sum(), lambda x, j: x.mean()
+        ),
+        "Column j is weighted with j itself, not with x[j].": _weighted(lambda x, j: j),
+        "The weights come in reverse order. Column j is weighted with x[j].": _weighted(
+            lambda x, j: x[len(x) - 1 - j]
+        ),
+        "The weights are shifted by one. Column j is weighted with x[j].": _weighted(
+            lambda x, j: x[j - 1], lambda x, j: x[(j + 1) % len(x)]
+        ),
+        "The weights are squared, or lose their sign: column j is weighted with x[j] itself.": _weighted(
+            lambda x, j: x[j] ** 2, lambda x, j: x[j].abs()
+        ),
+        "Every round takes the same column. Column j is `A[:, j]`.": [
+            lambda A, x: sum(x[j] * A[:, 0] for j in range(len(x))),
+            lambda A, x: sum(x[j] * A[:, -1] for j in range(len(x))),
+        ],
+        "`A[:, j]` is missing: the sum of the weights alone, one number, is no product.": lambda A, x: (
+            x.sum()
+        ),
+        "Everything is added up to one number. Keep the rows apart: the columns are added to each other, "
+        "`dim=1`.": lambda A, x: (A * x).sum(),
+        "`A.T` has the rows of A as its columns. The product with A itself adds up A's columns.": [
+            lambda A, x: A.T @ x,
+            lambda A, x: x @ A,
+            lambda A, x: (A.T * x).sum(dim=1),
+        ],
+        "You took the mean of the weighted columns. The product is their sum.": lambda A, x: (A * x).mean(
+            dim=1
+        ),
+        "A list of numbers came back. Join them to a tensor (M,): `torch.stack(…)`.": lambda A, x: list(
+            A @ x
+        ),
     }
 )
 
@@ -1355,35 +1534,137 @@ def standard_error(x):
     return x.std() / math.sqrt(len(x))
 
 
+def _spread(x, *, correction=1.0, centre=True):
+    """The root of the mean square, with what can go wrong as arguments."""
+    squares = (x - x.mean() if centre else x) ** 2
+    return (squares.sum() / (len(x) - correction)) ** 0.5
+
+
+def _over_root(*spreads):
+    """Answers that divide each of these by √N, by N and by √(N − 1)."""
+    ways = (lambda n: math.sqrt(n), lambda n: n, lambda n: math.sqrt(n - 1))
+    return [lambda x, s=s, way=way: s(x) / way(len(x)) for s in spreads for way in ways]
+
+
+def _divided(*ways):
+    """Answers that divide the standard deviation by each of these numbers, made of N."""
+    return [lambda x, way=way: x.std() / way(len(x)) for way in ways]
+
+
 standard_error.mistakes(
     {
-        "σ/N falls too fast: the error of a mean falls with the root of N.": {"math.sqrt(len(x))": "len(x)"},
+        "σ/N falls too fast: the error of a mean falls with the root of N.": _divided(lambda n: n),
         "That is how much a single number scatters. A mean of N of them scatters less, by √N.": lambda x: (
             x.std()
         ),
-        "You divided the variance by √N. Take its square root first: the standard error is σ/√N.": {
-            " x.std()": " x.var()"
-        },
-        "This is the variance of the mean. Its square root is the standard error.": lambda x: (
-            x.var() / len(x)
-        ),
+        "That is the variance of a single number. Take the standard deviation, and divide it by √N.": [
+            lambda x: x.var(),
+            lambda x: x.var(correction=0),
+        ],
+        "You divided the variance by √N. Take its square root first: the standard error is σ/√N.": [
+            lambda x: x.var() / math.sqrt(len(x)),
+            lambda x: x.var(correction=0) / math.sqrt(len(x)),
+        ],
+        "This is the variance of the mean. Its square root is the standard error.": [
+            lambda x: x.var() / len(x),
+            lambda x: x.var(correction=0) / len(x),
+        ],
+        "The variance is divided by N − 1, and it has its own N − 1 already. The standard error is the root of "
+        "`x.var() / len(x)`.": [
+            lambda x: x.var() / (len(x) - 1),
+            lambda x: x.var() / math.sqrt(len(x) - 1),
+        ],
+        "The variance is divided by N², and no root is taken: the standard error is σ/√N.": [
+            lambda x: x.var() / len(x) ** 2,
+            lambda x: x.var(correction=0) / len(x) ** 2,
+        ],
         "Your standard deviation divides by N. Estimated from a sample, it divides by N − 1, as "
-        "`x.std()` does.": {"std() ": "std(correction=0) "},
-        "`x.std()` already divides by N − 1. The mean of N numbers scatters by σ/√N.": {
-            "(len(x))": "(len(x) - 1)"
-        },
-        "σ√N grows with N. More numbers make the mean more certain, so divide.": {" / ": " * "},
-        "That is the mean divided by √N. What scatters is measured by the standard deviation: `x.std()`.": {
-            "x.std()": "x.mean()"
-        },
+        "`x.std()` does.": lambda x: x.std(correction=0) / math.sqrt(len(x)),
+        "Your standard deviation divides by N, where `x.std()` divides by N − 1; and the error of a mean falls with "
+        "the root of N, not with N.": [
+            lambda x: x.std(correction=0) / len(x),
+            lambda x: x.std(correction=0) / (len(x) - 1),
+        ],
+        "Under the root, Σ (x − x̄)² is divided by N alone. It is divided by N − 1 for the variance, and by N once "
+        "more for the mean.": lambda x: x.std(correction=0),
+        "`x.std()` already divides by N − 1. The mean of N numbers scatters by σ/√N.": _divided(
+            lambda n: math.sqrt(n - 1), lambda n: n - 1
+        ),
+        "N numbers have a mean that scatters by σ/√N: neither N + 1 nor N − 2 belongs under the root.": _divided(
+            lambda n: math.sqrt(n + 1), lambda n: torch.tensor(n - 2.0).sqrt()
+        ),
+        "`** 1 / 2` is a power of 1, and then a division by 2. Write `** 0.5`, or `math.sqrt(…)`.": [
+            lambda x: x.std() / len(x) ** 1 / 2,
+            lambda x: x.var() / len(x) ** 1 / 2,
+            lambda x: x.std() / (len(x) ** 1 / 2),
+        ],
+        "The root is taken of σ/N, the standard deviation included. Only N stands under it: σ/√N.": lambda x: (
+            (x.std() / len(x)).sqrt()
+        ),
+        "The root is taken of σ too, which is one already: the standard error is σ/√N.": lambda x: (
+            x.std() / math.sqrt(len(x))
+        ).sqrt(),
+        "σ√N grows with N. More numbers make the mean more certain, so divide.": [
+            lambda x: x.std() * math.sqrt(len(x)),
+            lambda x: x.std() * len(x),
+        ],
+        "The fraction is upside down: the standard error is σ/√N.": lambda x: math.sqrt(len(x)) / x.std(),
+        "That is the logarithm of N, or its square, below σ. A mean of N numbers scatters by σ/√N.": _divided(
+            lambda n: math.log(n), lambda n: n**2
+        ),
+        "1/√N is only the factor. Multiply it by the standard deviation of the numbers, `x.std()`.": lambda x: (
+            1 / math.sqrt(len(x))
+        ),
+        "That is the mean divided by √N. What scatters is measured by the standard deviation: `x.std()`.": (
+            _over_root(lambda x: x.mean())
+        ),
+        "That is the mean itself. Its standard error is σ/√N: `x.std() / len(x) ** 0.5`.": lambda x: x.mean(),
+        "Standard deviation over mean is a relative error. The standard error is σ/√N, in the units of x.": [
+            lambda x: x.std() / x.mean(),
+            lambda x: x.std() / math.sqrt(len(x)) / x.mean(),
+        ],
         "You took the root of the mean square, which contains the mean itself. The standard deviation "
-        "measures distances from the mean: `x.std()`.": {"x.std()": "(x**2).mean().sqrt()"},
+        "measures distances from the mean: `x.std()`.": [
+            lambda x: _spread(x, centre=False, correction=0) / math.sqrt(len(x)),
+            lambda x: _spread(x, centre=False) / math.sqrt(len(x)),
+            lambda x: _spread(x, centre=False, correction=0) / len(x),
+            lambda x: x.norm() / math.sqrt(len(x)),
+            lambda x: _spread(x, centre=False) / len(x),
+            lambda x: x.norm() / len(x) ** 0.5 / (len(x) - 1),
+        ],
+        "√(p(1 − p)/N) is for ones and zeros. For any numbers the standard error is σ/√N, with `x.std()`.": [
+            lambda x: (x.mean() * (1 - x.mean()) / len(x)).sqrt(),
+            lambda x: x.mean() * (1 - x.mean()) / len(x),
+        ],
         "That is half the width of a 95 % interval. The standard error is one σ/√N, without a factor.": [
             {"return ": "return 1.96 * "},
             {"return ": "return 2 * "},
         ],
         "This is the mean absolute deviation over √N. The standard error takes the standard deviation, "
-        "the root of the mean square.": {"x.std()": "(x - x.mean()).abs().mean()"},
+        "the root of the mean square.": [
+            *_over_root(lambda x: (x - x.mean()).abs().mean()),
+            lambda x: (x - x.mean()).abs().sum() / (len(x) - 1) / math.sqrt(len(x)),
+            lambda x: (x - x.median()).abs().median() / math.sqrt(len(x)),
+        ],
+        "The squares of the deviations are added up, but not divided by N − 1: that is not yet the standard "
+        "deviation.": [
+            lambda x: (x - x.mean()).norm(),
+            lambda x: (x - x.mean()).norm() ** 2,
+            lambda x: (x - x.mean()).norm() ** 2 / math.sqrt(len(x)),
+        ],
+        "The deviations add up to 0, so their mean says nothing. Square them first: that is `x.std()`.": [
+            lambda x: (x - x.mean()).mean() / math.sqrt(len(x)),
+            lambda x: (x - x.mean()).sum() / math.sqrt(len(x)),
+        ],
+        "The range of the numbers grows with N. Take the standard deviation, `x.std()`, over √N.": [
+            lambda x: (x.max() - x.min()) / math.sqrt(len(x))
+        ],
+        "These are N numbers, each one's own deviation. The standard error is a single one: "
+        "`x.std() / len(x) ** 0.5`.": [
+            lambda x: (x - x.mean()) / math.sqrt(len(x)),
+            lambda x: (x - x.mean()).abs() / math.sqrt(len(x)),
+            lambda x: (x - x.mean()) / x.std(),
+        ],
     }
 )
 
@@ -1411,60 +1692,171 @@ def gaussian_nll(x, mu, sigma):
     return ((x - mu) ** 2 / (2 * sigma**2)).mean() + math.log(sigma) + 0.5 * math.log(2 * math.pi)
 
 
-def _nll(x, mu, sigma, *, square=1.0, log=1.0, constant=1.0):
-    """The three terms with their weights."""
-    spread = ((x - mu) ** 2 / (2 * sigma**2)).mean()
-    return square * spread + log * math.log(sigma) + constant * 0.5 * math.log(2 * math.pi)
+_SQUARES = {  # the first term, the mean of (x − μ)² / 2σ², gone wrong
+    "The factor ½ in front of the square is missing: (x − μ)² / 2σ².": [lambda d, s: (d**2 / s**2).mean()],
+    "`/ 2 * sigma**2` divides by 2 and multiplies by σ². Use brackets: `/ (2 * sigma**2)`.": [
+        lambda d, s: (d**2 / 2 * s**2).mean(),
+        lambda d, s: (d**2 * s**2).mean(),
+    ],
+    "`(2 * sigma) ** 2` squares the 2 as well. The denominator is 2σ².": [
+        lambda d, s: (d**2 / (2 * s) ** 2).mean()
+    ],
+    "The square is divided by 2σ. Divide it by 2σ².": [
+        lambda d, s: (d**2 / (2 * s)).mean(),
+        lambda d, s: (d**2 / s).mean(),
+    ],
+    "The square is not divided by σ²: the first term is (x − μ)² / 2σ².": [
+        lambda d, s: (d**2 / 2).mean(),
+        lambda d, s: (d**2).mean(),
+    ],
+    "x − μ is not squared: −ln p contains (x − μ)² / 2σ².": [
+        lambda d, s: (d / (2 * s**2)).mean(),
+        lambda d, s: (d / s).mean() / 2,
+    ],
+    "You took the size of x − μ, |x − μ|. It is squared: −ln p contains (x − μ)² / 2σ².": [
+        lambda d, s: (d.abs() / (2 * s**2)).mean(),
+        lambda d, s: (d.abs() / s).mean(),
+    ],
+    "You squared the mean of x − μ, in which the deviations cancel. Square first, then take the mean.": [
+        lambda d, s: d.mean() ** 2 / (2 * s**2)
+    ],
+    "The square has a minus sign. The density has exp(−(x − μ)² / 2σ²), so −ln p contains + (x − μ)² / 2σ².": [
+        lambda d, s: -(d**2).mean() / (2 * s**2)
+    ],
+    "The squares are added up. Take their mean, like that of the other terms.": [
+        lambda d, s: (d**2).sum() / (2 * s**2)
+    ],
+    "`norm` takes the root of the sum of squares. The first term is the mean of (x − μ)² / 2σ².": [
+        lambda d, s: d.norm() / (2 * s**2)
+    ],
+    "The first term is missing: the mean of (x − μ)² / 2σ².": [lambda d, s: 0.0],
+    "`sum() / (N − 1)` is for estimating a variance. Here divide by N: `mean()`.": [
+        lambda d, s: (d**2).sum() / (torch.tensor(len(d) - 1.0) * 2 * s**2)
+    ],
+}
+_LOGS = {  # the second term, ln σ, gone wrong
+    "ln σ is missing: without it a wide Gaussian costs nothing.": lambda s: 0.0,
+    "The middle term is ln σ, not ln σ²: with σ² it would be ½ ln σ².": lambda s: 2 * math.log(s),
+    "The middle term is ln σ, without a factor ½: that belongs to ln σ², the variance.": lambda s: (
+        math.log(s) / 2
+    ),
+    "The sign of ln σ is wrong. σ stands below the line in the density, so −ln p contains + ln σ.": lambda s: (
+        -math.log(s)
+    ),
+    "The middle term is the logarithm of σ, not σ itself.": lambda s: s,
+}
+_CONSTANTS = {  # the third term, ½ ln 2π, gone wrong
+    "The constant ½ ln 2π is missing. It does not move the minimum, but it does change the value.": 0.0,
+    "The constant is ½ ln 2π, not ln 2π: it comes from a root.": math.log(2 * math.pi),
+    "The constant is ½ ln 2π: the 2 is missing inside the logarithm.": math.log(math.pi) / 2,
+    "The constant is ½ ln 2π: a logarithm is missing.": math.pi,
+    "The constant is + ½ ln 2π. The root stands below the line in the density, so −ln p has a plus.": (
+        -math.log(2 * math.pi) / 2
+    ),
+    "The constant is ½ ln 2π, the logarithm of the root. Here the root itself is added.": math.sqrt(
+        2 * math.pi
+    ),
+    "The constant is ½ ln 2π: the ½ is there twice, or inside the logarithm.": math.log(2 * math.pi) / 4,
+}
+_CONSTANT = math.log(2 * math.pi) / 2
+
+
+def _nll(x, mu, sigma, *, square=None, log=math.log, constant=_CONSTANT):
+    """The three terms, each as it should be or made otherwise."""
+    first = square(x - mu, sigma) if square else ((x - mu) ** 2).mean() / (2 * sigma**2)
+    return first + log(sigma) + constant
+
+
+def _squared(makes):
+    """Answers with each of these first terms; with the constant, and without it or ln σ."""
+    rest = ({}, {"constant": 0.0}, {"constant": 0.0, "log": lambda s: 0.0})
+    return [
+        lambda x, mu, sigma, make=make, more=more: _nll(x, mu, sigma, square=make, **more)
+        for make in makes[:1]
+        for more in rest
+    ] + [lambda x, mu, sigma, make=make: _nll(x, mu, sigma, square=make) for make in makes[1:]]
+
+
+def _logged(make):
+    """Answers with this second term, with the constant and with the frequent wrong ones."""
+    return [
+        lambda x, mu, sigma, one=one: _nll(x, mu, sigma, log=make, constant=one)
+        for one in (_CONSTANT, 0.0, 2 * _CONSTANT)
+    ]
+
+
+def _density(x, mu, sigma):
+    return torch.exp(-((x - mu) ** 2) / (2 * sigma**2)) / (sigma * math.sqrt(2 * math.pi))
 
 
 gaussian_nll.mistakes(
     {
-        "ln σ is missing: without it a wide Gaussian costs nothing.": lambda x, mu, sigma: _nll(
-            x, mu, sigma, log=0
-        ),
-        "The constant ½ ln 2π is missing. It does not move the minimum, but it does "
-        "change the value.": lambda x, mu, sigma: _nll(x, mu, sigma, constant=0),
-        "You took σ for the variance. Divide the square by 2σ².": lambda x, mu, sigma: _nll(
-            x, mu, math.sqrt(sigma)
-        ),
-        "The factor ½ in front of the square is missing: (x − μ)² / 2σ².": lambda x, mu, sigma: _nll(
-            x, mu, sigma, square=2
-        ),
-        "`/ 2 * sigma**2` divides by 2 and multiplies by σ². Use brackets: `/ (2 * sigma**2)`.": {
-            "(2 * sigma**2)": "2 * sigma**2"
+        "You took σ for the variance. Divide the square by 2σ².": [
+            lambda x, mu, sigma: _nll(x, mu, math.sqrt(sigma)),
+            lambda x, mu, sigma: _nll(x, mu, math.sqrt(sigma), constant=0.0),
+        ],
+        **{
+            sentence: (lambda x, mu, sigma, one=one: _nll(x, mu, sigma, constant=one))
+            for sentence, one in _CONSTANTS.items()
         },
-        "The constant is ½ ln 2π, not ln 2π: it comes from a root.": lambda x, mu, sigma: _nll(
-            x, mu, sigma, constant=2
-        ),
+        **{sentence: _logged(make) for sentence, make in _LOGS.items()},
+        **{sentence: _squared(makes) for sentence, makes in _SQUARES.items()},
         "The sign is wrong: return minus the logarithm, which is small where the data "
         "are likely.": lambda x, mu, sigma: -_nll(x, mu, sigma),
-        "That is the sum. Take the mean over the numbers.": lambda x, mu, sigma: len(x) * _nll(x, mu, sigma),
-        "This gives one value for each x. Take their mean.": {
-            "((x - mu) ** 2 / (2 * sigma**2)).mean()": "(x - mu) ** 2 / (2 * sigma**2)"
-        },
-        "The middle term is ln σ, not ln σ²: with σ² it would be ½ ln σ².": lambda x, mu, sigma: _nll(
-            x, mu, sigma, log=2
-        ),
-        "The square is divided by 2σ. Divide it by 2σ².": {"2 * sigma**2": "2 * sigma"},
-        "You squared the mean of x − μ, in which the deviations cancel. Square first, then take the mean.": {
-            "((x - mu) ** 2 / (2 * sigma**2)).mean()": "(x - mu).mean() ** 2 / (2 * sigma**2)"
-        },
+        "That is the sum. Take the mean over the numbers.": [
+            lambda x, mu, sigma: len(x) * _nll(x, mu, sigma),
+            lambda x, mu, sigma: -len(x) * _nll(x, mu, sigma),
+        ],
+        "You divided by N once too often: the mean has done it already.": [
+            lambda x, mu, sigma: _nll(x, mu, sigma) / len(x),
+            lambda x, mu, sigma: _nll(x, mu, sigma, square=lambda d, s: (d**2).mean() / len(d) / (2 * s**2)),
+        ],
+        "This gives one value for each x. Take their mean.": [
+            lambda x, mu, sigma: _nll(x, mu, sigma, square=lambda d, s: d**2 / (2 * s**2)),
+            lambda x, mu, sigma: -_nll(x, mu, sigma, square=lambda d, s: d**2 / (2 * s**2)),
+            lambda x, mu, sigma: _density(x, mu, sigma),
+        ],
         "The square is that of x itself. Subtract μ first: (x − μ)².": {"(x - mu) ** 2": "x ** 2"},
-        "The constant is ½ ln 2π: the 2 is missing inside the logarithm.": {"(2 * math.pi)": "(math.pi)"},
-        "x − μ is not squared: −ln p contains (x − μ)² / 2σ².": {" ** 2": ""},
-        "The sign of ln σ is wrong. σ stands below the line in the density, so −ln p contains + ln σ.": (
-            lambda x, mu, sigma: _nll(x, mu, sigma, log=-1)
+        "μ is added to x. Subtract it: (x − μ)².": {"(x - mu)": "(x + mu)"},
+        "(x − μ)² is not x² − μ²: subtract first, then square.": lambda x, mu, sigma: _nll(
+            x, mu, sigma, square=lambda d, s: ((d + mu) ** 2 - mu**2).mean() / (2 * s**2)
         ),
+        "These are logarithms to base 10, or to base 2. Take the natural one, `math.log`.": [
+            lambda x, mu, sigma: _nll(x, mu, sigma, log=math.log10, constant=0.5 * math.log10(2 * math.pi)),
+            lambda x, mu, sigma: _nll(x, mu, sigma, log=math.log2, constant=0.5 * math.log2(2 * math.pi)),
+            lambda x, mu, sigma: _nll(x, mu, sigma, constant=0.5 * math.log10(2 * math.pi)),
+        ],
+        "μ and σ are given. You replaced one of them, or both, by those of x.": [
+            lambda x, mu, sigma: _nll(x, x.mean(), x.std(correction=0), log=torch.log),
+            lambda x, mu, sigma: _nll(x, x.mean(), x.std(), log=torch.log),
+            lambda x, mu, sigma: _nll(x, x.mean(), sigma),
+        ],
+        "The factor ½ is left out of all three terms: it belongs to the first, to ln σ² and to ln 2π.": (
+            lambda x, mu, sigma: 2 * _nll(x, mu, sigma)
+        ),
+        "The factor ½ is counted twice: −ln p = (x − μ)² / 2σ² + ln σ + ½ ln 2π.": lambda x, mu, sigma: (
+            _nll(x, mu, sigma) / 2
+        ),
+        "The normalisation has the wrong sign: −ln p = (x − μ)² / 2σ² + ln σ + ½ ln 2π.": lambda x, mu, sigma: (
+            _nll(x, mu, sigma, log=lambda s: -math.log(s), constant=-_CONSTANT)
+        ),
+        "The logarithm is missing: the mean of the density, or minus it, came back. Take −ln p first, then the "
+        "mean.": [
+            lambda x, mu, sigma: -_density(x, mu, sigma).mean(),
+            lambda x, mu, sigma: _density(x, mu, sigma).mean(),
+        ],
+        "That is the logarithm of the mean density. Take the logarithm of each density first, then the "
+        "mean.": lambda x, mu, sigma: -_density(x, mu, sigma).mean().log(),
+        "Far from μ the density underflows to 0 and its logarithm is −inf. Work out the logarithm on paper.": [
+            lambda x, mu, sigma: -_density(x, mu, sigma).log().mean(),
+            lambda x, mu, sigma: _density(x, mu, sigma).log().mean(),
+        ],
+        "A small number inside the logarithm hides that the density underflows to 0 far from μ. Work out the "
+        "logarithm on paper.": [
+            lambda x, mu, sigma, e=e: -(_density(x, mu, sigma) + e).log().mean() for e in (1e-12, 1e-10, 1e-8)
+        ],
     }
 )
-
-
-@gaussian_nll.mistake(
-    "Far from μ the density underflows to 0 and its logarithm is −inf. Work out the logarithm on paper."
-)
-def _(x, mu, sigma):
-    density = torch.exp(-((x - mu) ** 2) / (2 * sigma**2)) / (sigma * math.sqrt(2 * math.pi))
-    return -density.log().mean()
 
 
 @lesson.exercise(
@@ -1495,27 +1887,131 @@ def kl_divergence(p, q):
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum()
 
 
+def _kl(p, q, *, weights=None, ratio=None, keep=None, add=torch.sum):
+    """The sum of weights · ln ratio over the classes that are kept, those with p > 0."""
+    some = p > 0 if keep is None else keep
+    ratio = p / q if ratio is None else ratio
+    return add(((p if weights is None else weights) * ratio.log())[some])
+
+
+def _both(make):
+    """Answers made of p, q and the classes that are kept: those with p > 0, and all of them, where nan may come."""
+    return [lambda p, q: make(p, q, p > 0), lambda p, q: make(p, q, p >= 0)]
+
+
 kl_divergence.mistakes(
     {
-        "The arguments are swapped: KL(p‖q) averages with p, and it is not symmetric.": {
-            "(p, p) - torch.xlogy(p, q)": "(q, q) - torch.xlogy(q, p)"
-        },
         "The computer gets nan for 0 · ln 0. Such a term counts as 0: use `torch.xlogy` or "
         "`torch.where(p > 0, …)`.": lambda p, q: (p * (p / q).log()).sum(),
-        "The sign is wrong: Σ p ln(p/q) is never negative.": lambda p, q: (
-            torch.xlogy(p, q) - torch.xlogy(p, p)
-        ).sum(),
-        "That is the cross-entropy −Σ p ln q. Subtract the entropy of p.": lambda p, q: (
-            -torch.xlogy(p, q).sum()
+        "The arguments are swapped: KL(p‖q) averages with p, and it is not symmetric.": [
+            lambda p, q: kl_divergence.reference(q, p),
+            lambda p, q: (q * (q / p).log()).sum(),
+            lambda p, q: (q * (q / p).log())[p > 0].sum(),
+            lambda p, q: F.kl_div(p.log(), q, reduction="sum"),
+            lambda p, q: (q * (q / p).log()).nansum(),
+        ],
+        "The sign is wrong: Σ p ln(p/q) is never negative.": [
+            *_both(lambda p, q, some: (p * (q / p).log())[some].sum()),
+            lambda p, q: torch.xlogy(p, q).sum() - torch.xlogy(p, p).sum(),
+        ],
+        "That is the cross-entropy −Σ p ln q. Subtract the entropy of p.": [
+            lambda p, q: -torch.xlogy(p, q).sum(),
+            lambda p, q: -(p * q.log()).sum(),
+            lambda p, q: torch.xlogy(p, q).sum(),
+        ],
+        "That is the entropy of p, −Σ p ln p. q does not occur in it: take Σ p ln(p/q).": [
+            lambda p, q: -torch.xlogy(p, p).sum(),
+            lambda p, q: torch.xlogy(p, p).sum(),
+            lambda p, q: -(p * p.log()).sum(),
+        ],
+        "The entropy of q is subtracted from the cross-entropy −Σ p ln q. Take that of p, −Σ p ln p.": [
+            lambda p, q: torch.xlogy(q, q).sum() - torch.xlogy(p, q).sum(),
+            lambda p, q: (q * q.log()).sum() - (p * q.log()).sum(),
+        ],
+        "The entropy of p is added to the cross-entropy −Σ p ln q. Subtract it.": [
+            lambda p, q: -(torch.xlogy(p, q) + torch.xlogy(p, p)).sum(),
+            lambda p, q: -(p * q.log() + p * p.log()).sum(),
+        ],
+        "That is the difference of the entropies. In KL(p‖q) both logarithms are weighted with p: Σ p (ln p − "
+        "ln q).": [
+            lambda p, q: torch.xlogy(q, q).sum() - torch.xlogy(p, p).sum(),
+            lambda p, q: torch.xlogy(p, p).sum() - torch.xlogy(q, q).sum(),
+            lambda p, q: (p * p.log() - q * q.log()).sum(),
+        ],
+        "These are the individual terms. Add them up.": [
+            lambda p, q: torch.xlogy(p, p) - torch.xlogy(p, q),
+            lambda p, q: p * (p / q).log(),
+            lambda p, q: torch.where(p > 0, p * (p / q).log(), 0),
+        ],
+        "`F.kl_div` expects ln q first, not q: `F.kl_div(q.log(), p, reduction='sum')`. Mind the classes "
+        "where q is 0.": [
+            lambda p, q: F.kl_div(q, p, reduction="sum"),
+            lambda p, q: F.kl_div(p, q, reduction="sum"),
+            lambda p, q: F.kl_div(q, p, reduction="batchmean"),
+            lambda p, q: F.kl_div(q, p),
+            lambda p, q: F.kl_div(q, p, reduction="none"),
+        ],
+        "This is the mean over the classes, which divides by C. Return the sum; in `F.kl_div` it is "
+        "`reduction='sum'`.": [
+            lambda p, q: kl_divergence.reference(p, q) / len(p),
+            lambda p, q: (p * (p / q).log()).mean(),
+            lambda p, q: F.kl_div(q.log(), p),
+            lambda p, q: _kl(p, q, add=torch.mean),
+        ],
+        "`F.kl_div` has both logarithms here, and takes the second argument for p itself: pass p, or set "
+        "`log_target=True`.": lambda p, q: F.kl_div(q.log(), p.log(), reduction="sum"),
+        "The logarithm to base 2 gives bits. The exercise asks for nats: take the natural logarithm.": [
+            lambda p, q: kl_divergence.reference(p, q) / math.log(2),
+            lambda p, q: (p * (p / q).log2()).sum(),
+        ],
+        "The logarithm to base 10 is no natural one. The exercise asks for nats: take `log`.": [
+            lambda p, q: kl_divergence.reference(p, q) / math.log(10),
+            lambda p, q: (p * (p / q).log10()).sum(),
+        ],
+        "The logarithms are averaged without weights: multiply each by its p.": [
+            *_both(lambda p, q, some: (p / q).log()[some].sum()),
+            lambda p, q: (p.log() - q.log()).sum(),
+            lambda p, q: (p / q).log()[p > 0].mean(),
+        ],
+        "The logarithms are weighted with q. KL(p‖q) is the mean of ln(p/q) under p.": [
+            *_both(lambda p, q, some: (q * (p / q).log())[some].sum()),
+            lambda p, q: (torch.xlogy(q, p) - torch.xlogy(q, q)).sum(),
+            lambda p, q: (q * (p.log() - q.log())).sum(),
+        ],
+        "The logarithm is missing: KL(p‖q) is Σ p ln(p/q).": [
+            lambda p, q: (p * p / q)[p > 0].sum(),
+            lambda p, q: (p * p / q).sum(),
+            lambda p, q: (p * (p - q)).sum(),
+            lambda p, q: (p / q)[p > 0].sum(),
+        ],
+        "That is a distance of the probabilities, without a logarithm. KL(p‖q) is Σ p ln(p/q).": [
+            lambda p, q: ((p - q) ** 2).sum(),
+            lambda p, q: (p - q).abs().sum(),
+            lambda p, q: (p - q).abs().sum() / 2,
+        ],
+        "ln p / ln q is not ln(p/q), which is ln p − ln q.": [
+            *_both(lambda p, q, some: (p * p.log() / q.log())[some].sum()),
+            lambda p, q: (torch.xlogy(p, p) / q.log()).sum(),
+        ],
+        "That is the logarithm of a sum. Take the logarithm of p/q first, then the mean with the weights p.": [
+            *_both(lambda p, q, some: (p * p / q)[some].sum().log()),
+            lambda p, q: (p * (p / q))[p > 0].sum().log(),
+        ],
+        "The logarithms are added: ln(p/q) is ln p − ln q.": _both(
+            lambda p, q, some: (p * (p * q).log())[some].sum()
         ),
-        "These are the individual terms. Add them up.": lambda p, q: torch.xlogy(p, p) - torch.xlogy(p, q),
-        "This is the mean over the classes, which divides by C. Return the sum.": {"sum": "mean"},
-        "The logarithm to base 2 gives bits. The exercise asks for nats: take the natural logarithm.": {
-            "sum()": "sum() / math.log(2)"
-        },
-        "The logarithms are averaged without weights: multiply each by its p.": lambda p, q: (
-            p.log() - q.log()
-        ).sum(),
+        "The terms have lost their signs. Some are negative; only the sum never is.": [
+            lambda p, q: (torch.xlogy(p, p) - torch.xlogy(p, q)).abs().sum(),
+            lambda p, q: (p * (p / q).log()).abs().sum(),
+            lambda p, q: (torch.xlogy(p, p) - torch.xlogy(p, q)).clamp(min=0).sum(),
+        ],
+        "p and q are probabilities already. A softmax, or dividing by the sum of logarithms, makes others of "
+        "them.": lambda p, q: (p.softmax(0) * (p.softmax(0) / q.softmax(0)).log()).sum(),
+        "The divergence itself is set to 0 where it is nan. Only the terms with p = 0 are 0: replace them before "
+        "you add up.": [
+            lambda p, q: (p * (p / q).log()).sum().nan_to_num(nan=0.0, posinf=math.inf),
+            lambda p, q: (p * (p / q).log()).sum().nan_to_num(nan=0.0),
+        ],
         "A small number inside the logarithm makes an infinite divergence finite. Treat p = 0 "
         "separately instead.": [
             *(
@@ -1527,20 +2023,22 @@ kl_divergence.mistakes(
                 for e in (1e-12, 1e-10, 1e-9, 1e-8, 1e-6)
             ),
         ],
+        "`nan_to_num` turns the infinite terms into large numbers, or into 0. Where q is 0 and p is not, the "
+        "divergence is infinite: replace only nan.": [
+            lambda p, q: (p * (p / q).log()).nan_to_num().sum(),
+            lambda p, q: kl_divergence.reference(p, q).nan_to_num(),
+        ],
         "Where p and q are both 0, p ln q is 0 · (−inf), which is nan. Treat every term with p = 0 as 0: "
         "`torch.xlogy(p, q)`, or `torch.where(p > 0, …, 0)`.": {"torch.xlogy(p, q)": "p * q.log()"},
         "The terms with q = 0 are left out. Where q is 0 and p is not, the divergence is infinite; leave "
         "out only the terms with p = 0.": [
             lambda p, q: torch.where((p > 0) & (q > 0), p * (p / q).log(), 0).sum(),
             lambda p, q: (p * (p / q).log()).nan_to_num(0, posinf=0).sum(),
+            lambda p, q: (p * (p / q).log())[q > 0].sum(),
         ],
-        "The logarithms are weighted with q. KL(p‖q) is the mean of ln(p/q) under p.": {
-            "(p, p) - torch.xlogy(p, q)": "(q, p) - torch.xlogy(q, q)"
-        },
-        "That is the entropy of p, −Σ p ln p. q does not occur in it: take Σ p ln(p/q).": {
-            "(torch.xlogy(p, p) - torch.xlogy(p, q))": "-torch.xlogy(p, p)"
-        },
-        "This is the symmetric sum of both directions. KL(p‖q) is only the one that averages with "
-        "p.": lambda p, q: kl_divergence.reference(p, q) + kl_divergence.reference(q, p),
+        "This is the symmetric sum of both directions. KL(p‖q) is only the one that averages with p.": [
+            lambda p, q: kl_divergence.reference(p, q) + kl_divergence.reference(q, p),
+            lambda p, q: (kl_divergence.reference(p, q) + kl_divergence.reference(q, p)) / 2,
+        ],
     }
 )

@@ -481,6 +481,10 @@ project_and_reflect.mistakes(
         "The projection is right. 2P + I stretches u by 3: the identity is subtracted.": {
             "2 * P - torch": "2 * P + torch"
         },
+        "The projection is right. A point on the line should stay where it is, and one perpendicular to u change its "
+        "sign: that is 2P − I.": _reflected(
+            lambda P, one: 3 * P - one, lambda P, one: 3 * P - 2 * one, lambda P, one: one
+        ),
         "The projection is right. P + I doubles the part along u. The reflection is x + 2 (Px − x), so "
         "2P − I.": _reflected(lambda P, one: P + one),
         "The projection is right. I − P leaves the part of x perpendicular to u. The reflection is "
@@ -849,6 +853,9 @@ def _is_ready_made(frame):
     return module.startswith("sklearn.decomposition") or frame.f_code.co_name == "pca_lowrank"
 
 
+_FACTS = ("what comes back", "the shape of the axes", "the variances", "the axes, up to their signs")
+
+
 def _facts_of_pca(pca, x, k):
     """Variances, and the axes with their signs settled; for a ready-made PCA only that it is one."""
     before, used = sys.getprofile(), []
@@ -860,8 +867,9 @@ def _facts_of_pca(pca, x, k):
     finally:
         sys.setprofile(before)
     if used:
-        return {"what comes back": "what a ready-made PCA has found"}
-    return _facts_of_result(list(found) if isinstance(found, tuple | list) else found)
+        return dict.fromkeys(_FACTS) | {"what comes back": "what a ready-made PCA has found"}
+    facts = _facts_of_result(list(found) if isinstance(found, tuple | list) else found)
+    return dict.fromkeys(_FACTS) | facts  # the same keys whatever came back
 
 
 def _facts_of_result(found):
@@ -1209,6 +1217,12 @@ pairwise_distances.mistakes(
         ),
         "|y|² is missing from |x − y|² = |x|² + |y|² − 2 x·y.": _by_squares(
             lambda x, y: _squares(x, y, other=0)
+        ),
+        "The product counts twice, not four times: |x − y|² = |x|² + |y|² − 2 x·y.": _by_squares(
+            lambda x, y: _squares(x, y, dots=4)
+        ),
+        "|x|² is the sum of the squares, not their mean: |x − y|² = |x|² + |y|² − 2 x·y.": _by_squares(
+            lambda x, y: (x**2).mean(dim=1, keepdim=True) + (y**2).mean(dim=1) - 2 * x @ y.T
         ),
         "|x|² is missing from |x − y|² = |x|² + |y|² − 2 x·y.": _by_squares(
             lambda x, y: _squares(x, y, own=0)
@@ -1731,7 +1745,8 @@ _SQUARES = {  # the first term, the mean of (x − μ)² / 2σ², gone wrong
     ],
     "The first term is missing: the mean of (x − μ)² / 2σ².": [lambda d, s: 0.0],
     "`sum() / (N − 1)` is for estimating a variance. Here divide by N: `mean()`.": [
-        lambda d, s: (d**2).sum() / (torch.tensor(len(d) - 1.0) * 2 * s**2)
+        lambda d, s: (d**2).sum() / (torch.tensor(len(d) - 1.0) * 2 * s**2),
+        lambda d, s: d.var() / (2 * s**2),
     ],
 }
 _LOGS = {  # the second term, ln σ, gone wrong

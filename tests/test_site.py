@@ -215,10 +215,10 @@ def test_lesson_that_joins_or_leaves_needs_no_edit_of_the_site(tmp_path):
 
 def test_mark_for_a_headline_becomes_a_link_and_a_lost_headline_an_error():
     lesson = Lesson(catalogue.REPOSITORY / "notebooks" / "03_dnn_mnist.ipynb")
-    linked = terms.with_lesson_links("[[3#Exercise 1 · Counting (3 minutes)]]", [lesson])
+    linked = terms.with_lesson_links("[[3#Exercise 1 · Counting (2 minutes)]]", [lesson])
     assert (
         linked
-        == "[lesson 3, Exercise 1 · Counting](/lessons/03_dnn_mnist.ipynb#exercise-1--counting-3-minutes)"
+        == "[lesson 3, Exercise 1 · Counting](/lessons/03_dnn_mnist.ipynb#exercise-1--counting-2-minutes)"
     )
     with pytest.raises(ValueError, match="has no headline 'Lost'"):
         terms.with_lesson_links("[[3#Lost]]", [lesson])

@@ -1626,7 +1626,7 @@ def _pair(layer, transform, x=None):
         ),
         "a chessboard": _pair("a ReLU", _MOVE, _CHESS),
         "a sort and a shift": _pair("a sort along the rows", _MOVE),
-        "a difference just above rounding": _pair(
+        "a difference barely above rounding": _pair(
             "five hundred-thousandths added to one pixel", _MOVE, torch.zeros(2, 1, 6, 6)
         ),
         "rounding of larger numbers": _pair(

@@ -215,10 +215,13 @@ def test_exercises_are_numbered_in_order(lesson):
 
 
 def test_opening_names_the_exercises_for_home(lesson):
-    named = re.search(r"the longer ones \((.+?)\)", lesson.opening)[1]
+    ones, first, last = re.findall(r"the longer ones \((.+?)\)|exercises (\d+) to (\d+)", lesson.opening)[-1]
+    named = (
+        [*range(int(first), int(last) + 1)] if first else [int(number) for number in re.findall(r"\d+", ones)]
+    )
     homework = [len(lesson.prompts)] if "the homework" in lesson.opening else []
     for_home = [prompt.number for prompt in lesson.prompts if prompt.at_home]
-    assert [int(number) for number in re.findall(r"\d+", named)] + homework == for_home
+    assert named + homework == for_home
 
 
 def test_first_exercise_to_write_says_what_helps(lesson):

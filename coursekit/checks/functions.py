@@ -2,7 +2,8 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from coursekit.checks.relations import relation
 from coursekit.checks.verdicts import Verdict, printable
 
 Wrong = Callable | dict[str, str]  # a wrong solution, or edits that make the solution wrong
+Slips = dict[str, dict]  # the sentence for a slip, and the options of a builder that make it
 
 _PRINTED = 400  # characters of what an attempt printed
 _NAMED = 3  # test inputs that are named as wrong
@@ -98,6 +100,30 @@ class CodeExercise(SolvedByCode):
         exec(compile(source, f"<a mistake in {self.name}>", "exec"), scope)
         scope[self.name].source = source
         return scope[self.name]
+
+    def slips(self, build: Callable, *families: Slips) -> None:
+        """Register every slip of the families, `build(**options)` being the wrong solution."""
+        self.mistakes({told: build(**options) for slips in families for told, options in slips.items()})
+
+    def pairs_of_slips(
+        self,
+        build: Callable,
+        ones: Slips,
+        others: Slips | None = None,
+        *,
+        words: str = "Two slips. {} {}",
+        but: Iterable[set[str]] = (),
+    ) -> None:
+        """Register every slip of one family together with every slip of the other, or with the rest of its own.
+
+        `words` makes one sentence of two. Left out are pairs that set the same option, and those that set the options
+        of a set in `but`, because one of their slips hides the other.
+        """
+        pairs = itertools.product(ones, others) if others else itertools.combinations(ones, 2)
+        for one, other in pairs:
+            first, second = ones[one], (others or ones)[other]
+            if not first.keys() & second.keys() and first.keys() | second.keys() not in but:
+                self.known.append(Mistake(words.format(one, other), build(**first, **second)))
 
     def mistake(self, sentence: str) -> Callable[[Callable], Callable]:
         """Decorate a wrong solution: an attempt that does the same on all test inputs is told `sentence`."""

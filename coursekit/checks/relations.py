@@ -299,10 +299,9 @@ def _by_inputs(cases):
                 yield f"Your step from {name} has the opposite sign.", mine, 2 * q - right
                 one = np.broadcast_to(q, mine.shape).flat[at]
                 for how, (word, (does, *asks)) in itertools.product(made[kind], _OPERATIONS.items()):
-                    if how == "(1 minus {})" and word in ("plus", "minus"):
-                        continue
                     guess = does(right.flat[at], _MADE[how](one))
-                    if abs(guess - mine.flat[at]) <= 0.03 * abs(guess):
+                    empty = how == "(1 minus {})" and word in ("plus", "minus")  # "x + 1" for 2 x is no help
+                    if abs(guess - mine.flat[at]) <= 0.03 * abs(guess) and not empty:
                         ask = asks[kind != "size"] if how in ("{}", "twice {}") else ""
                         sentence = f"Your result is the expected one {word} {how.format(name)}.{ask}"
                         yield sentence, mine, does(right, _MADE[how](q))

@@ -72,7 +72,7 @@ def _respond(kernel, image):
     ],
 )
 def convolve_2d(image, kernel):
-    """Return what a convolutional layer computes: the kernel (h, w), unflipped, slid over the image (H, W).
+    """Return what a convolutional layer computes: the kernel (h, w), as it is, slid over the image (H, W).
 
     The result has shape (H − h + 1, W − w + 1): the kernel lies entirely on the image.
     """
@@ -685,11 +685,12 @@ _SIZE_SLIPS = {
     "the division rounds up, not down": {"divide": math.ceil},
     "the division leaves half pixels, not `//`": {"divide": lambda number: number},
 }
-for (_one, _first), (_two, _second) in itertools.combinations(_SIZE_SLIPS.items(), 2):
-    _alike = _first.keys() & _second.keys() or {"ends", "padding"} == _first.keys() | _second.keys()
-    _no_rest = {"stride", "divide"} == _first.keys() | _second.keys()  # nothing is left to round
-    if not (_alike or _no_rest):
-        output_size.mistake(f"Two slips: {_one}, and {_two}.")(_with_slips(**_first, **_second))
+output_size.pairs_of_slips(
+    _with_slips,
+    _SIZE_SLIPS,
+    words="Two slips: {}, and {}.",
+    but=({"ends", "padding"}, {"stride", "divide"}),  # unless it strides, nothing is left to round
+)
 
 
 _PAPER = torch.tensor([[3.0, 2, 0, 0], [0, 7, 1, 3], [5, 2, 3, 0], [0, 9, 2, 3]])[None, None]
@@ -891,7 +892,7 @@ def _same(x):
     return x
 
 
-_BENDS = {  # the function, and the stages without it
+_ACTIVATIONS = {  # the function, and the stages without it
     "ReLU": lambda n: (F.relu, ()),
     "no activation function": lambda n: (_same, ()),
     "a ReLU after the last stage only": lambda n: (F.relu, range(n - 1)),
@@ -930,7 +931,7 @@ def _computes(net, channels, x):
     if len(heads) != 1 or len(biases) != 1:
         return "something else"
     result = net(x)
-    for (activation, bend), (pooling, pool) in itertools.product(_BENDS.items(), _POOLS.items()):
+    for (activation, bend), (pooling, pool) in itertools.product(_ACTIVATIONS.items(), _POOLS.items()):
         h = x
         for number, (weight, bias) in enumerate(stages):
             h = F.conv2d(h, weight, bias, padding=1)
@@ -1895,14 +1896,12 @@ _FIELD_SLIPS = {
     "the strides multiply, and not only the last one counts": {"strides": lambda step, stride: stride},
     "the strides multiply, they do not add up": {"strides": lambda step, stride: step + stride},
 }
-for (_one, _first), (_two, _second) in itertools.combinations(_FIELD_SLIPS.items(), 2):
-    _told = {"begin", "more"} == _first.keys() | _second.keys() or (  # above
-        "early" in _first and "add up" not in _two
-    )
-    if not (_first.keys() & _second.keys() or _told):
-        receptive_field.mistake(f"Two slips: {_one}, and {_two}.")(
-            functools.partial(_field, **_first, **_second)
-        )
+receptive_field.pairs_of_slips(
+    lambda **slips: functools.partial(_field, **slips),
+    _FIELD_SLIPS,
+    words="Two slips: {}, and {}.",
+    but=({"begin", "more"}, {"early", "strides"}),
+)
 receptive_field.mistake(
     "Three slips: the field begins with 1, each layer adds kernel − 1, and the strides multiply the steps that "
     "follow. Here sizes of kernels are added up."

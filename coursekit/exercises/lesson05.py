@@ -266,12 +266,9 @@ _STOP_SLIPS = {
         "lowest": -float("inf"),
     },
 }
-for (_one, _first), (_two, _second) in itertools.combinations(_STOP_SLIPS.items(), 2):
-    if not (
-        _first.keys() & _second.keys()
-        or {"reset", "lowest"} == _first.keys() & {"reset"} | _second.keys() - {"better"}
-    ):
-        early_stop_epoch.mistake(f"Two slips: {_one}, and {_two}.")(_counting(**_first, **_second))
+early_stop_epoch.pairs_of_slips(
+    _counting, _STOP_SLIPS, words="Two slips: {}, and {}.", but=({"reset", "better", "lowest"},)
+)
 
 
 @early_stop_epoch.mistake(

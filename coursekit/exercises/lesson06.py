@@ -1,7 +1,6 @@
 """The exercises of lesson 6, Autoencoders and variational autoencoders: solutions, classic mistakes, hints."""
 
 import copy
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -11,20 +10,6 @@ from coursekit.checks import ExerciseSet, Question, normal
 
 lesson = ExerciseSet("Lesson 6")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
-
-Slips = dict[str, dict]  # the sentence for a slip, and the options of a builder that make it
-
-
-def _slips(exercise, build: Callable, *families: Slips) -> None:
-    """Register every slip of the families, `build(**options)` being the wrong solution."""
-    exercise.mistakes({told: build(**options) for slips in families for told, options in slips.items()})
-
-
-def _pairs(exercise, build: Callable, ones: Slips, others: Slips) -> None:
-    """Register every slip of one family together with every slip of the other."""
-    exercise.mistakes(
-        {f"Two slips. {one} {other}": build(**ones[one], **others[other]) for one in ones for other in others}
-    )
 
 
 # Section 1: PCA is an autoencoder ----------------------------------------------------------------------------
@@ -199,9 +184,9 @@ _DIVISORS = {
     "You divide by N · D, not N.": {"by": Tensor.numel},
     "The sum is not divided by N.": {"by": lambda x: 1},
 }
-_pairs(linear_autoencoder_error, _error, _CENTRES, _LOST)
-_pairs(linear_autoencoder_error, _error, _CENTRES, _DIVISORS)
-_pairs(linear_autoencoder_error, _error, _LOST, _DIVISORS)
+linear_autoencoder_error.pairs_of_slips(_error, _CENTRES, _LOST)
+linear_autoencoder_error.pairs_of_slips(_error, _CENTRES, _DIVISORS)
+linear_autoencoder_error.pairs_of_slips(_error, _LOST, _DIVISORS)
 
 
 # Section 2: an autoencoder that bends ------------------------------------------------------------------------
@@ -427,9 +412,8 @@ _DECODERS = {
     },
     "b2 belongs inside the sigmoid.": {"decode": lambda z, W, b: torch.sigmoid(z @ W.T) + b},
 }
-_pairs(encode_decode, _coder, _ENCODERS, _DECODERS)
-_pairs(
-    encode_decode,
+encode_decode.pairs_of_slips(_coder, _ENCODERS, _DECODERS)
+encode_decode.pairs_of_slips(
     _coder,
     {one: options for one, options in _ENCODERS.items() if "no" in one},
     {"b2 is missing in the decoder.": {"decode": lambda z, W, b: torch.sigmoid(z @ W.T)}},
@@ -652,9 +636,11 @@ _NOISE_WIDTHS = {
     "The noise is not multiplied by sigma.": {"width": lambda sigma: 1},
     "The noise is multiplied by √sigma, not sigma.": {"width": lambda sigma: sigma**0.5},
 }
-_pairs(add_noise, _spoiler, _ENDLESS, _DRAWS | _NOISE_WIDTHS)
-_pairs(add_noise, _spoiler, _DRAWS, _NOISE_WIDTHS)
-_pairs(add_noise, _spoiler, _ENDLESS, {"The noise multiplies the images: add it.": {"add": Tensor.mul}})
+add_noise.pairs_of_slips(_spoiler, _ENDLESS, _DRAWS | _NOISE_WIDTHS)
+add_noise.pairs_of_slips(_spoiler, _DRAWS, _NOISE_WIDTHS)
+add_noise.pairs_of_slips(
+    _spoiler, _ENDLESS, {"The noise multiplies the images: add it.": {"add": Tensor.mul}}
+)
 
 
 def _rescaled(noisy):
@@ -939,8 +925,8 @@ _ERRORS = {
     "The errors are not squared, and cancel.": {"error": lambda y, x: y - x},
     "The reconstruction is squared, without subtracting x.": {"error": lambda y, x: y.square()},
 }
-_pairs(anomaly_scores, _score, _TRAINING, _TOTALS | dict([*_ERRORS.items()][:2]))
-_pairs(anomaly_scores, _score, _ERRORS, dict(list(_TOTALS.items())[:5]))
+anomaly_scores.pairs_of_slips(_score, _TRAINING, _TOTALS | dict([*_ERRORS.items()][:2]))
+anomaly_scores.pairs_of_slips(_score, _ERRORS, dict(list(_TOTALS.items())[:5]))
 
 
 @lesson.exercise(
@@ -1200,9 +1186,8 @@ _NUMBERS_OF_PAIRS = {
         "by": lambda a, o: a + o
     },
 }
-_slips(roc_auc, _auc, _NUMBERS_OF_PAIRS)
-_pairs(
-    roc_auc,
+roc_auc.slips(_auc, _NUMBERS_OF_PAIRS)
+roc_auc.pairs_of_slips(
     _auc,
     _TIES,
     _TURNED | _NUMBERS_OF_PAIRS | {"The number of pairs is not divided by.": {"by": lambda a, o: 1}},
@@ -1466,10 +1451,9 @@ _TERMS = {
     "μ enters squared.": {"shift": lambda mu: mu},
     "The term μ² is missing.": {"shift": torch.zeros_like},
 }
-_pairs(kl_to_standard_normal, _divergence, _FACTORS, _SUMS | _TERMS)
-_pairs(kl_to_standard_normal, _divergence, dict([*_SUMS.items()][:1]), _TERMS)
-_pairs(
-    kl_to_standard_normal,
+kl_to_standard_normal.pairs_of_slips(_divergence, _FACTORS, _SUMS | _TERMS)
+kl_to_standard_normal.pairs_of_slips(_divergence, dict([*_SUMS.items()][:1]), _TERMS)
+kl_to_standard_normal.pairs_of_slips(
     _divergence,
     {"The sign is wrong: a divergence is never negative.": {"factor": -0.5}},
     _SUMS,
@@ -1743,8 +1727,8 @@ _WRONG_NOISE = {
         "noise": lambda mu: torch.randn(len(mu), 1, dtype=mu.dtype)
     },
 }
-_pairs(reparametrise, _draw, _NO_MEAN, _WRONG_WIDTHS | _WRONG_NOISE)
-_pairs(reparametrise, _draw, _WRONG_WIDTHS, _WRONG_NOISE)
+reparametrise.pairs_of_slips(_draw, _NO_MEAN, _WRONG_WIDTHS | _WRONG_NOISE)
+reparametrise.pairs_of_slips(_draw, _WRONG_WIDTHS, _WRONG_NOISE)
 
 
 @reparametrise.remark(
@@ -1883,7 +1867,7 @@ _IN_THE_DIVERGENCE = {
     ),
 }
 _DIVERGENCES = {told: {"divergence": one} for told, one in _IN_THE_DIVERGENCE.items()}
-_slips(elbo, _bound, _DIVERGENCES)
+elbo.slips(_bound, _DIVERGENCES)
 _BY = {
     "The sum is not divided by N.": {"by": lambda x, mu: 1},
     "You divide by all pixels, not by N.": {"by": lambda x, mu: x.numel()},
@@ -1894,10 +1878,10 @@ _BY = {
         "by": lambda x, mu: mu.shape[1]
     },
 }
-_slips(elbo, _bound, dict([*_BY.items()][2:]))
+elbo.slips(_bound, dict([*_BY.items()][2:]))
 _LOSS = {"The ELBO is minus this loss.": {"sign": 1}}
-_pairs(elbo, _bound, _LOSS, _BY | dict([*_DIVERGENCES.items()][:6]))
-_pairs(elbo, _bound, dict([*_BY.items()][:2]), dict([*_DIVERGENCES.items()][:6]))
+elbo.pairs_of_slips(_bound, _LOSS, _BY | dict([*_DIVERGENCES.items()][:6]))
+elbo.pairs_of_slips(_bound, dict([*_BY.items()][:2]), dict([*_DIVERGENCES.items()][:6]))
 
 elbo.mistakes(
     {

@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -13,20 +12,6 @@ from coursekit.checks import ExerciseSet, Question, normal
 
 lesson = ExerciseSet("Lesson 7")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
-
-Slips = dict[str, dict]  # the sentence for a slip, and the options of a builder that make it
-
-
-def _slips(exercise, build: Callable, *families: Slips) -> None:
-    """Register every slip of the families, `build(**options)` being the wrong solution."""
-    exercise.mistakes({told: build(**options) for slips in families for told, options in slips.items()})
-
-
-def _pairs(exercise, build: Callable, ones: Slips, others: Slips) -> None:
-    """Register every slip of one family together with every slip of the other."""
-    exercise.mistakes(
-        {f"Two slips. {one} {other}": build(**ones[one], **others[other]) for one in ones for other in others}
-    )
 
 
 # Section 1: groups without names -----------------------------------------------------------------------------
@@ -386,8 +371,8 @@ _EMPTY = {
         "empty": lambda old, x: x.mean(dim=0)
     },
 }
-_pairs(update_centroids, _update, _IN_ITS_PLACE, _EMPTY)
-_pairs(update_centroids, _update, {"Row k got the points of label k + 1.": {"first": 1}}, _EMPTY)
+update_centroids.pairs_of_slips(_update, _IN_ITS_PLACE, _EMPTY)
+update_centroids.pairs_of_slips(_update, {"Row k got the points of label k + 1.": {"first": 1}}, _EMPTY)
 update_centroids.mistakes(
     {
         "That is the median. k-means takes the mean, which minimises the sum of squares.": _update(
@@ -693,9 +678,9 @@ _ENDS = {
     "Far away 0 / 0 is nan: use a softmax of the logarithms.": {"end": _divided},
     "The rows are not divided by their sums.": {"end": torch.exp},
 }
-_pairs(responsibilities, _shares, _WEIGHTS, _HEIGHTS | _EXPONENTS | _ENDS)
-_pairs(responsibilities, _shares, _HEIGHTS, _EXPONENTS | _ENDS)
-_pairs(responsibilities, _shares, _EXPONENTS, _ENDS | _COLUMNS)
+responsibilities.pairs_of_slips(_shares, _WEIGHTS, _HEIGHTS | _EXPONENTS | _ENDS)
+responsibilities.pairs_of_slips(_shares, _HEIGHTS, _EXPONENTS | _ENDS)
+responsibilities.pairs_of_slips(_shares, _EXPONENTS, _ENDS | _COLUMNS)
 responsibilities.mistakes(
     {
         "A small number in the denominator, or `nan_to_num`, hides 0 / 0: far from all components the rows no longer "
@@ -943,8 +928,8 @@ _VOTES = {
         "vote": lambda votes: votes.double().mean(dim=1).round()
     },
 }
-_pairs(knn_accuracy, _voted, _ITSELF, _COUNTS)
-_pairs(knn_accuracy, _voted, {told: _ITSELF[told] for told in _ITSELF if "Only" not in told}, _VOTES)
+knn_accuracy.pairs_of_slips(_voted, _ITSELF, _COUNTS)
+knn_accuracy.pairs_of_slips(_voted, {told: _ITSELF[told] for told in _ITSELF if "Only" not in told}, _VOTES)
 knn_accuracy.mistakes(
     {
         "You take k + 1 neighbours although the point itself is ruled out already. Take k.": _voted(
@@ -1205,9 +1190,9 @@ _ROWS = {
 }
 _SIGN = {"The sign is wrong: an entropy is not negative.": {"sign": 1}}
 _NAN = {"0 · log 0 is nan: use `torch.special.xlogy`.": {"log": lambda p, _: p * p.log()}}
-_pairs(entropy_bits, _entropy, _BASES, _ROWS)
-_pairs(entropy_bits, _entropy, _SIGN, _BASES | _ROWS | _NAN)
-_pairs(entropy_bits, _entropy, _NAN, _ROWS)
+entropy_bits.pairs_of_slips(_entropy, _BASES, _ROWS)
+entropy_bits.pairs_of_slips(_entropy, _SIGN, _BASES | _ROWS | _NAN)
+entropy_bits.pairs_of_slips(_entropy, _NAN, _ROWS)
 
 
 entropy_bits.mistakes(
@@ -1758,11 +1743,11 @@ _DIVIDED = {
     "Divide by 2N, not by N².": {"by": Tensor.numel},
     "Divide by 2N, not by the sums of the rows.": {"by": lambda table: table.sum(dim=1, keepdim=True)},
 }
-_slips(symmetric_p, _joint, dict([*_JOINED.items()][-1:]))
+symmetric_p.slips(_joint, dict([*_JOINED.items()][-1:]))
 _AS_A_MEAN = {told: _JOINED[told] for told in _JOINED if "mean" in told}  # of these, N is the right divisor
-_pairs(symmetric_p, _joint, _AS_A_MEAN, dict([*_DIVIDED.items()][1:]))
-_pairs(
-    symmetric_p, _joint, {told: _JOINED[told] for told in [*_JOINED][1:] if told not in _AS_A_MEAN}, _DIVIDED
+symmetric_p.pairs_of_slips(_joint, _AS_A_MEAN, dict([*_DIVIDED.items()][1:]))
+symmetric_p.pairs_of_slips(
+    _joint, {told: _JOINED[told] for told in [*_JOINED][1:] if told not in _AS_A_MEAN}, _DIVIDED
 )
 symmetric_p.mistakes(
     {
@@ -1994,9 +1979,9 @@ _TOTALS = {
     "You divide by N: divide by the sum of the whole table.": {"by": len},
     "You divide by the largest entry: divide by the sum.": {"by": torch.max},
 }
-_pairs(student_q, _q, _DISTANCES, dict([*_KERNELS.items()][:3]) | _DIAGONALS | _TOTALS)
-_pairs(student_q, _q, _KERNELS, _DIAGONALS | _TOTALS)
-_pairs(student_q, _q, dict([*_DIAGONALS.items()][:1]), dict([*_TOTALS.items()][:3]))
+student_q.pairs_of_slips(_q, _DISTANCES, dict([*_KERNELS.items()][:3]) | _DIAGONALS | _TOTALS)
+student_q.pairs_of_slips(_q, _KERNELS, _DIAGONALS | _TOTALS)
+student_q.pairs_of_slips(_q, dict([*_DIAGONALS.items()][:1]), dict([*_TOTALS.items()][:3]))
 student_q.mistakes(
     {
         "The kernel is squared. Student's is 1 / (1 + d²), to the power −1.": _q(
@@ -2266,13 +2251,12 @@ _NEAR = {
     "The kernel is a Gaussian, exp(−d²/2).": {"kernel": lambda squared: (-squared / 2).exp()},
     "The diagonal of w is not zeroed.": {"zeroed": lambda w: w},
 }
-_pairs(
-    tsne_gradient,
+tsne_gradient.pairs_of_slips(
     _gradient,
     _LEADING,
     _STRENGTHS | {told: _NEAR[told] for told in _NEAR if "Gauss" not in told},
 )
-_pairs(tsne_gradient, _gradient, dict([*_STRENGTHS.items()][1:3]), dict([*_NEAR.items()][:3]))
+tsne_gradient.pairs_of_slips(_gradient, dict([*_STRENGTHS.items()][1:3]), dict([*_NEAR.items()][:3]))
 tsne_gradient.mistakes(
     {
         "Each pair is multiplied by q_ij. Its weight is w_ij = 1 / (1 + d²), not yet divided by the sum.": _gradient(

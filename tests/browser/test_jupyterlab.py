@@ -6,6 +6,7 @@ Pictures of what was seen stay in build/browser/.
 import ast
 import inspect
 import os
+import re
 
 import pytest
 from playwright.sync_api import expect
@@ -149,7 +150,7 @@ def test_a_wrong_answer_is_told_its_mistake_and_a_right_one_is_correct(lesson):
     number, exercise, mistake = first_with_a_mistake(lesson)
     cell = lesson.cells[number]
     wrong = lesson.answer(number, with_mistake(cell.source, exercise, mistake))
-    wrong.get_by_text(f"✗ {exercise.name} · wrong", exact=True).wait_for()
+    wrong.get_by_text(re.compile(rf"^[✗!] {exercise.name} · (wrong|raised)$")).wait_for()
     assert mistake.sentence.replace("`", "") in wrong.inner_text()
     lesson.picture("wrong")
     right = lesson.answer(number, exercise.solve(cell.source))

@@ -348,6 +348,29 @@ def test_of_two_mistakes_one_is_told(lesson):
     assert unit(lambda x: x / (x**2).sum()).message == "The root is missing."  # and it overflows
 
 
+def test_pairs_of_slips_are_registered_but_for_those_that_hide_each_other(lesson):
+    @lesson.exercise(cases=[(number,) for number in range(1, 9)], hints=[])
+    def line(x):
+        return 2.0 * x + 1
+
+    def with_slips(slope=2.0, sign=1, intercept=1):
+        return lambda x: sign * slope * x + intercept
+
+    slopes = {"The slope is 2.": {"slope": 3.0}, "It rises.": {"sign": -1}}
+    line.slips(with_slips, slopes)
+    line.pairs_of_slips(
+        with_slips, slopes, {"Add 1.": {"intercept": 0}, "Not 5.": {"slope": 5.0}}, but=[{"sign", "slope"}]
+    )
+    line.pairs_of_slips(with_slips, slopes, words="Both: {} {}")
+    assert line.sentences == [
+        *slopes,
+        "Two slips. The slope is 2. Add 1.",
+        "Two slips. It rises. Add 1.",
+        "Both: The slope is 2. It rises.",
+    ]
+    assert line(lambda x: -2.0 * x).message == "Two slips. It rises. Add 1."
+
+
 def test_numbers_that_agree_by_accident_are_no_explanation(lesson):
     @lesson.exercise(cases=[(2,), (3,)], hints=[])
     def square(x):

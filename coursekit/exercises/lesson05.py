@@ -44,7 +44,7 @@ report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 def early_stop_epoch(losses, patience):
     """Return (last, best): the epoch after which training stops, and the one whose weights are kept.
 
-    `losses` are validation losses, one per epoch; epochs count from 1. Training stops as soon as
+    `losses` are losses on held-out examples, one per epoch; epochs count from 1. Training stops as soon as
     `patience` epochs in a row have not been better than the best before them (equal is not better),
     or when the list ends.
     """

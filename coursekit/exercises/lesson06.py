@@ -2,8 +2,8 @@
 
 import copy
 import itertools
-import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -2678,7 +2678,7 @@ def _(scores, labels):
     hints=[
         "Inside the logarithm stands the mean over the draws, outside of it the mean over the examples.",
         "exp(−120) is 0 in float32. `torch.logsumexp` computes ln Σ exp without leaving the logarithms.",
-        "ln (1/K Σ w) = ln Σ w − ln K: `log_weights.logsumexp(dim=0) - math.log(len(log_weights))`, then the mean.",
+        "ln (1/K Σ w) = ln Σ w − ln K: `log_weights.logsumexp(dim=0) - np.log(len(log_weights))`, then the mean.",
     ],
 )
 def importance_bound(log_weights):
@@ -2686,7 +2686,7 @@ def importance_bound(log_weights):
 
     log_weights (K, N) holds ln w for the K draws of every example. For images they are often below −100.
     """
-    return (log_weights.logsumexp(dim=0) - math.log(len(log_weights))).mean()
+    return (log_weights.logsumexp(dim=0) - np.log(len(log_weights))).mean()
 
 
 importance_bound.mistakes(
@@ -2700,15 +2700,13 @@ importance_bound.mistakes(
         "This is the mean of the logarithms, the ELBO. Average the weights first, then take the logarithm.": (
             lambda log_weights: log_weights.mean()
         ),
-        "This is the sum over the draws. For their mean subtract ln K.": {
-            " - math.log(len(log_weights))": ""
-        },
-        "ln K has the wrong sign: ln (Σ / K) = ln Σ − ln K.": {" - math": " + math"},
+        "This is the sum over the draws. For their mean subtract ln K.": {" - np.log(len(log_weights))": ""},
+        "ln K has the wrong sign: ln (Σ / K) = ln Σ − ln K.": {" - np": " + np"},
         "You divide by K outside of the logarithm. Inside it: ln (Σ / K) = ln Σ − ln K.": {
-            " - math.log(len(log_weights))": " / len(log_weights)"
+            " - np.log(len(log_weights))": " / len(log_weights)"
         },
         "You subtract K, not its logarithm: ln (Σ / K) = ln Σ − ln K.": {
-            "math.log(len(log_weights))": "len(log_weights)"
+            "np.log(len(log_weights))": "len(log_weights)"
         },
         "The draws of an example lie along `dim=0`, the examples along `dim=1`.": [
             {"dim=0": "dim=1", "len(log_weights)": "log_weights.shape[1]"},
@@ -2718,18 +2716,16 @@ importance_bound.mistakes(
             "len(log_weights)": "log_weights.shape[1]"
         },
         "Draws and examples are averaged together inside the logarithm. Inside it belong the draws only, outside the "
-        "examples.": lambda log_weights: (
-            log_weights.flatten().logsumexp(dim=0) - math.log(log_weights.numel())
-        ),
+        "examples.": lambda log_weights: log_weights.flatten().logsumexp(dim=0) - np.log(log_weights.numel()),
         "Every example has its own bound here. Return their mean, one number.": {
-            "(log_weights.logsumexp(dim=0) - math.log(len(log_weights))).mean()": (
-                "log_weights.logsumexp(dim=0) - math.log(len(log_weights))"
+            "(log_weights.logsumexp(dim=0) - np.log(len(log_weights))).mean()": (
+                "log_weights.logsumexp(dim=0) - np.log(len(log_weights))"
             )
         },
         "This is the sum over the examples. Return the mean.": {".mean()": ".sum()"},
         "The largest weight alone is no mean: add up all of them, `torch.logsumexp`.": [
             lambda log_weights: log_weights.amax(dim=0).mean(),
-            lambda log_weights: (log_weights.amax(dim=0) - math.log(len(log_weights))).mean(),
+            lambda log_weights: (log_weights.amax(dim=0) - np.log(len(log_weights))).mean(),
         ],
         "The maximum that you subtracted is missing: add it again after the logarithm.": lambda log_weights: (
             (log_weights - log_weights.amax(dim=0)).exp().mean(dim=0).log().mean()
@@ -2737,12 +2733,10 @@ importance_bound.mistakes(
         "The logarithms are averaged weighted by the weights. The weights themselves are averaged, then comes the "
         "logarithm.": lambda log_weights: (log_weights.softmax(dim=0) * log_weights).sum(dim=0).mean(),
         "Two slips. ln K is not subtracted, and the examples are summed, not averaged.": {
-            " - math.log(len(log_weights))": "",
+            " - np.log(len(log_weights))": "",
             ".mean()": ".sum()",
         },
-        "log10 is the logarithm to base 10. Nats take the natural one, `math.log`.": {
-            "math.log": "math.log10"
-        },
+        "log10 is the logarithm to base 10. Nats take the natural one, `np.log`.": {"np.log": "np.log10"},
         "This is minus the bound, a loss. Return the bound itself.": {
             "return (": "return -(",
         },

@@ -37,7 +37,9 @@ _ADVICE = {
         "Two types of number meet. The check tries float32 and float64: make new tensors in the type of the input, "
         "`dtype=x.dtype`."
     ),
-    "must be Tensor, not (float|int)": "Torch's functions want tensors. For Python's own numbers there is `math`.",
+    "must be Tensor, not (float|int)": (
+        "Torch's functions want tensors, and one of Python's own numbers arrived: use `math`, or make it a tensor."
+    ),
     r"return_types\.(max|min)": "`max(dim=…)` gives two things, values and indices: take `.values`, or use `amax`.",
     "return_types": "This function gives several things at once: take the one you need by its place or name.",
     "in-place operation": (

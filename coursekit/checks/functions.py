@@ -1,6 +1,7 @@
 """Exercises in which a function or a class is written."""
 
 import copy
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -13,11 +14,13 @@ from coursekit.checks.base import SolvedByCode
 from coursekit.checks.compare import difference, labelled, remarks, same, show, size
 from coursekit.checks.isolation import captured_output, pinned
 from coursekit.checks.relations import relation
+from coursekit.checks.slips import with_one_slip
 from coursekit.checks.verdicts import Verdict, printable
 
 Wrong = Callable | dict[str, str]  # a wrong solution, or edits that make the solution wrong
 Slips = dict[str, dict]  # the sentence for a slip, and the options of a builder that make it
 
+_SLIP_S = 0.2  # seconds that a slip may take
 _PRINTED = 400  # characters of what an attempt printed
 _NAMED = 3  # test inputs that are named as wrong
 
@@ -294,20 +297,22 @@ class CodeExercise(SolvedByCode):
     ) -> tuple[str, list[int]]:
         """Return what to say of the failing inputs, "" where nothing is known, and those it is true of.
 
-        First a known mistake that does the same on all inputs; then how the result relates to the expected one; then a
-        known mistake that does the same on half of them, since an attempt with two mistakes should be told one.
+        First a known mistake that does the same on all inputs; then how the result relates to the expected one; then
+        the slip with which the solution does the same; then a known mistake that does the same on half of the inputs,
+        since an attempt with two mistakes should be told one.
         """
         agreeing, sentence, alike = max(
             self._known_alike(failing, yours), key=lambda known: known[0], default=(0, "", failing)
         )
-        if agreeing < len(yours) and (related := self._related(yours, expected)):
-            return related, failing
+        if agreeing < len(yours) and (found := self._related(yours, expected) or self._slip(failing, yours)):
+            return found, failing
         return sentence, alike
 
     def _known_alike(self, failing: list[int], yours: list[Outcome]) -> Iterator[tuple[int, str, list[int]]]:
         """Yield known mistakes that do the same: on how many inputs, their sentence, and on which failing ones.
 
-        Half of the inputs is enough, unless that rests on single numbers or on integers, which may agree by accident.
+        Half of the inputs is enough, of the failing ones as of all, unless that rests on single numbers or on integers,
+        which may agree by accident.
         """
         for mistake in self.known:
             agree = self._agreement(mistake, yours)
@@ -315,22 +320,44 @@ class CodeExercise(SolvedByCode):
             by_accident = all(
                 yours[number].error is None and _says_little(yours[number].value) for number in alike
             )
-            if alike and (len(agree) == len(yours) or not by_accident):
+            if 2 * len(alike) >= len(failing) and (len(agree) == len(yours) or not by_accident):
                 yield len(agree), mistake.sentence, alike
 
     def _agreement(self, mistake: Mistake, yours: list[Outcome]) -> list[int]:
         """Return on which inputs a mistake does the same; none as soon as they are less than half of all."""
         agree, differing = [], 0
         for number, mine in enumerate(yours):
-            if number not in mistake.outcomes:
-                mistake.outcomes[number] = self._outcome(self._given(mistake.attempt), self._cases[number])
-            if mine.agrees_with(mistake.outcomes[number]):
+            if self._does_the_same(mistake, number, mine):
                 agree.append(number)
             else:
                 differing += 1
                 if differing > len(yours) / 2:
                     return []
         return agree
+
+    def _does_the_same(self, mistake: Mistake, number: int, mine: Outcome) -> bool:
+        if number not in mistake.outcomes:
+            mistake.outcomes[number] = self._outcome(self._given(mistake.attempt), self._cases[number])
+        return mine.agrees_with(mistake.outcomes[number])
+
+    @functools.cached_property
+    def _slipped(self) -> list[Mistake]:
+        made = with_one_slip(self.source(), vars(inspect.getmodule(self.reference)))
+        return [
+            Mistake(f"Your code does what the solution would do {slip}.", attempt) for slip, attempt in made
+        ]
+
+    def _slip(self, failing: list[int], yours: list[Outcome]) -> str:
+        """Return the slip with which the solution does the same on all inputs, "" where there is none."""
+        order = failing + [number for number in range(len(yours)) if number not in failing]
+        for slip in self._slipped.copy():
+            try:
+                with time_limit.time_limit(_SLIP_S):
+                    if all(self._does_the_same(slip, number, yours[number]) for number in order):
+                        return slip.sentence
+            except time_limit.Stopped:  # a loop without end
+                self._slipped.remove(slip)
+        return ""
 
     def _related(self, yours: list[Outcome], expected: list[Outcome]) -> str | None:
         """Return how the results relate to the expected ones; None where nothing simple does.

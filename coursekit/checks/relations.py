@@ -130,19 +130,22 @@ def _leaves(yours: object, expected: object, names: tuple = ()):
 
 
 def _by_entry(yours: list, expected: list, inputs: list[dict], names: tuple) -> dict[str, list[_Pair]]:
-    """Return the pairs of each entry in which both sides are numbers."""
-    found: dict[str, list[_Pair]] = {}
+    """Return the pairs of each entry that all cases have, both sides being numbers."""
+    cases: list[dict[str, _Pair]] = []
     for mine, right, case in zip(yours, expected, inputs, strict=True):
         facts = [f"where `{name}` is {a}" for name, a in case.items() if isinstance(a, str | bool | None)]
         arrays = ((f"`{name}`", _array(a, lengths=True)) for name, a in case.items() if type(a) is not bool)
         arrays = {name: a for name, a in arrays if a is not None and a.size}
+        cases.append({})
         for label, one, other in _leaves(mine, right, names):
             sides = (_array(one), _array(other))
             if all(side is not None and side.size for side in sides):
                 types = (getattr(side, "dtype", None) for side in (one, other))
                 tolerance = max(TOLERANCE.get(dtype, TOLERANCE[torch.float32]) for dtype in types)
-                found.setdefault(label, []).append(_Pair(*sides, tolerance, arrays, facts))
-    return found
+                cases[-1][label] = _Pair(*sides, tolerance, arrays, facts)
+    cases = [pairs for pairs in cases if pairs] or [{}]
+    of_all = [label for label in cases[0] if all(label in pairs for pairs in cases)]
+    return {label: [pairs[label] for pairs in cases] for label in of_all}
 
 
 def _told(entries: dict[str, list[_Pair]]) -> str | None:
@@ -387,7 +390,7 @@ def _precise(cases):
     if not (error < 5e-3).all() or not (cases.yours % 1).any():
         return None
     one, other = digits(cases.yours[error.argmax()], cases.expected[error.argmax()])
-    return f"Right to {-np.log10(error.max()):.0f} digits only, {one} instead of {other}: is it rounded?"
+    return f"Right to {-np.log10(error.max()):.0f} digits only, {one} instead of {other}: rounded, or a small term off?"
 
 
 _RELATIONS = (  # of one shape; how many numbers have to be wrong for the relation to be no accident; the relation

@@ -216,8 +216,7 @@ def _(attempt):
         "more than a full turn": (7.5,),
     },
     hints=[
-        "The columns of a matrix are the images of (1, 0) and (0, 1). Where does a rotation by the angle "
-        "take them?",
+        "The columns of a matrix say where (1, 0) and (0, 1) go. Where does a rotation by the angle take them?",
         "(1, 0) goes to (cos, sin), and (0, 1) to (−sin, cos).",
     ],
 )
@@ -296,8 +295,8 @@ rotation.mistakes(
                 for signs in ((1, -1, 1, 1), (1, 1, 1, 1), (1, 1, -1, 1), (1, -1, 1, -1))
             ),
         ],
-        "The columns are swapped: the image of (1, 0), which is (cos, sin), comes first.": lambda angle: (
-            _turn(angle, (-1, 1, 1, 1), swapped=True)
+        "The columns are swapped: where (1, 0) goes, which is (cos, sin), comes first.": lambda angle: _turn(
+            angle, (-1, 1, 1, 1), swapped=True
         ),
         "Both sines have a minus sign. Only the one in the first row has it: (1, 0) goes to "
         "(cos, +sin).": lambda angle: _turn(angle, (1, -1, -1, 1)),
@@ -450,8 +449,9 @@ project_and_reflect.mistakes(
         ),
         "The reflection has the wrong sign: I − 2P turns u itself around. A point on the line should stay "
         "where it is: 2P − I.": _reflected(lambda P, one: one - 2 * P),
-        "P − I leads from x to its foot on the line. The reflection goes from x twice as far: "
-        "x + 2 (Px − x).": {"2 * P": "P"},
+        "P − I leads from x to its projection. The reflection goes from x twice as far: x + 2 (Px − x).": {
+            "2 * P": "P"
+        },
         "2 (P − I) is the way from x to its mirror image. Add it to x: x + 2 (Px − x), so 2P − I.": _reflected(
             lambda P, one: 2 * (P - one), lambda P, one: 2 * (one - P)
         ),

@@ -412,31 +412,6 @@ def _(theta, v, g, lr, mu):
     return theta - lr * buffer, buffer
 
 
-limit_with_momentum = lesson.prediction(
-    "limit_with_momentum",
-    Question(
-        0.38,
-        "−e = (1 + μ − αλ) e + μ e, so αλ = 2(1 + μ) = 3.8: almost twice the limit of plain descent.",
-        {
-            0.2: "That is the limit 2/λ of plain descent. In the recursion the term −μ e(t − 1) = +μ e pulls back.",
-            0.02: "Momentum lengthens the steps in a steady direction tenfold, but here the pushes alternate: put "
-            "e(t + 1) = e(t − 1) = −e into the recursion.",
-            0.19: "That is (1 + μ)/λ, half the limit. Bring all terms in e to one side: αλ = 2 + 2μ.",
-            0.1: "That is 1/λ, where plain descent needs a single step. The limit is further up.",
-            3.8: "That is αλ. Divide it by λ = 10.",
-            2: "That is 2/λ, divided by 1 − μ. Momentum lengthens steps by that factor in a steady direction; at the "
-            "limit, they alternate.",
-            0.29: "The sign of the last term: e(t − 1) is −e, too, so −μ e(t − 1) is +μ e.",
-        },
-        tolerance=0.001,
-    ),
-    hints=[
-        "At the limit e(t) = e, so e(t + 1) = −e and e(t − 1) = −e. Put the three into the recursion.",
-        "What is left is −1 = 1 + μ − αλ + μ. Solve it for α, with λ = 10 and μ = 0.9.",
-    ],
-)
-
-
 @lesson.exercise(
     cases={
         "one parameter": (_numbers(1.0), _numbers(4.0), _numbers(-2.0), 0.1, 0.9, 1e-8),
@@ -1110,15 +1085,42 @@ least_squares_gradient.mistakes(
 )
 
 
+# Section 10: the limit with momentum -------------------------------------------------------------------------
+
+limit_with_momentum = lesson.prediction(
+    "limit_with_momentum",
+    Question(
+        0.38,
+        "−e = (1 + μ − αλ) e + μ e, so αλ = 2(1 + μ) = 3.8: almost twice the limit of plain descent.",
+        {
+            0.2: "That is the limit 2/λ of plain descent. In the recursion the term −μ e(t − 1) = +μ e pulls back.",
+            0.02: "Momentum lengthens the steps in a steady direction tenfold, but here the pushes alternate: put "
+            "e(t + 1) = e(t − 1) = −e into the recursion.",
+            0.19: "That is (1 + μ)/λ, half the limit. Bring all terms in e to one side: αλ = 2 + 2μ.",
+            0.1: "That is 1/λ, where plain descent needs a single step. The limit is further up.",
+            3.8: "That is αλ. Divide it by λ = 10.",
+            2: "That is 2/λ, divided by 1 − μ. Momentum lengthens steps by that factor in a steady direction; at the "
+            "limit, they alternate.",
+            0.29: "The sign of the last term: e(t − 1) is −e, too, so −μ e(t − 1) is +μ e.",
+        },
+        tolerance=0.001,
+    ),
+    hints=[
+        "At the limit e(t) = e, so e(t + 1) = −e and e(t − 1) = −e. Put the three into the recursion.",
+        "What is left is −1 = 1 + μ − αλ + μ. Solve it for α, with λ = 10 and μ = 0.9.",
+    ],
+)
+
+
 # Section 14: clipping ----------------------------------------------------------------------------------------
 
 
 @lesson.exercise(
     cases={
         "one vector": ([torch.tensor([3.0, 4.0])], 1.0),
-        "a vector shorter than the limit": ([torch.tensor([1.2, -0.5])], 1.5),
-        "a vector as long as the limit": ([torch.tensor([0.6, -0.8])], 1.0),
-        "a limit above 1": ([torch.tensor([1.5, 6.0, -2.0])], 2.5),
+        "a vector shorter than the threshold": ([torch.tensor([1.2, -0.5])], 1.5),
+        "a vector as long as the threshold": ([torch.tensor([0.6, -0.8])], 1.0),
+        "a threshold above 1": ([torch.tensor([1.5, 6.0, -2.0])], 2.5),
         "all zeros": ([torch.zeros(3)], 1.0),
         "two tensors, one of them short": ([torch.tensor([3.0, 1.0]), torch.tensor([[2.0], [-4.0]])], 3.5),
         "two tensors, short only one by one": (
@@ -1134,18 +1136,18 @@ least_squares_gradient.mistakes(
     },
     hints=[
         "All tensors together are one long vector. Its length is the root of the sum of all squares.",
-        "Multiply every tensor by the same number: limit / norm if the norm is above the limit, else 1.",
-        "`min(1, limit / norm)` is that number; take care of a norm of 0.",
+        "Multiply every tensor by the same number: max_norm / norm if the norm is above the threshold, else 1.",
+        "`min(1, max_norm / norm)` is that number; take care of a norm of 0.",
     ],
 )
-def clip_by_norm(gradients, limit):
-    """Return a list of the gradients, all scaled by one factor so that their joint norm is at most `limit`.
+def clip_by_norm(gradients, max_norm):
+    """Return a list of the gradients, all scaled by one factor so that their joint norm is at most `max_norm`.
 
     `gradients` is a list of tensors. The joint norm is that of all their numbers as one vector;
-    where it is at most `limit`, they come back unchanged.
+    where it is at most `max_norm`, they come back unchanged.
     """
     norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
-    factor = limit / norm if norm > limit else 1.0
+    factor = max_norm / norm if norm > max_norm else 1.0
     return [gradient * factor for gradient in gradients]
 
 
@@ -1155,22 +1157,22 @@ def _joint_norm(gradients):
 
 clip_by_norm.mistakes(
     {
-        "The largest number decides here. The norm is the root of the sum of all squares.": lambda gradients, limit: (
+        "The largest number decides here. The norm is the root of the sum of all "
+        "squares.": lambda gradients, max_norm: (
             [
-                gradient * min(1.0, limit / max(max(one.abs().max().item() for one in gradients), 1e-12))
+                gradient * min(1.0, max_norm / max(max(one.abs().max().item() for one in gradients), 1e-12))
                 for gradient in gradients
             ]
         ),
-        "The norm is compared with 1. Compare it with `limit`.": {"norm > limit": "norm > 1"},
+        "The norm is compared with 1. Compare it with `max_norm`.": {"norm > max_norm": "norm > 1"},
         "The mean of the squares gives the size of a typical number. The norm is the root of their sum.": {
             "torch.cat([gradient.flatten() for gradient in gradients]).norm()": (
                 "torch.cat([gradient.flatten() for gradient in gradients]).square().mean().sqrt()"
             )
         },
-        "They come back unchanged, whatever their norm. Is the scaled gradient thrown away?": lambda gradients, limit: (
-            gradients
-        ),
-        "The factor is upside down: multiply by limit / norm.": {"limit / norm": "norm / limit"},
+        "They come back unchanged, whatever their norm. Is the scaled gradient thrown "
+        "away?": lambda gradients, max_norm: gradients,
+        "The factor is upside down: multiply by max_norm / norm.": {"max_norm / norm": "norm / max_norm"},
         "Only the largest of the tensors' norms counts here. Their joint norm is the root of the sum of all "
         "squares.": {
             "torch.cat([gradient.flatten() for gradient in gradients]).norm()": (
@@ -1178,66 +1180,66 @@ clip_by_norm.mistakes(
             )
         },
         "This clips each number on its own, which changes the direction of the "
-        "gradient. Scale all of them by one factor.": lambda gradients, limit: [
-            gradient.clamp(-limit, limit) for gradient in gradients
+        "gradient. Scale all of them by one factor.": lambda gradients, max_norm: [
+            gradient.clamp(-max_norm, max_norm) for gradient in gradients
         ],
     }
 )
 
 
 @clip_by_norm.mistake(
-    "Small gradients are scaled up to the limit. Only those that are too long should change."
+    "Small gradients are scaled up to the threshold. Only those that are too long should change."
 )
-def _(gradients, limit):
+def _(gradients, max_norm):
     norm = _joint_norm(gradients)
-    return [gradient * limit / norm if norm > 0 else gradient for gradient in gradients]
+    return [gradient * max_norm / norm if norm > 0 else gradient for gradient in gradients]
 
 
 @clip_by_norm.mistake(
-    "Short gradients are scaled up, and zeros become nan. Scale only where the norm is above the limit."
+    "Short gradients are scaled up, and zeros become nan. Scale only where the norm is above the threshold."
 )
-def _(gradients, limit):
+def _(gradients, max_norm):
     norm = _joint_norm(gradients)
-    return [gradient * limit / norm for gradient in gradients]
+    return [gradient * max_norm / norm for gradient in gradients]
 
 
 @clip_by_norm.mistake(
     "This clips each tensor on its own. The norm is that of all their numbers together, and one factor "
     "scales them all."
 )
-def _(gradients, limit):
+def _(gradients, max_norm):
     return [
-        gradient * (limit / gradient.norm()).clamp(max=1) if gradient.any() else gradient
+        gradient * (max_norm / gradient.norm()).clamp(max=1) if gradient.any() else gradient
         for gradient in gradients
     ]
 
 
-@clip_by_norm.mistake("Divided by the norm, the result has length 1. It should have the length `limit`.")
-def _(gradients, limit):
+@clip_by_norm.mistake("Divided by the norm, the result has length 1. It should have the length `max_norm`.")
+def _(gradients, max_norm):
     norm = _joint_norm(gradients)
-    return [gradient / norm if norm > limit else gradient for gradient in gradients]
+    return [gradient / norm if norm > max_norm else gradient for gradient in gradients]
 
 
 @clip_by_norm.mistake(
     "The joint norm is the root of the sum of squares. The sum of the tensors' norms is larger."
 )
-def _(gradients, limit):
+def _(gradients, max_norm):
     norm = sum(gradient.norm() for gradient in gradients)
-    return [gradient * limit / norm if norm > limit else gradient for gradient in gradients]
+    return [gradient * max_norm / norm if norm > max_norm else gradient for gradient in gradients]
 
 
 @clip_by_norm.mistake("The root is missing: the norm is the root of the sum of all squares.")
-def _(gradients, limit):
+def _(gradients, max_norm):
     norm = _joint_norm(gradients) ** 2
-    return [gradient * limit / norm if norm > limit else gradient for gradient in gradients]
+    return [gradient * max_norm / norm if norm > max_norm else gradient for gradient in gradients]
 
 
 @clip_by_norm.mistake(
     "This norm adds up absolute values. The length of a vector is the root of the sum of its squares."
 )
-def _(gradients, limit):
+def _(gradients, max_norm):
     norm = sum(gradient.abs().sum() for gradient in gradients)
-    return [gradient * limit / norm if norm > limit else gradient for gradient in gradients]
+    return [gradient * max_norm / norm if norm > max_norm else gradient for gradient in gradients]
 
 
 # The quiz ----------------------------------------------------------------------------------------------------

@@ -1014,116 +1014,6 @@ def _(model, batches):
     return sum(right) / len(batches)
 
 
-# Section 6: looking at the result -----------------------------------------------------------------------------
-
-
-@lesson.exercise(
-    cases={
-        "a single example": (torch.tensor([1]), torch.tensor([0]), 2),
-        "three examples": (torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), 2),
-        "no mistakes": (torch.tensor([0, 1, 2, 1]), torch.tensor([0, 1, 2, 1]), 3),
-        "a pair that occurs three times": (torch.tensor([2, 2, 2, 2, 0]), torch.tensor([1, 1, 1, 2, 0]), 3),
-        "two classes that do not occur": (torch.tensor([0, 1, 0]), torch.tensor([0, 0, 0]), 4),
-        "five classes": (torch.arange(60) % 5, torch.arange(60) // 7 % 5, 5),
-        "a pair that occurs 300 times": (
-            torch.zeros(300, dtype=torch.long),
-            torch.zeros(300, dtype=torch.long),
-            2,
-        ),
-    },
-    hints=[
-        "Begin with `torch.zeros(classes, classes, dtype=torch.long)` and count the pairs, one after the other.",
-        "The pair (true, predicted) belongs in row `true`, column `predicted`.",
-    ],
-)
-def confusion_matrix(labels, predictions, classes):
-    """Return a tensor of counts (classes, classes): [i, j] says how often a true i was taken for a j.
-
-    `labels` (N,) are the true classes, `predictions` (N,) the predicted ones, both integers.
-    """
-    pairs = labels * classes + predictions  # one number for each pair
-    return pairs.bincount(minlength=classes**2).reshape(classes, classes)
-
-
-def _pairs_of(labels, predictions, classes):
-    return (labels * classes + predictions).bincount(minlength=classes**2).reshape(classes, classes)
-
-
-confusion_matrix.mistakes(
-    {
-        "Only the mistakes are counted. The right answers belong on the diagonal.": (
-            lambda labels, predictions, classes: _pairs_of(
-                labels[labels != predictions], predictions[labels != predictions], classes
-            )
-        ),
-        "The last example is missing: does the loop end too early?": lambda labels, predictions, classes: (
-            _pairs_of(labels[:-1], predictions[:-1], classes)
-        ),
-        "These are fractions of each column, of all that were predicted as a class. Return the "
-        "counts.": lambda labels, predictions, classes: (
-            _pairs_of(labels, predictions, classes)
-            / _pairs_of(labels, predictions, classes).sum(dim=0, keepdim=True)
-        ),
-        "A pair counts in both of its places, [i, j] and [j, i]. Only [true, predicted] should grow.": (
-            lambda labels, predictions, classes: (
-                _pairs_of(labels, predictions, classes) + _pairs_of(predictions, labels, classes)
-            )
-        ),
-        "The counts come in a row. A matrix has a row for each true class: `reshape(classes, classes)`.": {
-            ".reshape(classes, classes)": ""
-        },
-        "Rows and columns are swapped: the true class chooses the row.": lambda labels, predictions, classes: (
-            confusion_matrix.reference(predictions, labels, classes)
-        ),
-    }
-)
-
-
-@confusion_matrix.mistake(
-    "A pair that occurs several times is counted only once. `counts[labels, predictions] += 1` does that, "
-    "and so does `= 1` in a loop: count with `+= 1` in a loop, or with `bincount`."
-)
-def _(labels, predictions, classes):
-    counts = torch.zeros(classes, classes, dtype=torch.long)
-    counts[labels, predictions] += 1
-    return counts
-
-
-@confusion_matrix.mistake("These are fractions of each row. Return the counts.")
-def _(labels, predictions, classes):
-    counts = confusion_matrix.reference(labels, predictions, classes)
-    return counts / counts.sum(dim=1, keepdim=True)
-
-
-@confusion_matrix.mistake(
-    "A class that does not occur still gets a row and a column of zeros: use `classes`."
-)
-def _(labels, predictions, classes):
-    return confusion_matrix.reference(labels, predictions, int(max(labels.max(), predictions.max())) + 1)
-
-
-@confusion_matrix.mistake(
-    "`bincount` stops at the largest number it sees. `minlength=classes**2` keeps a place for every pair."
-)
-def _(labels, predictions, classes):
-    return (labels * classes + predictions).bincount().reshape(classes, classes)
-
-
-@confusion_matrix.mistake("uint8 counts to 255 and starts again at 0. Count in int64, `torch.long`.")
-def _(labels, predictions, classes):
-    return confusion_matrix.reference(labels, predictions, classes).to(torch.uint8)
-
-
-@confusion_matrix.mistake("Only the right answers are counted. The mistakes belong off the diagonal.")
-def _(labels, predictions, classes):
-    return torch.diag(labels[labels == predictions].bincount(minlength=classes))
-
-
-@confusion_matrix.mistake("These are fractions of all examples. Return the counts.")
-def _(labels, predictions, classes):
-    return confusion_matrix.reference(labels, predictions, classes) / len(labels)
-
-
 # Section 7: activation functions ------------------------------------------------------------------------------
 
 
@@ -1381,7 +1271,7 @@ class Standardise(nn.Module):
         self.register_buffer("deviation", x_train.std(dim=0).clamp(min=0.1))
 
     def forward(self, x):
-        """Return x (N, ...), standardised."""
+        """Return x (N, ...), standardized."""
         return (x - self.mean) / self.deviation
 
 
@@ -1488,6 +1378,116 @@ class _(nn.Module):
         return x - self.mean / self.deviation
 
 
+# Section 11: a closer look at the network ---------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases={
+        "a single example": (torch.tensor([1]), torch.tensor([0]), 2),
+        "three examples": (torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), 2),
+        "no mistakes": (torch.tensor([0, 1, 2, 1]), torch.tensor([0, 1, 2, 1]), 3),
+        "a pair that occurs three times": (torch.tensor([2, 2, 2, 2, 0]), torch.tensor([1, 1, 1, 2, 0]), 3),
+        "two classes that do not occur": (torch.tensor([0, 1, 0]), torch.tensor([0, 0, 0]), 4),
+        "five classes": (torch.arange(60) % 5, torch.arange(60) // 7 % 5, 5),
+        "a pair that occurs 300 times": (
+            torch.zeros(300, dtype=torch.long),
+            torch.zeros(300, dtype=torch.long),
+            2,
+        ),
+    },
+    hints=[
+        "Begin with `torch.zeros(classes, classes, dtype=torch.long)` and count the pairs, one after the other.",
+        "The pair (true, predicted) belongs in row `true`, column `predicted`.",
+    ],
+)
+def confusion_matrix(labels, predictions, classes):
+    """Return a tensor of counts (classes, classes): [i, j] says how often a true i was taken for a j.
+
+    `labels` (N,) are the true classes, `predictions` (N,) the predicted ones, both integers.
+    """
+    pairs = labels * classes + predictions  # one number for each pair
+    return pairs.bincount(minlength=classes**2).reshape(classes, classes)
+
+
+def _pairs_of(labels, predictions, classes):
+    return (labels * classes + predictions).bincount(minlength=classes**2).reshape(classes, classes)
+
+
+confusion_matrix.mistakes(
+    {
+        "Only the mistakes are counted. The right answers belong on the diagonal.": (
+            lambda labels, predictions, classes: _pairs_of(
+                labels[labels != predictions], predictions[labels != predictions], classes
+            )
+        ),
+        "The last example is missing: does the loop end too early?": lambda labels, predictions, classes: (
+            _pairs_of(labels[:-1], predictions[:-1], classes)
+        ),
+        "These are fractions of each column, of all that were predicted as a class. Return the "
+        "counts.": lambda labels, predictions, classes: (
+            _pairs_of(labels, predictions, classes)
+            / _pairs_of(labels, predictions, classes).sum(dim=0, keepdim=True)
+        ),
+        "A pair counts in both of its places, [i, j] and [j, i]. Only [true, predicted] should grow.": (
+            lambda labels, predictions, classes: (
+                _pairs_of(labels, predictions, classes) + _pairs_of(predictions, labels, classes)
+            )
+        ),
+        "The counts come in a row. A matrix has a row for each true class: `reshape(classes, classes)`.": {
+            ".reshape(classes, classes)": ""
+        },
+        "Rows and columns are swapped: the true class chooses the row.": lambda labels, predictions, classes: (
+            confusion_matrix.reference(predictions, labels, classes)
+        ),
+    }
+)
+
+
+@confusion_matrix.mistake(
+    "A pair that occurs several times is counted only once. `counts[labels, predictions] += 1` does that, "
+    "and so does `= 1` in a loop: count with `+= 1` in a loop, or with `bincount`."
+)
+def _(labels, predictions, classes):
+    counts = torch.zeros(classes, classes, dtype=torch.long)
+    counts[labels, predictions] += 1
+    return counts
+
+
+@confusion_matrix.mistake("These are fractions of each row. Return the counts.")
+def _(labels, predictions, classes):
+    counts = confusion_matrix.reference(labels, predictions, classes)
+    return counts / counts.sum(dim=1, keepdim=True)
+
+
+@confusion_matrix.mistake(
+    "A class that does not occur still gets a row and a column of zeros: use `classes`."
+)
+def _(labels, predictions, classes):
+    return confusion_matrix.reference(labels, predictions, int(max(labels.max(), predictions.max())) + 1)
+
+
+@confusion_matrix.mistake(
+    "`bincount` stops at the largest number it sees. `minlength=classes**2` keeps a place for every pair."
+)
+def _(labels, predictions, classes):
+    return (labels * classes + predictions).bincount().reshape(classes, classes)
+
+
+@confusion_matrix.mistake("uint8 counts to 255 and starts again at 0. Count in int64, `torch.long`.")
+def _(labels, predictions, classes):
+    return confusion_matrix.reference(labels, predictions, classes).to(torch.uint8)
+
+
+@confusion_matrix.mistake("Only the right answers are counted. The mistakes belong off the diagonal.")
+def _(labels, predictions, classes):
+    return torch.diag(labels[labels == predictions].bincount(minlength=classes))
+
+
+@confusion_matrix.mistake("These are fractions of all examples. Return the counts.")
+def _(labels, predictions, classes):
+    return confusion_matrix.reference(labels, predictions, classes) / len(labels)
+
+
 # Section 12: the quiz -----------------------------------------------------------------------------------------
 
 
@@ -1510,7 +1510,9 @@ quiz = lesson.quiz(
     ),
     softmax_twice=Question(
         "c",
-        "The second softmax sees numbers from 0 to 1 only. At best it gives e / (e + 9), so the loss stays above 1.46.",
+        "The second softmax sees numbers from 0 to 1 only. At best it gives e / (e + 9), so the loss cannot fall below "
+        "ln(e + 9) − 1 = 1.46, and the probabilities mean little. The largest logit stays the largest, so the accuracy "
+        "hardly suffers, and nobody notices.",
         {
             "a": "There is no error, and that is the trap: the loss takes rows of probabilities for logits.",
             "b": "Applied to probabilities, softmax gives different, flatter probabilities.",
@@ -1539,13 +1541,14 @@ quiz = lesson.quiz(
     ),
     rising_valid=Question(
         "b",
-        "It is memorizing its training digits. The weights of the best epoch are the ones to keep.",
+        "At this rate it is memorizing its training digits. Keep the best weights, or cut the rate and watch the "
+        "validation loss: in section 5 it fell once more.",
         {
             "a": "The network already fits the training digits better than the others. A larger one widens "
             "the gap.",
             "c": "Then you would have used the test digits to choose, and the test accuracy would be too "
             "optimistic.",
-            "d": "The training loss falls, so the learning rate is not too high.",
+            "d": "The training loss says nothing about other digits, and the validation loss, which does, is rising.",
         },
     ),
     two_points=Question(
@@ -1574,13 +1577,13 @@ quiz = lesson.quiz(
 
 
 def _jet_scaling():
-    """Mean and standard deviation of the training jets (15,), with which the lesson standardises."""
+    """Mean and standard deviation of the training jets (15,), with which the lesson standardizes."""
     x = data.jets().train.x
     return x.mean(dim=0), x.std(dim=0)
 
 
 def _jets_kept_back():
-    """6,000 more jets, of other collisions than those of data.jets(), standardised as in the lesson."""
+    """6,000 more jets, of other collisions than those of data.jets(), standardized as in the lesson."""
     stored = data.shipped("jets_held_out.npz")
     mean, deviation = _jet_scaling()
     return data.Split(
@@ -1610,7 +1613,7 @@ def _jet_scores(logits, labels):
     ],
 )
 def jet_tagger(train_jets, valid_jets):
-    """Return a network from standardised features (N, 15) to logits (N, 5), trained.
+    """Return a network from standardized features (N, 15) to logits (N, 5), trained.
 
     The split `train_jets` is for training, the split `valid_jets` for deciding when to stop.
     """
@@ -1663,7 +1666,7 @@ def _(model, jets):
 
 
 @jet_tagger.symptom(
-    "It does far better on the raw features than on the standardised ones: it was trained on `jets.train`, not on "
+    "It does far better on the raw features than on the standardized ones: it was trained on `jets.train`, not on "
     "`scaled['train']`."
 )
 def _(model, jets):

@@ -120,22 +120,22 @@ def logistic_by_a_column(x, y, w, b):
     return (x * delta).mean(0), delta.mean()
 
 
-def clip_by_pytorch(gradients, limit):
+def clip_by_pytorch(gradients, max_norm):
     parameters = [torch.zeros_like(gradient) for gradient in gradients]
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient.clone()
-    nn.utils.clip_grad_norm_(parameters, limit)
+    nn.utils.clip_grad_norm_(parameters, max_norm)
     return [parameter.grad for parameter in parameters]
 
 
-def clip_with_a_small_number(gradients, limit):
+def clip_with_a_small_number(gradients, max_norm):
     norm = sum((gradient**2).sum() for gradient in gradients) ** 0.5
-    return [gradient * min(1.0, limit / (norm.item() + 1e-9)) for gradient in gradients]
+    return [gradient * min(1.0, max_norm / (norm.item() + 1e-9)) for gradient in gradients]
 
 
-def clip_by_the_norm_of_norms(gradients, limit):
+def clip_by_the_norm_of_norms(gradients, max_norm):
     norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
-    factor = torch.clamp(limit / norm, max=1) if norm > 0 else 1
+    factor = torch.clamp(max_norm / norm, max=1) if norm > 0 else 1
     return tuple(gradient.clone().mul_(factor) for gradient in gradients)
 
 
@@ -201,9 +201,9 @@ def test_neuron_by_autograd_is_told_to_use_the_formula():
 
 
 def test_clipping_by_the_largest_number_is_not_called_clipping_by_value():
-    def by_the_largest(gradients, limit):
+    def by_the_largest(gradients, max_norm):
         largest = max(gradient.abs().max() for gradient in gradients)
-        return [gradient * (limit / largest if largest > limit else 1) for gradient in gradients]
+        return [gradient * (max_norm / largest if largest > max_norm else 1) for gradient in gradients]
 
     assert "largest number decides" in ex.clip_by_norm(by_the_largest).message
 

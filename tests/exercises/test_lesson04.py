@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from coursekit import data
+from coursekit import data, train
 from coursekit.exercises import lesson04 as ex
 from tests.exercises.contract import Contract
 
@@ -266,8 +266,12 @@ def garments():
 
 
 @pytest.fixture(scope="module")
-def sorter(garments):
-    few = data.Split(garments.train.x[:20_000], garments.train.y[:20_000])
+def few(garments):
+    return data.Split(garments.train.x[:16_000], garments.train.y[:16_000])
+
+
+@pytest.fixture(scope="module")
+def sorter(garments, few):
     return ex.garment_sorter.reference(few, garments.valid)
 
 
@@ -277,22 +281,17 @@ def test_homework_net_passes(sorter):
     assert "3,000 examples that you were not given" in verdict.message
 
 
-def test_homework_net_of_another_build_passes(garments):
-    from coursekit import train
-
+def test_homework_net_of_another_build_passes(few):
     torch.manual_seed(1)
     net = nn.Sequential(
-        *(
-            nn.Conv2d(1, 16, 5, padding=2),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(16, 32, 3, padding=1),
-            nn.ReLU(),
-        ),
-        *(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32 * 49, 64), nn.ReLU(), nn.Linear(64, 10)),
+        *(nn.Conv2d(1, 16, 5, stride=2, padding=2), nn.BatchNorm2d(16), nn.ReLU()),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(32 * 49, 10)),
     )
-    few = data.Split(garments.train.x[:20_000], garments.train.y[:20_000])
-    train.fit(net, few.batches(64, shuffle=True), epochs=6)
+    epochs, batches = 4, few.batches(100, shuffle=True)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    one_cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=epochs * len(batches))
+    train.fit(net, batches, epochs=epochs, optimizer=optimizer, scheduler=one_cycle)
     assert ex.garment_sorter(net).status == "correct"
 
 
@@ -338,13 +337,10 @@ def test_sorter_below_the_floor_is_told_why(sorter, wrong, sentence):
     assert sentence in verdict.message, verdict
 
 
-def test_one_affine_map_is_told_so(garments):
-    from coursekit import train
-
+def test_one_affine_map_is_told_so(few):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-    few = data.Split(garments.train.x[:3000], garments.train.y[:3000])
-    train.fit(net, few.batches(100, shuffle=True), epochs=5)
+    train.fit(net, data.Split(few.x[:3000], few.y[:3000]).batches(100, shuffle=True), epochs=5)
     assert "one affine map" in ex.garment_sorter(net).message
 
 

@@ -348,6 +348,21 @@ def test_of_two_mistakes_one_is_told(lesson):
     assert unit(lambda x: x / (x**2).sum()).message == "The root is missing."  # and it overflows
 
 
+def test_mistake_that_agrees_on_few_of_the_failing_inputs_is_not_told(lesson):
+    @lesson.exercise(cases=[(normal(n, seed=n),) for n in range(1, 9)], hints=["One."])
+    def powers(x):
+        return x + x**2
+
+    @powers.mistake("Only one number gets it.")
+    def _(x):
+        return x + x**2 if len(x) < 5 else x**3 if len(x) == 5 else x**7
+
+    def mine(x):
+        return x + x**2 if len(x) < 5 else x**3 if len(x) == 5 else x**9
+
+    assert "Only one number" not in powers(mine).message
+
+
 def test_pairs_of_slips_are_registered_but_for_those_that_hide_each_other(lesson):
     @lesson.exercise(cases=[(number,) for number in range(1, 9)], hints=[])
     def line(x):

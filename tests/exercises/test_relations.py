@@ -517,3 +517,9 @@ def test_sentences_are_short():
     long = "what another one returns after loading the state of the first"
     sentence = told(lambda x: {long: 2 * x, long + "!": 2 * x}, lambda x: {long: x, long + "!": x})
     assert len(sentence) <= 200
+
+
+def test_nothing_is_said_of_an_entry_that_only_some_results_have():
+    lists = [[normal(3)], [normal(3, seed=1), normal(2, seed=2)]]
+    wrong = [[2 * lists[0][0] ** 3], [lists[1][0], lists[1][1] * torch.tensor([1.0, -1.0])]]
+    assert relation(wrong, lists, [{}, {}]) is None

@@ -167,6 +167,71 @@ def digits_brought_to_the_cpu(decoder, count, code_size):
     return decoder(z.to(next(decoder.parameters()).device)).sigmoid().detach().cpu()
 
 
+class VAEOfParts(nn.Module):
+    """The network without nn.Sequential around all of it, and with slices."""
+
+    class Decoder(nn.Module):
+        def __init__(self, code_size, hidden):
+            super().__init__()
+            self.first, self.last = nn.Linear(code_size, hidden), nn.Linear(hidden, 784)
+
+        def forward(self, z):
+            return self.last(F.relu(self.first(z))).reshape(-1, 1, 28, 28)
+
+    def __init__(self, code_size, hidden, draw):
+        super().__init__()
+        layers = [nn.Flatten(start_dim=1), nn.Linear(28 * 28, hidden), nn.ReLU()]
+        self.encoder = nn.Sequential(*layers, nn.Linear(hidden, code_size + code_size))
+        self.decoder = self.Decoder(code_size, hidden)
+        self.size, self.sample = code_size, draw
+
+    def forward(self, x):
+        h = self.encoder(x)
+        mu, log_variance = h[:, : self.size], h[:, self.size :]
+        z = self.sample(mu, log_variance)
+        return self.decoder(z), mu, log_variance
+
+
+class VAEWithTwoHeads(nn.Module):
+    """The last layer of the encoder in two halves, one for mu and one for log_variance, put side by side."""
+
+    class Encoder(nn.Module):
+        def __init__(self, code_size, hidden):
+            super().__init__()
+            self.body = nn.Sequential(nn.Flatten(), nn.Linear(784, hidden), nn.ReLU())
+            self.head = nn.Linear(hidden, 2 * code_size)
+
+        def forward(self, x):
+            return self.head(self.body(x))
+
+    def __init__(self, code_size, hidden, draw):
+        super().__init__()
+        self.draw = draw
+        self.encoder = self.Encoder(code_size, hidden)
+        self.decoder = nn.Sequential()
+        self.decoder.append(nn.Linear(code_size, hidden)).append(nn.ReLU(inplace=True))
+        self.decoder.append(nn.Linear(hidden, 784)).append(nn.Unflatten(-1, (1, 28, 28)))
+
+    def forward(self, x):
+        mu, log_variance = torch.split(self.encoder(x), self.encoder.head.out_features // 2, dim=-1)
+        return [self.decoder(self.draw(mu, log_variance)), mu, log_variance]
+
+
+def importance_bound_in_a_loop(log_weights):
+    bounds = []
+    for column in log_weights.T:
+        total = column[0]
+        for one in column[1:]:
+            total = torch.logaddexp(total, one)
+        bounds.append(total - torch.log(torch.tensor(len(column), dtype=column.dtype)))
+    return torch.stack(bounds).mean()
+
+
+def importance_bound_by_the_largest(log_weights):
+    largest = log_weights.max(dim=0, keepdim=True).values
+    return (largest[0] + (log_weights - largest).exp().mean(dim=0).log()).sum() / log_weights.shape[1]
+
+
 class TestLesson06(Contract):
     lesson = ex
     right = {  # noqa: RUF012
@@ -184,6 +249,8 @@ class TestLesson06(Contract):
         "kl_to_standard_normal": [kl_by_distributions, kl_in_a_loop],
         "reparametrise": [draw_with_rsample, draw_in_steps, draw_number_by_number],
         "elbo": [elbo_of_each_example, elbo_by_negative_loss, elbo_by_a_bernoulli],
+        "VAE": [VAEOfParts, VAEWithTwoHeads],
+        "importance_bound": [importance_bound_in_a_loop, importance_bound_by_the_largest],
         "sample_digits": [digits_by_distribution, digits_one_by_one, digits_brought_to_the_cpu],
     }
     equivalent = {  # noqa: RUF012

@@ -1,6 +1,7 @@
 """The exercises of lesson 7, Seeing high dimensions: solutions, classic mistakes, hints."""
 
 import math
+import time
 from collections import Counter
 
 import numpy as np
@@ -14,7 +15,1510 @@ lesson = ExerciseSet("Lesson 7")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 
 
-# Section 1: groups without names -----------------------------------------------------------------------------
+def _seconds(function, arguments):
+    """The shortest of three calls; one is enough where it takes long."""
+    took = []
+    while len(took) < 3 and max(took, default=0) < 0.2:
+        started = time.perf_counter()
+        function(*arguments)
+        took.append(time.perf_counter() - started)
+    return min(took)
+
+
+def _too_slow(exercise, limit, *arguments):
+    """A test of an attempt: whether it takes over `limit` seconds, and over ten times as long as the solution."""
+
+    def holds(attempt):
+        return _seconds(attempt, arguments) > max(limit, 10 * _seconds(exercise.reference, arguments))
+
+    return holds
+
+
+_TOO_SLOW = (
+    "A remark: right, but it takes more than ten times as long as ours, and the lesson calls it {} So it goes on with "
+    "our solution. A loop in Python is slow; an operation on whole tables, such as {}, is fast."
+)
+
+
+# Section 1: a map, and how good it is ------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases={
+        "one neighbour": (torch.tensor([[0.0], [1.0], [3.0], [7.0]]), torch.tensor([0, 0, 1, 1]), 1),
+        "three neighbours on a line": (
+            torch.tensor([[0.0], [1.0], [2.5], [10.0], [11.0], [12.5]]),
+            torch.tensor([3, 3, 5, 5, 5, 3]),
+            3,
+        ),
+        "an ordinary map": (normal(21, 2), torch.tensor([0, 1, 1] * 7), 3),
+        "float64 positions": (
+            normal(20, 2, seed=1, dtype=torch.float64),
+            torch.tensor([0] * 9 + [1] * 11),
+            5,
+        ),
+        "two clouds": (
+            torch.cat([normal(8, 2, seed=2), 3 + normal(9, 2, seed=3)]),
+            torch.tensor([2] * 8 + [17] * 9),
+            5,
+        ),
+        "positions in three dimensions": (
+            normal(12, 3, seed=4),
+            torch.tensor([1, 1, 1, 0, 0, 0, 1, 0, 1, 0, 1, 1]),
+            1,
+        ),
+        "four labels": (
+            normal(26, 2, seed=5) + 1.5 * torch.tensor([[0.0, 0.0], [1.0, 0.0]]).repeat(13, 1),
+            torch.tensor([0, 3, 1, 6, 0, 3, 1, 3, 0, 6, 6, 3, 1] * 2),
+            7,
+        ),
+        "ties between labels": (
+            torch.tensor([[0.0], [1.0], [2.5], [4.5], [7.0], [9.0]]),
+            torch.tensor([1, 1, 2, 2, 1, 1]),
+            2,
+        ),
+        "twins with the same label": (
+            torch.tensor([[0.0], [0.0], [1.0], [5.0], [5.0], [7.0]]),
+            torch.tensor([4, 4, 6, 4, 4, 6]),
+            1,
+        ),
+        "twins with different labels": (
+            torch.tensor([[0.0], [0.0], [1.0], [1.2], [5.0], [5.0], [7.0], [7.4], [7.7]]),
+            torch.tensor([4, 6, 6, 6, 4, 6, 6, 6, 4]),
+            1,
+        ),
+        "axes of different scale": (
+            normal(18, 2, seed=6) * torch.tensor([20.0, 0.5]),
+            torch.tensor([0, 0, 1, 1, 0, 1, 0, 1, 1] * 2),
+            3,
+        ),
+        "all others vote": (normal(7, 2, seed=7), torch.tensor([1, 0, 0, 1, 1, 0, 1]), 6),
+    },
+    hints=[
+        "In a table of all distances (N, N), who is always the nearest neighbour of a point? Rule that out first.",
+        "`distances.fill_diagonal_(float('inf'))` rules it out. `distances.topk(k, largest=False).indices` is (N, k).",
+        "`labels[neighbours]` (N, k) holds the votes; `.mode(dim=1).values` counts them.",
+    ],
+)
+def knn_accuracy(positions, labels, k):
+    """Return the fraction of points, from 0 to 1, that their k nearest neighbours classify correctly.
+
+    The neighbours vote: the most frequent of their labels wins, of equally frequent ones the smallest.
+    A point has no vote on itself. `positions` is (N, d), `labels` (N,) are integers.
+    """
+    distances = torch.cdist(positions, positions).fill_diagonal_(float("inf"))
+    votes = labels[distances.topk(k, largest=False).indices]  # (N, k)
+    return (votes.mode(dim=1).values == labels).float().mean().item()
+
+
+knn_accuracy.remark(
+    _TOO_SLOW.format("dozens of times, with 2,000 points too.", "`torch.cdist(positions, positions)`")
+)(_too_slow(knn_accuracy, 0.05, normal(200, 2), torch.arange(200) % 10, 5))
+
+
+def _nearest(positions, count, largest=False, itself=float("inf")):
+    distances = torch.cdist(positions, positions).fill_diagonal_(itself)
+    return distances.topk(count, largest=largest).indices
+
+
+def _without_itself(positions):
+    return torch.cdist(positions, positions).fill_diagonal_(float("inf"))
+
+
+def _weighted(weight):
+    """The vote with weights that depend on the distance."""
+
+    def attempt(positions, labels, k):
+        distances, near = _without_itself(positions).topk(k, largest=False)
+        votes = F.one_hot(labels[near]) * weight(distances)[..., None]
+        return (votes.sum(dim=1).argmax(dim=1) == labels).float().mean()
+
+    return attempt
+
+
+def _share(votes, labels):
+    return (votes.mode(dim=1).values == labels).float().mean().item()
+
+
+knn_accuracy.mistakes(
+    {
+        "Each point counts itself: it is its own nearest neighbour, at "
+        "distance 0, and votes for its own label. Put inf on the diagonal of "
+        "the distances.": lambda positions, labels, k: _share(
+            labels[_nearest(positions, k, itself=0.0)], labels
+        ),
+        "You asked for one more neighbour, because the point itself is among them, but it still votes. Put inf on the "
+        "diagonal of the distances, and take k.": lambda positions, labels, k: _share(
+            labels[_nearest(positions, k + 1, itself=0.0)], labels
+        ),
+        "One neighbour is lost: the point itself is ruled out, and then the "
+        "first column is dropped as well.": lambda positions, labels, k: _share(
+            labels[_nearest(positions, k + 1)[:, 1:]], labels
+        ),
+        "Only the nearest neighbour votes here. All k should.": lambda positions, labels, k: _share(
+            labels[_nearest(positions, 1)], labels
+        ),
+        "Of equally frequent labels the smallest wins; yours takes the largest.": lambda positions, labels, k: (
+            _share(-labels[_nearest(positions, k)], -labels)
+        ),
+        "This is a percentage. Return a fraction from 0 to 1.": lambda positions, labels, k: (
+            100 * _share(labels[_nearest(positions, k)], labels)
+        ),
+        "That counts the points. Divide by their number.": lambda positions, labels, k: (
+            _share(labels[_nearest(positions, k)], labels) * len(labels)
+        ),
+        "This is the fraction of errors. Return the fraction classified "
+        "correctly.": lambda positions, labels, k: 1 - _share(labels[_nearest(positions, k)], labels),
+    }
+)
+
+
+def _voted(
+    nearest=_nearest,
+    vote=lambda votes: votes.mode(dim=1).values,
+    count=lambda right: right.float().mean().item(),
+):
+    return lambda positions, labels, k: count(vote(labels[nearest(positions, k)]) == labels)
+
+
+_ITSELF = {
+    "The point itself votes: put inf on the diagonal.": {"nearest": lambda p, k: _nearest(p, k, itself=0.0)},
+    "Only the nearest neighbour votes: take k.": {"nearest": lambda p, k: _nearest(p, 1)},
+    "The farthest points vote: `largest=False`.": {"nearest": lambda p, k: _nearest(p, k, True, -1.0)},
+    "One neighbour is lost, the first column.": {"nearest": lambda p, k: _nearest(p, k)[:, 1:]},
+}
+_COUNTS = {
+    "This is a percentage.": {"count": lambda right: 100 * right.float().mean()},
+    "The number of points is not divided by.": {"count": lambda right: right.sum()},
+    "This is the fraction of errors.": {"count": lambda right: (~right).float().mean()},
+}
+_VOTES = {
+    "Of equally frequent labels the smallest wins, not the largest.": {
+        "vote": lambda votes: -(-votes).mode(dim=1).values
+    },
+    "The labels are averaged: take the most frequent, `mode`.": {
+        "vote": lambda votes: votes.double().mean(dim=1).round()
+    },
+}
+knn_accuracy.pairs_of_slips(_voted, _ITSELF, _COUNTS)
+knn_accuracy.pairs_of_slips(_voted, {told: _ITSELF[told] for told in _ITSELF if "Only" not in told}, _VOTES)
+knn_accuracy.mistakes(
+    {
+        "You take k + 1 neighbours although the point itself is ruled out already. Take k.": _voted(
+            lambda p, k: _nearest(p, k + (k + 1 < len(p)))
+        ),
+        "You take k + 1 neighbours although the point itself is ruled out already: `topk(k)`.": _voted(
+            lambda p, k: _nearest(p, k + 1)
+        ),
+        "A large dot product is not a small distance: it prefers points far from the origin. Use `torch.cdist`.": [
+            _voted(lambda p, k: (p @ p.T).fill_diagonal_(-math.inf).topk(k).indices),
+            _voted(lambda p, k: (p @ p.T).topk(k).indices),
+            _voted(lambda p, k: (p @ p.T).fill_diagonal_(math.inf).topk(k, largest=False).indices),
+        ],
+        "That compares angles seen from the origin. Use distances, `torch.cdist`.": _voted(
+            lambda p, k: (
+                (F.normalize(p, dim=1) @ F.normalize(p, dim=1).T).fill_diagonal_(-math.inf).topk(k).indices
+            )
+        ),
+        "The vote runs over the points. Each row of `labels[neighbours]` (N, k) is an election: `mode(dim=1)`.": [
+            lambda positions, labels, k: (
+                (labels[_nearest(positions, k)].mode(dim=0).values == labels[:k]).float().mean()
+            ),
+            _voted(vote=lambda votes: votes.mode(dim=0).values),
+            _voted(vote=lambda votes: votes.flatten().mode().values),
+        ],
+        "`topk` returns the distances, `values`, and the places, `indices`. The labels need the places.": [
+            _voted(lambda p, k: _without_itself(p).topk(k, largest=False).values.long()),
+            _voted(lambda p, k: _without_itself(p).topk(k, largest=False).values),
+            _voted(lambda p, k: _without_itself(p).sort(dim=1).values[:, :k].long()),
+        ],
+        "The votes are weighted by nearness, 1/d. All k neighbours count the same.": [
+            _weighted(lambda d: 1 / d),
+            _weighted(lambda d: 1 / d**2),
+            _weighted(lambda d: 1 / (d + 1e-8)),
+            _weighted(lambda d: torch.exp(-d)),
+        ],
+        "Only the k-th neighbour votes. All of the first k should: `[:, :k]`.": [
+            _voted(vote=lambda votes: votes[:, -1]),
+            _voted(lambda p, k: _without_itself(p).argsort(dim=1)[:, k : k + 1]),
+        ],
+        "The labels in this check are not only 0 to 9. Let `one_hot` find out how many there are, or use `mode`.": [
+            _voted(vote=lambda votes: F.one_hot(votes, 10).sum(dim=1).argmax(dim=1)),
+        ],
+        "These are distances between columns, not between points. The rows of `positions` are the points.": [
+            _voted(lambda p, k: _nearest(p.T, k)),
+        ],
+        "The count is divided by k. Divide by the number of points.": (
+            lambda positions, labels, k: _share(labels[_nearest(positions, k)], labels) * len(labels) / k
+        ),
+        "Only the first coordinate is compared. A distance needs all of them.": _voted(
+            lambda p, k: _nearest(p[:, :1], k)
+        ),
+        "The two nearest are dropped, and only one of them can be the point itself. Put inf on the diagonal instead.": (
+            _voted(lambda p, k: torch.cdist(p, p).argsort(dim=1)[:, 2 : k + 2])
+        ),
+        "Accuracies are averaged over the labels. Average over the points: each counts the same.": (
+            lambda positions, labels, k: torch.stack(
+                [
+                    (labels[_nearest(positions, k)].mode(dim=1).values == labels)[labels == one]
+                    .float()
+                    .mean()
+                    for one in labels.unique()
+                ]
+            ).mean()
+        ),
+        "Every point gets the most frequent label of all. Ask its k nearest neighbours.": lambda positions, labels, k: (
+            (labels == labels.mode().values).float().mean()
+        ),
+        "A point counts as right only if all k neighbours have its label. The most frequent label wins.": (
+            lambda positions, labels, k: (
+                (labels[_nearest(positions, k)] == labels[:, None]).all(dim=1).float().mean()
+            )
+        ),
+        "A vote of exactly half counts as won. The most frequent label wins, in a tie the smallest.": (
+            lambda positions, labels, k: (
+                ((labels[_nearest(positions, k)] == labels[:, None]).sum(dim=1) >= k / 2).float().mean()
+            )
+        ),
+        "These are the winning labels. Compare them with `labels`, and return the fraction that agrees.": (
+            lambda positions, labels, k: labels[_nearest(positions, k)].mode(dim=1).values
+        ),
+        "This says for each point whether it is right. Return the fraction, a mean.": _voted(
+            count=lambda right: right
+        ),
+        "The largest label wins. The most frequent one should: `mode`.": _voted(
+            vote=lambda votes: votes.amax(dim=1)
+        ),
+        "The smallest label wins. The most frequent one should: `mode`.": _voted(
+            vote=lambda votes: votes.amin(dim=1)
+        ),
+        "`mode` gives the most frequent neighbour, not the most frequent label. Look the labels up first.": (
+            lambda positions, labels, k: (
+                (labels[_nearest(positions, k).mode(dim=1).values] == labels).float().mean()
+            )
+        ),
+        "`mode` returns values and their places, and you compare the places. Take `.mode(dim=1).values`.": _voted(
+            vote=lambda votes: votes.mode(dim=1).indices
+        ),
+    }
+)
+
+
+_TOO_FEW = (
+    "Of k neighbours, itself included, k − 1 are left, and none for k = 1. Rule the point out first: put inf on the "
+    "diagonal of the distances."
+)
+
+
+@knn_accuracy.mistake(_TOO_FEW)
+def _(positions, labels, k):
+    return _share(labels[_nearest(positions, k, itself=0.0)[:, 1:]], labels)
+
+
+@knn_accuracy.mistake(_TOO_FEW)
+def _(positions, labels, k):
+    votes = labels[_nearest(positions, k, itself=0.0)[:, 1:]].tolist()
+    winners = torch.tensor([Counter(row).most_common(1)[0][0] for row in votes])
+    return (winners == labels).float().mean().item()
+
+
+@knn_accuracy.mistake(_TOO_FEW)
+def _(positions, labels, k):
+    votes = labels[_nearest(positions, k, itself=0.0)[:, 1:]].tolist()
+    winners = torch.tensor([max(sorted(set(row)), key=row.count) for row in votes])
+    return (winners == labels).float().mean().item()
+
+
+@knn_accuracy.mistake(
+    "You drop the first of k + 1 neighbours as the point itself, but with two points at the same place the other one "
+    "may come first. Put inf on the diagonal of the distances instead."
+)
+def _(positions, labels, k):
+    return _share(labels[_nearest(positions, k + 1, itself=0.0)[:, 1:]], labels)
+
+
+@knn_accuracy.mistake(
+    "That is the median of the labels. Labels are names: the most frequent one wins, `mode`."
+)
+def _(positions, labels, k):
+    return (labels[_nearest(positions, k)].median(dim=1).values == labels).float().mean().item()
+
+
+@knn_accuracy.mistake("That is the mean of the labels. Labels are names: the most frequent one wins, `mode`.")
+def _(positions, labels, k):
+    votes = labels[_nearest(positions, k)].double()
+    return (votes.mean(dim=1).round() == labels).float().mean().item()
+
+
+@knn_accuracy.mistake("The sum of |differences| is a different distance. Use the usual one, `torch.cdist`.")
+def _(positions, labels, k):
+    distances = torch.cdist(positions, positions, p=1).fill_diagonal_(float("inf"))
+    return _share(labels[distances.topk(k, largest=False).indices], labels)
+
+
+@knn_accuracy.mistake(
+    "The coordinates were rescaled first, which changes who is near. Use the positions as they are."
+)
+def _(positions, labels, k):
+    return _share(labels[_nearest((positions - positions.mean(dim=0)) / positions.std(dim=0), k)], labels)
+
+
+@knn_accuracy.mistake("Those are the points farthest away: `largest=False`.")
+def _(positions, labels, k):
+    return _share(labels[_nearest(positions, k, largest=True, itself=-1.0)], labels)
+
+
+@knn_accuracy.mistake(
+    "That is the fraction of neighbours with the right label. The neighbours vote: a point counts as a "
+    "whole, if the winning label is right."
+)
+def _(positions, labels, k):
+    return (labels[_nearest(positions, k)] == labels[:, None]).float().mean().item()
+
+
+@knn_accuracy.mistake("One right neighbour is not enough: the most frequent label among the k wins.")
+def _(positions, labels, k):
+    return (labels[_nearest(positions, k)] == labels[:, None]).any(dim=1).float().mean().item()
+
+
+@knn_accuracy.mistake("Of equally frequent labels the smallest wins; yours takes that of the nearest point.")
+def _(positions, labels, k):
+    votes = labels[_nearest(positions, k)].tolist()
+    winners = torch.tensor([Counter(row).most_common(1)[0][0] for row in votes])
+    return (winners == labels).float().mean().item()
+
+
+@knn_accuracy.mistake(
+    "You require more than half of the votes. The most frequent label wins, even with fewer."
+)
+def _(positions, labels, k):
+    right = (labels[_nearest(positions, k)] == labels[:, None]).sum(dim=1)
+    return (right > k / 2).float().mean().item()
+
+
+@knn_accuracy.mistake(
+    "Every distance of 0 is ruled out, so points at the same place are not neighbours. Rule out only the "
+    "point itself, on the diagonal."
+)
+def _(positions, labels, k):
+    distances = torch.cdist(positions, positions)
+    return _share(
+        labels[distances.masked_fill(distances == 0, float("inf")).topk(k, largest=False).indices], labels
+    )
+
+
+# Section 2: neighbours as probabilities ----------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases={
+        "a uniform row": (torch.tensor([[0.25, 0.25, 0.25, 0.25]]),),
+        "two rows": (torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.2, 0.7]]),),
+        "a probability of 0": (torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.0, 0.75]]),),
+        "a certain outcome": (torch.tensor([[0.0, 1.0, 0.0, 0.0]]),),
+        "an ordinary table": (normal(3, 5).softmax(dim=1),),
+        "as many rows as columns": (normal(4, 4, seed=2).softmax(dim=1),),
+        "float64 numbers": (normal(4, 3, seed=1, dtype=torch.float64).softmax(dim=1),),
+        "probabilities near 0": (torch.tensor([[1e-30, 1.0, 1e-20], [0.5, 1e-25, 0.5]]),),
+    },
+    hints=[
+        "It is the mean surprise, in logarithms to base 2: −Σ p log₂ p for each row. What is 0 · log 0 on a "
+        "computer?",
+        "`torch.special.xlogy(p, p)` is p ln p with 0 ln 0 = 0; divided by ln 2 it is in bits. Or clamp p in the log.",
+    ],
+)
+def entropy_bits(p):
+    """Return the entropy in bits (N,) of each row of p (N, M), whose rows are probabilities.
+
+    A probability of 0 adds nothing.
+    """
+    return -torch.special.xlogy(p, p).sum(dim=1) / math.log(2)
+
+
+entropy_bits.remark(
+    _TOO_SLOW.format("with tables of 500 × 500, dozens of times.", "`torch.special.xlogy(p, p)`")
+)(_too_slow(entropy_bits, 0.004, normal(200, 200).softmax(dim=1)))
+
+
+def _with_small_number(small):
+    return lambda p: -(p * (p + small).log2()).sum(dim=1)
+
+
+def _clamped(low):
+    return lambda p: -(p.clamp(min=low) * p.clamp(min=low).log2()).sum(dim=1)
+
+
+_LN2 = math.log(2)
+
+
+def _entropy(sign=-1, log=torch.special.xlogy, by=_LN2, total=lambda terms: terms.sum(dim=1)):
+    return lambda p: sign * total(log(p, p)) / by
+
+
+_BASES = {
+    "These are nats: divide by ln 2.": {"by": 1},
+    "You multiply by ln 2: divide.": {"by": 1 / math.log(2)},
+}
+_ROWS = {
+    "The sum runs down the columns: `dim=1`.": {"total": lambda terms: terms.sum(dim=0)},
+    "All rows were added up: `sum(dim=1)`.": {"total": Tensor.sum},
+    "Sum the terms, p weights them already.": {"total": lambda terms: terms.mean(dim=1)},
+    "The terms are not added up: `sum(dim=1)`.": {"total": lambda terms: terms},
+}
+_SIGN = {"The sign is wrong: an entropy is not negative.": {"sign": 1}}
+_NAN = {"0 · log 0 is nan: use `torch.special.xlogy`.": {"log": lambda p, _: p * p.log()}}
+entropy_bits.pairs_of_slips(_entropy, _BASES, _ROWS)
+entropy_bits.pairs_of_slips(_entropy, _SIGN, _BASES | _ROWS | _NAN)
+entropy_bits.pairs_of_slips(_entropy, _NAN, _ROWS)
+
+
+entropy_bits.mistakes(
+    {
+        "The natural logarithm gives nats. For bits take the logarithm to base 2, or divide by ln 2.": {
+            " / math.log(2)": ""
+        },
+        "0 · log 0 is nan on a computer, and one nan spoils the sum. A probability of 0 adds "
+        "nothing: clamp p inside the logarithm, or use `torch.special.xlogy`.": lambda p: (
+            -(p * p.log2()).sum(dim=1)
+        ),
+        "Natural logarithms give nats, and 0 · log 0 is nan. Take the logarithm to base 2, "
+        "clamped away from 0.": lambda p: -(p * p.log()).sum(dim=1),
+        "The sign is wrong: log p is negative, and an entropy is not.": {"-torch": "torch"},
+        "You added up all the rows. Each row has an entropy of its own: `sum(dim=1)`.": {"dim=1": ""},
+        "The sum runs down the columns. A distribution is a row: `dim=1`.": {"(dim=1)": "(dim=0)"},
+        "p already weights the terms: add them up. A mean over the row divides by M once too often.": {
+            "sum": "mean"
+        },
+        "That is the perplexity, 2 to the power of the entropy. Return the entropy.": lambda p: (
+            2 ** (-torch.special.xlogy(p, p).sum(dim=1) / math.log(2))
+        ),
+        "The terms are not weighted: each −log₂ p counts with its probability p.": lambda p: (
+            -p.log2().sum(dim=1)
+        ),
+        "The logarithm is to base 10. Bits need base 2.": {"(2)": "(10)"},
+        "You multiply by ln 2, but a bit is ln 2 = 0.69 nats: divide by it.": {"/ math": "* math"},
+        "This is a column, (N, 1). Leave `keepdim` out, so that the result has the shape (N,).": {
+            "dim=1": "dim=1, keepdim=True"
+        },
+        "This is the Gini impurity, 1 − Σ p². The entropy is −Σ p log₂ p.": lambda p: (
+            1 - p.square().sum(dim=1)
+        ),
+        "This is the surprise of the most probable outcome alone. The entropy is the mean over all of them.": (
+            lambda p: -p.amax(dim=1).log2()
+        ),
+        "You divide by the largest possible entropy, log₂ M. Return the entropy itself.": {
+            "/ math.log(2)": "/ math.log(p.shape[1])"
+        },
+        "Adding 1 inside the logarithm changes every term. A tiny number, 1e-12, is enough to avoid log 0.": [
+            _with_small_number(1.0),
+            lambda p: (p * (p + 1).log2()).sum(dim=1),
+            lambda p: -(p * p.log1p()).sum(dim=1),
+            lambda p: -(p * p.log1p()).sum(dim=1) / math.log(2),
+        ],
+        "p was clamped in front of the logarithm as well, so that a probability of 0 adds something. Clamp it only "
+        "inside the logarithm.": [_clamped(low) for low in (1e-1, 5e-2, 1e-2, 1e-3, 1e-4, 1e-5)],
+        "The probability is squared in front of the logarithm. Each −log₂ p counts with p.": lambda p: (
+            -torch.special.xlogy(p.square(), p).sum(dim=1) / math.log(2)
+        ),
+        "The logarithm is squared. Each −log₂ p counts with p, and once.": [
+            lambda p: (p * p.clamp(min=1e-38).log2().square()).sum(dim=1),
+        ],
+        "The terms (1 − p) log (1 − p) belong to a single yes-or-no question. A row has one term for each outcome: "
+        "−p log₂ p.": lambda p: (
+            -(torch.special.xlogy(p, p) + torch.special.xlogy(1 - p, 1 - p)).sum(dim=1) / math.log(2)
+        ),
+        "These are the terms 1 − p, not the probabilities. The entropy is −Σ p log₂ p.": [
+            lambda p: -torch.special.xlogy(1 - p, 1 - p).sum(dim=1) / math.log(2),
+            lambda p: -torch.special.xlogy(1 - p, p.clamp(min=1e-38)).sum(dim=1) / math.log(2),
+            lambda p: -torch.special.xlogy(p, (1 - p).clamp(min=1e-38)).sum(dim=1) / math.log(2),
+        ],
+        "The terms of a row are not added up yet: `.sum(dim=1)`.": [
+            {".sum(dim=1)": ""},
+        ],
+        "The rows are probabilities already. A softmax makes others of them.": [
+            lambda p: -torch.special.xlogy(p.softmax(dim=1), p.softmax(dim=1)).sum(dim=1) / math.log(2),
+            lambda p: -(p * p.log_softmax(dim=1)).sum(dim=1) / math.log(2),
+            lambda p: -torch.special.xlogy(p.softmax(dim=1), p.softmax(dim=1)).sum(dim=1),
+        ],
+        "This is the logarithm of the sum, and a row sums to one. Sum the terms p log₂ p.": [
+            lambda p: -p.sum(dim=1).log2(),
+            lambda p: -(p.sum(dim=1) * p.sum(dim=1).log2()),
+            lambda p: -p.sum(dim=1).log(),
+        ],
+        "p was divided by its largest entry first. A row sums to one already: take it as it is.": lambda p: (
+            -torch.special.xlogy(p / p.amax(dim=1, keepdim=True), p / p.amax(dim=1, keepdim=True)).sum(dim=1)
+            / math.log(2)
+        ),
+        "This is the distance to the largest entropy, log₂ M − H. Return H itself.": lambda p: (
+            math.log2(p.shape[1]) + torch.special.xlogy(p, p).sum(dim=1) / math.log(2)
+        ),
+        "Every surprise −log₂ p counts the same, 1/M. Weight it with its probability p.": lambda p: (
+            -p.clamp(min=1e-30).log2().mean(dim=1)
+        ),
+        "The last outcome of each row is left out. Sum over all of them.": {
+            "xlogy(p, p)": "xlogy(p, p)[:, :-1]"
+        },
+        "This is −log₂ Σ p², the surprise of two equal draws. The entropy is −Σ p log₂ p.": lambda p: (
+            -p.square().sum(dim=1).log2()
+        ),
+        "This is log₂ of the number of outcomes that can occur, true only if they are equally probable.": [
+            lambda p: (p > 0).sum(dim=1).to(p.dtype).log2(),
+            lambda p: torch.full_like(p[:, 0], math.log2(p.shape[1])),
+        ],
+        "Only the largest probability of a row enters. The entropy sums over all outcomes.": [
+            lambda p: -(p.amax(dim=1) * p.amax(dim=1).log2()),
+        ],
+        "Divided by the number of rows, each entropy shrinks. Return that of each row itself.": {
+            "/ math.log(2)": "/ math.log(2) / len(p)"
+        },
+        "log₂ 0 was replaced by a large number that still counts. Multiply by p = 0: `torch.special.xlogy(p, p)`.": [
+            lambda p: -(p.log2().nan_to_num(neginf=-1e9)).sum(dim=1),
+        ],
+        "The small number that you put into the logarithm is so large that it shows in the result: 1e-12 will do, or "
+        "`torch.special.xlogy`.": [_with_small_number(small) for small in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)],
+    }
+)
+
+
+def _conditional(n, seed, dtype=torch.float32):
+    """Probabilities p_{j|i}, rows that sum to one, with 0 on the diagonal."""
+    return (normal(n, n, seed=seed, dtype=dtype) - 1e9 * torch.eye(n, dtype=dtype)).softmax(dim=1)
+
+
+@lesson.exercise(
+    cases={
+        "three points": (torch.tensor([[0.0, 0.75, 0.25], [0.5, 0.0, 0.5], [0.1, 0.9, 0.0]]),),
+        "two points": (torch.tensor([[0.0, 1.0], [1.0, 0.0]]),),
+        "five points": (_conditional(5, seed=0),),
+        "float64 numbers": (_conditional(4, seed=1, dtype=torch.float64),),
+        "a point that nobody chooses": (
+            torch.tensor(
+                [
+                    [0.0, 0.5, 0.5, 0.0],
+                    [0.75, 0.0, 0.25, 0.0],
+                    [0.25, 0.75, 0.0, 0.0],
+                    [0.125, 0.5, 0.375, 0.0],
+                ]
+            ),
+        ),
+    },
+    hints=[
+        "The mean of p_{j|i} and p_{i|j} is symmetric. What do all its entries add up to?",
+        "Each of the N rows sums to one, so the sum of all entries is N. Divide by it.",
+    ],
+)
+def symmetric_p(conditional):
+    """Return the joint probabilities P (N, N), symmetric, all entries together summing to one.
+
+    Row i of `conditional` (N, N) holds p_{j|i}, summing to one, with 0 on the diagonal.
+    """
+    return (conditional + conditional.T) / (2 * len(conditional))
+
+
+symmetric_p.mistakes(
+    {
+        "All entries together should sum to one; yours sum to N. Divide by 2N.": {
+            "(2 * len(conditional))": "2"
+        },
+        "Two tables were added: the sum is 2N, not N, so divide by 2N.": {
+            "(2 * len(conditional))": "len(conditional)"
+        },
+        "Not symmetric yet: add the transposed table, `conditional.T`.": lambda conditional: (
+            conditional / len(conditional)
+        ),
+        "You do not divide at all. Add the table to its transpose, and divide by 2N.": lambda conditional: (
+            conditional + conditional.T
+        ),
+        "The number of entries is N², but their sum is N: each row sums to one. Divide by 2N.": {
+            "len(conditional)": "conditional.numel()"
+        },
+        "The transposed table alone is not symmetric either: add it to the table itself.": {
+            "(conditional + conditional.T) / (2 * ": "conditional.T / ("
+        },
+        "The root of the product vanishes if one of the two does. Take their mean.": lambda conditional: (
+            (root := (conditional * conditional.T).sqrt()) / root.sum()
+        ),
+        "The smaller of the two is symmetric, but not what t-SNE takes: their mean.": lambda conditional: (
+            (smaller := torch.minimum(conditional, conditional.T)) / smaller.sum()
+        ),
+        "The difference is not symmetric: it changes its sign when i and j are swapped. Add the two tables.": {
+            "(conditional + ": "(conditional - "
+        },
+        "You divide by 2(N − 1), but there are N rows, each with the sum 1: divide by 2N.": {
+            "len(conditional)": "(len(conditional) - 1)"
+        },
+        "Only one half of the table is filled. P is symmetric, so p_ij stands at [i, j] and at [j, i].": (
+            lambda conditional: (conditional + conditional.T).triu() / (2 * len(conditional))
+        ),
+    }
+)
+
+
+@symmetric_p.mistake(
+    "The product of the two vanishes if either does. Take their mean: then a point that nobody else counts as a "
+    "neighbour still has some."
+)
+def _(conditional):
+    product = conditional * conditional.T
+    return product / product.sum()
+
+
+@symmetric_p.mistake("The larger of the two is symmetric, but not what t-SNE takes: their mean.")
+def _(conditional):
+    larger = torch.maximum(conditional, conditional.T)
+    return larger / larger.sum()
+
+
+@symmetric_p.mistake("Each row sums to one again, which breaks the symmetry. Divide by one number, 2N.")
+def _(conditional):
+    total = conditional + conditional.T
+    return total / total.sum(dim=1, keepdim=True)
+
+
+@symmetric_p.mistake(
+    "A matrix product with the transpose is something different. Add the two tables entry by entry."
+)
+def _(conditional):
+    product = conditional @ conditional.T
+    return product / product.sum()
+
+
+def _symmetric_in_place(conditional):
+    table = conditional.clone()
+    for i in range(len(table)):
+        for j in range(len(table)):
+            table[i, j] = (table[i, j] + table[j, i]) / (2 * len(table))
+    return table
+
+
+def _joint(joined=torch.add, by=lambda table: 2 * len(table)):
+    return lambda conditional: (table := joined(conditional, conditional.T)) / by(table)
+
+
+_JOINED = {
+    "The table is not added to its transpose.": {"joined": lambda c, t: c},
+    "The two tables are multiplied entry by entry: add them.": {"joined": torch.mul},
+    "A matrix product is something different: add the two tables.": {"joined": torch.matmul},
+    "That is the geometric mean: take the arithmetic one, add.": {"joined": lambda c, t: (c * t).sqrt()},
+    "That is the larger of the two: take their mean, add.": {"joined": torch.maximum},
+    "That is the smaller of the two: take their mean, add.": {"joined": torch.minimum},
+    "The table is subtracted from its transpose, or the other way round: add.": {"joined": torch.sub},
+    "Only one triangle is filled: P is symmetric.": {"joined": lambda c, t: (c + t).triu()},
+    "Only one triangle of P is filled: p_ij stands at [i, j] and [j, i].": {
+        "joined": lambda c, t: (c + t).tril()
+    },
+}
+_DIVIDED = {
+    "Divide by 2N, not by N.": {"by": len},
+    "Divide by 2N, not by 2.": {"by": lambda table: 2},
+    "Divide by 2N.": {"by": lambda table: 1},
+    "Divide by 2N, not by N².": {"by": Tensor.numel},
+    "Divide by 2N, not by the sums of the rows.": {"by": lambda table: table.sum(dim=1, keepdim=True)},
+}
+symmetric_p.slips(_joint, dict([*_JOINED.items()][-1:]))
+_AS_A_MEAN = {told: _JOINED[told] for told in _JOINED if "mean" in told}  # of these, N is the right divisor
+symmetric_p.pairs_of_slips(_joint, _AS_A_MEAN, dict([*_DIVIDED.items()][1:]))
+symmetric_p.pairs_of_slips(
+    _joint, {told: _JOINED[told] for told in [*_JOINED][1:] if told not in _AS_A_MEAN}, _DIVIDED
+)
+symmetric_p.mistakes(
+    {
+        "The matrix product takes the place of a sum. Add the tables entry by entry: `conditional + conditional.T`.": (
+            _joint(torch.matmul)
+        ),
+        "The two tables are multiplied, where they should be added: `conditional + conditional.T`.": _joint(
+            torch.mul
+        ),
+        "That is the geometric mean, the root of the product. Take the arithmetic one: add the two tables.": [
+            _joint(lambda c, t: (c * t).sqrt()),
+            _joint(lambda c, t: (c * t).sqrt(), len),
+        ],
+        "The larger of the two stands here in place of their sum, `conditional + conditional.T`.": [
+            _joint(torch.maximum),
+            _joint(torch.maximum, len),
+        ],
+        "The smaller of the two stands here in place of their sum, `conditional + conditional.T`.": [
+            _joint(torch.minimum),
+            _joint(torch.minimum, len),
+        ],
+        "`flip` turns the order of the rows or columns round. The transpose exchanges rows and columns: `.T`.": [
+            _joint(lambda c, t: c + c.flip(0)),
+            _joint(lambda c, t: c + c.flip(1)),
+            _joint(lambda c, t: c + c.flip(0, 1)),
+            _joint(lambda c, t: c + c.flip(0), len),
+        ],
+        "A softmax makes other probabilities of these. Add the two tables, and divide by 2N.": [
+            lambda c: ((c + c.T) / 2).flatten().softmax(dim=0).view_as(c),
+            lambda c: (c + c.T).flatten().softmax(dim=0).view_as(c),
+            lambda c: c.flatten().softmax(dim=0).view_as(c),
+            lambda c: (c + c.T).softmax(dim=1),
+            lambda c: ((c + c.T) / 2).softmax(dim=1),
+            lambda c: ((c + c.T) / (2 * len(c))).softmax(dim=1),
+        ],
+        "One triangle was mirrored, and what stood in the other is lost. Both hold information: "
+        "`conditional + conditional.T`.": [
+            *(
+                _joint(lambda c, t, half=half: half(c) + half(c).T, by)
+                for half in (torch.triu, torch.tril)
+                for by in (len, lambda table: 2 * len(table), torch.sum)
+            ),
+        ],
+        "The table is added to itself, so nothing has become symmetric. Add its transpose, `conditional.T`.": [
+            _joint(lambda c, t: c + c, len),
+        ],
+        "The sums of the rows and of the columns were divided by. Divide by one number, 2N.": [
+            lambda c: (c + c.T) / ((c + c.T).sum(dim=0) * (c + c.T).sum(dim=1, keepdim=True)),
+            lambda c: (c + c.T) / (c + c.T).sum(dim=0, keepdim=True),
+            lambda c: (c / c.sum(dim=0) + (c / c.sum(dim=0)).T) / (2 * len(c)),
+        ],
+        "You divide by the largest entry. All entries together should sum to one: divide by 2N.": [
+            _joint(by=torch.max),
+        ],
+        "You divide by N(N − 1), the number of pairs, but the sum of two tables is 2N.": [
+            _joint(by=lambda table: len(table) * (len(table) - 1)),
+            _joint(by=lambda table: len(table) * (len(table) - 1) / 2),
+        ],
+        "A root was taken, of N or of a mean of squares. Add the two tables, and divide by 2N.": [
+            _joint(by=lambda table: 2 * len(table) ** 0.5),
+            _joint(lambda c, t: (c.square() + t.square()).sqrt() * 2**0.5),
+            _joint(lambda c, t: ((c.square() + t.square()) / 2).sqrt(), len),
+        ],
+        "That is the harmonic mean. Take the arithmetic one: add the two tables.": [
+            lambda c: (h := c * c.T / (c + c.T).clamp(min=1e-30)) / h.sum(),
+            lambda c: 2 * c * c.T / (c + c.T).clamp(min=1e-30) / len(c),
+        ],
+        "`c.T @ c` is a matrix product. Add the two tables entry by entry: `conditional + conditional.T`.": [
+            lambda c: (product := c.T @ c) / product.sum(),
+            lambda c: c.T @ c / (2 * len(c)),
+            lambda c: c.T @ c / len(c),
+        ],
+        "Half of the table was changed before the other half was read. Write into a new table.": _symmetric_in_place,
+        "The result is rounded. Leave all digits.": [
+            lambda c: symmetric_p.reference(c).round(decimals=2),
+            lambda c: symmetric_p.reference(c).round(decimals=3),
+        ],
+        "You divide by 4N: is the 2 there twice? The two tables sum to 2N.": [
+            _joint(by=lambda table: 4 * len(table)),
+        ],
+        "The diagonal was filled. A point is not its own neighbour: it stays 0.": [
+            lambda c: ((c + c.T) / (2 * len(c))).fill_diagonal_(1.0),
+            lambda c: ((c + c.T) / 2 + torch.eye(len(c), dtype=c.dtype)) / (2 * len(c)),
+        ],
+        "The lengths of the rows were divided by, not their sums. Divide by one number, 2N.": [
+            lambda c: F.normalize(c + c.T, dim=1),
+            lambda c: (c + c.T) / (c + c.T).norm(),
+        ],
+    }
+)
+
+
+# Section 4: the t in t-SNE -----------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases={
+        "three points": (torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]]),),
+        "two points on a line": (torch.tensor([[0.0], [2.0]]),),
+        "an ordinary map": (normal(5, 2),),
+        "float64 positions": (3 * normal(6, 2, seed=1, dtype=torch.float64),),
+        "a wide map in three dimensions": (20 * normal(4, 3, seed=2),),
+        "two points in the same place": (torch.tensor([[1.0, 2.0], [1.0, 2.0], [0.0, 0.5], [4.0, -1.0]]),),
+        "all points in the same place": (torch.ones(3, 2),),
+    },
+    hints=[
+        "The table of 1 / (1 + d²) for all pairs, divided by one number. Which entries are not pairs?",
+        "`squared = (y[:, None] - y[None]).square().sum(dim=2)` is (N, N). Zero the diagonal before you take the sum.",
+    ],
+)
+def student_q(y):
+    """Return Q (N, N) of a map y (N, d): q_ij is proportional to 1 / (1 + |y_i − y_j|²), with q_ii = 0.
+
+    All entries together sum to one.
+    """
+    squared = (y[:, None] - y[None]).square().sum(dim=2)
+    w = (1 / (1 + squared)).fill_diagonal_(0)
+    return w / w.sum()
+
+
+student_q.remark(_TOO_SLOW.format("with 500 points, dozens of times.", "`y[:, None] - y[None]`"))(
+    _too_slow(student_q, 0.04, normal(200, 2))
+)
+
+
+def _squared(y):
+    return (y[:, None] - y[None]).square().sum(dim=2)
+
+
+def _normalised(w):
+    w = w.clone().fill_diagonal_(0)
+    return w / w.sum()
+
+
+@student_q.mistake(
+    "The diagonal is not zeroed: every point counts as its own neighbour, with the largest weight of all. Set it to 0 "
+    "before dividing by the sum."
+)
+def _(y):
+    w = 1 / (1 + _squared(y))
+    return w / w.sum()
+
+
+@student_q.mistake(
+    "The diagonal is zeroed too late: the sum you divided by still had it, so Q sums to less than one."
+)
+def _(y):
+    w = 1 / (1 + _squared(y))
+    return (w / w.sum()).fill_diagonal_(0)
+
+
+student_q.mistakes(
+    {
+        "Each row sums to one. In Q all entries together do: divide by the sum of the whole table.": {
+            "squared = (y[:, None] - y[None]).square().sum(dim=2)\n    ": "",
+            "squared": "_squared(y)",
+            "sum()": "sum(dim=1, keepdim=True)",
+        },
+        "That is the Gaussian of SNE. Here the tail is heavier: 1 / (1 + d²).": lambda y: _normalised(
+            (-_squared(y)).exp()
+        ),
+        "That is a Gaussian. Here the tail is heavier: 1 / (1 + d²).": lambda y: _normalised(
+            (-_squared(y) / 2).exp()
+        ),
+        "The distance is not squared: 1 / (1 + d²).": lambda y: _normalised(1 / (1 + _squared(y).sqrt())),
+        "Near pairs should get the large values: 1 divided by 1 + d².": lambda y: _normalised(
+            1 + _squared(y)
+        ),
+        "The table is not divided by its sum yet.": lambda y: (1 / (1 + _squared(y))).fill_diagonal_(0),
+        "The 1 is missing: 1 / d² is infinite for points that coincide.": lambda y: _normalised(
+            1 / _squared(y)
+        ),
+        "Every distance of 0 is ruled out, so points in the same place are no neighbours. Zero only the diagonal: "
+        "`fill_diagonal_(0)`.": lambda y: (
+            (w := (1 / (1 + _squared(y))).masked_fill(_squared(y) == 0, 0)) / w.sum()
+        ),
+        "You square 1 + d, but the distance alone is squared: 1 / (1 + d²).": lambda y: _normalised(
+            1 / (1 + _squared(y).sqrt()).square()
+        ),
+        "Here the root of 1 + d² is taken. Student's kernel is 1 / (1 + d²).": {
+            "1 / (1 + squared)": "(1 + squared) ** -0.5"
+        },
+        "You sum the differences before you square them, so they cancel. Square first, then sum over d.": {
+            ".square().sum(dim=2)": ".sum(dim=2).square()"
+        },
+        "You divide by the sum over pairs, each counted once, so Q sums to 2. Divide by the sum of the whole table.": {
+            "w.sum()": "w.triu().sum()"
+        },
+        "You divide by the largest entry. All entries together should sum to one: divide by their sum.": {
+            "w.sum()": "w.max()"
+        },
+        "You divide by N, but only the sum of the table makes all entries sum to one.": {"w.sum()": "len(w)"},
+    }
+)
+
+
+def _q(
+    squared=_squared,
+    kernel=lambda squared: 1 / (1 + squared),
+    zeroed=lambda w: w.clone().fill_diagonal_(0),
+    by=torch.sum,
+):
+    return lambda y: (w := zeroed(kernel(squared(y)))) / by(w)
+
+
+def _expanded(mixed):
+    """|y_i|² + |y_j|² and the mixed term with another factor than −2."""
+    return lambda y: y.square().sum(dim=1)[:, None] + y.square().sum(dim=1) + mixed * y @ y.T
+
+
+_DISTANCES = {
+    "The distances are not squared.": {"squared": lambda y: _squared(y).sqrt()},
+    "The differences are summed before they are squared.": {
+        "squared": lambda y: (y[:, None] - y[None]).sum(dim=2).square()
+    },
+    "The squared differences are averaged over the coordinates: sum them.": {
+        "squared": lambda y: (y[:, None] - y[None]).square().mean(dim=2)
+    },
+}
+_KERNELS = {
+    "The kernel is a Gaussian: use 1 / (1 + d²).": {"kernel": lambda squared: (-squared).exp()},
+    "The kernel is a Gaussian, exp(−d²/2): use 1 / (1 + d²).": {
+        "kernel": lambda squared: (-squared / 2).exp()
+    },
+    "Divide 1 by 1 + d².": {"kernel": lambda squared: 1 + squared},
+    "The kernel is squared.": {"kernel": lambda squared: (1 + squared) ** -2},
+}
+_DIAGONALS = {
+    "The diagonal is not zeroed.": {"zeroed": lambda w: w},
+    "Only one triangle of Q is filled.": {"zeroed": lambda w: w.triu(1)},
+}
+_TOTALS = {
+    "The table is not divided by its sum.": {"by": lambda w: 1},
+    "Each row sums to one: divide by the sum of the whole table.": {
+        "by": lambda w: w.sum(dim=1, keepdim=True)
+    },
+    "You divide by N: divide by the sum of the whole table.": {"by": len},
+    "You divide by the largest entry: divide by the sum.": {"by": torch.max},
+}
+student_q.pairs_of_slips(_q, _DISTANCES, dict([*_KERNELS.items()][:3]) | _DIAGONALS | _TOTALS)
+student_q.pairs_of_slips(_q, _KERNELS, _DIAGONALS | _TOTALS)
+student_q.pairs_of_slips(_q, dict([*_DIAGONALS.items()][:1]), dict([*_TOTALS.items()][:3]))
+student_q.mistakes(
+    {
+        "The kernel is squared. Student's is 1 / (1 + d²), to the power −1.": _q(
+            kernel=lambda d2: (1 + d2) ** -2
+        ),
+        "The distances are squared twice. `_squared` or `cdist(...)**2` once is enough: 1 / (1 + d²).": _q(
+            kernel=lambda d2: 1 / (1 + d2.square())
+        ),
+        "A softmax exponentiates the kernel, and fills the diagonal. Divide the table by its sum.": [
+            lambda y: (w := _q(by=lambda w: 1)(y)).flatten().softmax(dim=0).view_as(w),
+            lambda y: (1 / (1 + _squared(y))).flatten().softmax(dim=0).view(len(y), len(y)),
+            lambda y: _q(by=lambda w: 1)(y).softmax(dim=1),
+            lambda y: (-_squared(y)).fill_diagonal_(-math.inf).flatten().softmax(dim=0).view(len(y), len(y)),
+        ],
+        "Each row was divided by its sum first, and then the table made symmetric, as in P. Q has one sum for the "
+        "whole table.": [
+            lambda y: symmetric_p.reference(_q(by=lambda w: w.sum(dim=1, keepdim=True))(y)),
+            lambda y: _q(by=lambda w: w.sum(dim=1, keepdim=True))(y) / len(y),
+        ],
+        "These are differences of the lengths of y_i and y_j, not the length of their difference.": [
+            _q(lambda y: (y.square().sum(dim=1)[:, None] - y.square().sum(dim=1)).square()),
+            _q(lambda y: (y.norm(dim=1)[:, None] - y.norm(dim=1)).square()),
+            _q(lambda y: (y.square().sum(dim=1)[:, None] - y.square().sum(dim=1)).abs()),
+        ],
+        "The mixed term has a minus sign: |y_i − y_j|² = |y_i|² + |y_j|² − 2 y_i·y_j.": [
+            _q(_expanded(2.0)),
+            _q(_expanded(1.0)),
+        ],
+        "The mixed term has a factor 2: |y_i − y_j|² = |y_i|² + |y_j|² − 2 y_i·y_j.": _q(_expanded(-1.0)),
+        "The mixed term is missing: |y_i − y_j|² = |y_i|² + |y_j|² − 2 y_i·y_j.": _q(_expanded(0.0)),
+        "A dot product is not a squared distance. The kernel is 1 / (1 + |y_i − y_j|²).": _q(
+            lambda y: y @ y.T
+        ),
+        "The squared differences are averaged over the coordinates. Sum them: `.sum(dim=2)`.": _q(
+            lambda y: (y[:, None] - y[None]).square().mean(dim=2)
+        ),
+        "The distances are measured between columns. The points are the rows of y.": [
+            _q(lambda y: _squared(y.T)),
+            _q(lambda y: (y[:, None] - y[None]).square().sum(dim=1)),
+            _q(lambda y: (y[:, None] - y[None]).square().sum(dim=0)),
+        ],
+        "Only one triangle is filled. Q is symmetric: every pair stands in it twice.": [
+            _q(zeroed=lambda w: w.triu(1)),
+            _q(zeroed=lambda w: w.tril(-1)),
+            lambda y: _q()(y).triu(),
+        ],
+        "d² is halved, or the 1 doubled. Student's kernel is 1 / (1 + d²).": [
+            _q(kernel=lambda d2: 1 / (1 + d2 / 2)),
+            _q(kernel=lambda d2: 1 / (2 + 2 * d2 - d2)),
+        ],
+        "d² is doubled. Student's kernel is 1 / (1 + d²).": _q(kernel=lambda d2: 1 / (1 + 2 * d2)),
+        "The largest difference of a coordinate, or the sum of |differences|, is another distance. Use "
+        "|y_i − y_j|².": [
+            _q(lambda y: torch.cdist(y, y, p=1).square()),
+            _q(lambda y: torch.cdist(y, y, p=1)),
+            _q(lambda y: torch.cdist(y, y, p=math.inf).square()),
+        ],
+        "The diagonal is 1: 1 / (1 + d²) is largest there. Set it to 0 before dividing by the sum.": (
+            lambda y: _q()(y).fill_diagonal_(1)
+        ),
+        "Student's distribution has other degrees of freedom here. t-SNE takes one: 1 / (1 + d²).": [
+            _q(kernel=lambda d2: (1 + d2 / 2) ** -1.5),
+            _q(kernel=lambda d2: (1 + d2) ** -1.5),
+            _q(kernel=lambda d2: (1 + d2 / 2) ** -2),
+        ],
+        "The root of the distance is taken, but the distance is squared: 1 / (1 + d²).": _q(
+            kernel=lambda d2: 1 / (1 + d2**0.25)
+        ),
+        "Only the first coordinate is compared. A distance needs all of them.": _q(
+            lambda y: _squared(y[:, :1])
+        ),
+        "The diagonal sums to N, and you subtract 1 from the sum. Set it to 0 before the sum.": lambda y: (
+            (w := 1 / (1 + _squared(y))) / (w.sum() - 1)
+        ).fill_diagonal_(0),
+        "You divide by the length of the table, the root of the sum of squares. Divide by the sum.": _q(
+            by=torch.norm
+        ),
+        "You divide by N², or N(N − 1). Only the sum of the table makes all entries sum to one.": [
+            _q(by=Tensor.numel),
+            _q(by=lambda w: len(w) * (len(w) - 1)),
+        ],
+        "You divide by twice the sum, so Q sums to one half.": _q(by=lambda w: 2 * w.sum()),
+        "The diagonal is taken out, so that rows have N − 1 entries. Keep it, as 0: Q is (N, N).": (
+            lambda y: _q()(y)[~torch.eye(len(y), dtype=torch.bool)].view(len(y), -1)
+        ),
+    }
+)
+
+
+def _symmetric(n, seed, dtype=torch.float32):
+    return symmetric_p.reference(_conditional(n, seed, dtype))
+
+
+@lesson.exercise(
+    cases={
+        "two points": (torch.tensor([[0.0, 0.5], [0.5, 0.0]]), torch.tensor([[0.0], [2.0]])),
+        "three points": (_symmetric(3, seed=0), torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]])),
+        "an ordinary map": (_symmetric(5, seed=1), normal(5, 2)),
+        "float64 numbers": (
+            _symmetric(6, seed=2, dtype=torch.float64),
+            3 * normal(6, 2, seed=1, dtype=torch.float64),
+        ),
+        "a map in three dimensions": (_symmetric(4, seed=3), 0.5 * normal(4, 3, seed=2)),
+        "as many dimensions as points": (_symmetric(3, seed=4), normal(3, 3, seed=3)),
+        "two points in the same place": (
+            _symmetric(4, seed=5),
+            torch.tensor([[1.0, 2.0], [1.0, 2.0], [0.0, 0.5], [2.0, -1.0]]),
+        ),
+        "P equal to Q": (student_q.reference(normal(4, 2, seed=6)), normal(4, 2, seed=6)),
+    },
+    hints=[
+        "For every pair you need three factors: p − q, the weight w = 1 / (1 + d²), and the arrow y_i − y_j.",
+        "`arrows = y[:, None] - y[None]` is (N, N, d). Multiply by `((p - q) * w)[:, :, None]` and sum over j, dim=1.",
+        "And the factor 4: d_ij² holds y_i twice over, as pair (i, j) and as pair (j, i), and a square gives a 2.",
+    ],
+)
+def tsne_gradient(p, y):
+    """Return the gradient (N, d) of KL(P‖Q) with respect to the map y (N, d).
+
+    `p` (N, N) is symmetric, has 0 on its diagonal and sums to one; Q is that of `student_q`.
+    Row i is 4 Σ_j (p_ij − q_ij) (y_i − y_j) / (1 + |y_i − y_j|²).
+    """
+    w = (1 / (1 + torch.cdist(y, y).square())).fill_diagonal_(0)
+    strength = (p - w / w.sum()) * w
+    return 4 * (strength.sum(dim=1, keepdim=True) * y - strength @ y)  # Σ_j strength_ij (y_i − y_j)
+
+
+tsne_gradient.remark(_TOO_SLOW.format("thousands of times, with 500 points.", "`y[:, None] - y[None]`"))(
+    _too_slow(tsne_gradient, 0.008, _symmetric(200, seed=7), normal(200, 2))
+)
+
+
+def _forces(p, y, factor=4.0, weighted=1, sign=1.0, q=None):
+    arrows = y[:, None] - y[None]
+    w = (1 / (1 + arrows.square().sum(dim=2))).fill_diagonal_(0)
+    q = w / w.sum() if q is None else q(w)
+    strength = (p - q) * w**weighted
+    return sign * factor * (strength[:, :, None] * arrows).sum(dim=1)
+
+
+def _pairs_of(p, y):
+    """The terms of the gradient for every pair, (N, N, d)."""
+    arrows = y[:, None] - y[None]
+    w = 1 / (1 + arrows.square().sum(dim=2))
+    return 4 * ((p - student_q.reference(y)) * w)[:, :, None] * arrows
+
+
+tsne_gradient.mistakes(
+    {
+        "The factor 4 is missing. y_i occurs in d_ij² and in d_ji², and the derivative of a "
+        "square brings a 2.": lambda p, y: _forces(p, y, factor=1.0),
+        "A factor of 2 is missing: y_i occurs twice, in the pair (i, j) and in the pair (j, "
+        "i). Together with the 2 of the square this makes 4.": lambda p, y: _forces(p, y, factor=2.0),
+        "The sign is wrong: it is p − q times y_i − y_j, summed over j. With q − p, y_j − y_i,"
+        " or a sum over the other axis, a pair with p > q would drift apart.": lambda p, y: _forces(
+            p, y, sign=-1.0
+        ),
+        "The weight 1 / (1 + d²) of each pair is missing: this is the gradient of SNE.": lambda p, y: _forces(
+            p, y, weighted=0
+        ),
+        "In your Q the diagonal is not zeroed, so its sum is too large by N.": lambda p, y: _forces(
+            p, y, q=lambda w: w / (w.sum() + len(w))
+        ),
+        "Your Q is not divided by its sum.": lambda p, y: _forces(p, y, q=lambda w: w),
+        "The rows of your Q sum to one each. In t-SNE all of Q sums to one.": lambda p, y: _forces(
+            p, y, q=lambda w: w / w.sum(dim=1, keepdim=True)
+        ),
+        "Only the attraction is left: the term − q_ij keeps the map from collapsing.": lambda p, y: _forces(
+            p, y, q=torch.zeros_like
+        ),
+        "The mean over j divides by N. The gradient is a sum.": lambda p, y: _forces(p, y) / len(y),
+        "Row i holds only its last pair: each j replaces the one before. Add them up, `+=`.": lambda p, y: (
+            _pairs_of(p, y)[:, -1]
+        ),
+        "Row i is only the pair with the first point. Sum over all j.": lambda p, y: _pairs_of(p, y)[:, 0],
+        "The weight 1 / (1 + d²) is there twice. One belongs to each pair.": lambda p, y: _forces(
+            p, y, weighted=2
+        ),
+        "The arrow y_i − y_j is divided by its length. It enters as it is; the weight 1 / (1 + d²) does the rest.": (
+            lambda p, y: (
+                _pairs_of(p, y) / (y[:, None] - y[None]).norm(dim=2, keepdim=True).clamp(min=1e-12)
+            ).sum(dim=1)
+        ),
+        "That is the map after a step. Return the gradient itself.": lambda p, y: y - _forces(p, y),
+        "This is the loss, KL(P‖Q). Return its gradient with respect to the map, a row for each point.": lambda p, y: (
+            (torch.special.xlogy(p, p) - torch.special.xlogy(p, student_q.reference(y))).sum()
+        ),
+        "The sum over all points makes one row of what should be N: sum over j only, `dim=1`.": lambda p, y: (
+            _pairs_of(p, y).sum(dim=(0, 1))
+        ),
+        "The weights are squared inside Q: q_ij is w_ij divided by the sum of all w.": lambda p, y: _forces(
+            p, y, q=lambda w: w.square() / w.square().sum()
+        ),
+    }
+)
+
+
+@tsne_gradient.mistake(
+    "The force has a direction, the arrow y_i − y_j. A sum of strengths alone has none, and the wrong shape."
+)
+def _(p, y):
+    w = (1 / (1 + _squared(y))).fill_diagonal_(0)
+    return 4 * ((p - w / w.sum()) * w).sum(dim=1)
+
+
+@tsne_gradient.mistake(
+    "The arrow of a pair is y_i − y_j, not y_j: forces depend on differences of positions."
+)
+def _(p, y):
+    w = (1 / (1 + _squared(y))).fill_diagonal_(0)
+    return 4 * ((p - w / w.sum()) * w) @ y
+
+
+def _gradient(
+    factor=4.0,
+    strength=lambda p, w: (p - w / w.sum()) * w,
+    squared=lambda arrows: arrows.square().sum(dim=2),
+    kernel=lambda squared: 1 / (1 + squared),
+    zeroed=lambda w: w.clone().fill_diagonal_(0),
+    total=lambda terms: terms.sum(dim=1),
+):
+    def attempt(p, y):
+        arrows = y[:, None] - y[None]
+        w = zeroed(kernel(squared(arrows)))
+        return factor * total(strength(p, w)[:, :, None] * arrows)
+
+    return attempt
+
+
+def _in_two_products(pulls):
+    """The gradient from the strengths (N, N), by `pulls(strength, y)`."""
+
+    def attempt(p, y):
+        w = (1 / (1 + _squared(y))).fill_diagonal_(0)
+        return 4 * pulls((p - w / w.sum()) * w, y)
+
+    return attempt
+
+
+def _of_the_loss(loss):
+    """The gradient of another loss than KL(P‖Q), by autograd."""
+
+    def attempt(p, y):
+        y = y.clone().requires_grad_()
+        off = ~torch.eye(len(y), dtype=torch.bool)
+        w = (1 / (1 + _squared(y)))[off]
+        with torch.enable_grad():
+            return torch.autograd.grad(loss(p[off], w / w.sum()), y)[0]
+
+    return attempt
+
+
+_LEADING = {
+    "The factor 4 is missing.": {"factor": 1.0},
+    "The factor is 4, not 2.": {"factor": 2.0},
+    "The sign is wrong: p − q times y_i − y_j.": {"factor": -4.0},
+}
+_STRENGTHS = {
+    "The weight 1 / (1 + d²) of each pair is missing.": {"strength": lambda p, w: p - w / w.sum()},
+    "Each pair is multiplied by q_ij, where its weight is 1 / (1 + d²).": {
+        "strength": lambda p, w: (p - w / w.sum()) * w / w.sum()
+    },
+    "Q is not divided by its sum.": {"strength": lambda p, w: (p - w) * w},
+    "The rows of Q sum to one each: divide by the sum of the whole table.": {
+        "strength": lambda p, w: (p - w / w.sum(dim=1, keepdim=True)) * w
+    },
+    "Only the attraction is left: − q_ij is missing.": {"strength": lambda p, w: p * w},
+}
+_NEAR = {
+    "The distance is not squared.": {"squared": lambda arrows: arrows.norm(dim=2)},
+    "The kernel is a Gaussian.": {"kernel": lambda squared: (-squared).exp()},
+    "The kernel is a Gaussian, exp(−d²/2).": {"kernel": lambda squared: (-squared / 2).exp()},
+    "The diagonal of w is not zeroed.": {"zeroed": lambda w: w},
+}
+tsne_gradient.pairs_of_slips(
+    _gradient,
+    _LEADING,
+    _STRENGTHS | {told: _NEAR[told] for told in _NEAR if "Gauss" not in told},
+)
+tsne_gradient.pairs_of_slips(_gradient, dict([*_STRENGTHS.items()][1:3]), dict([*_NEAR.items()][:3]))
+tsne_gradient.mistakes(
+    {
+        "Each pair is multiplied by q_ij. Its weight is w_ij = 1 / (1 + d²), not yet divided by the sum.": _gradient(
+            strength=lambda p, w: (p - w / w.sum()) * w / w.sum()
+        ),
+        "Each pair is multiplied by p_ij. Its weight is w_ij = 1 / (1 + d²).": _gradient(
+            strength=lambda p, w: (p - w / w.sum()) * p
+        ),
+        "The distance is not squared: w = 1 / (1 + d²).": [
+            _gradient(squared=lambda arrows: arrows.norm(dim=2)),
+            _gradient(kernel=lambda d2: 1 / (1 + d2.sqrt())),
+        ],
+        "The kernel of a map is Student's, 1 / (1 + d²), in Q and in the weight of each pair. Yours is a Gaussian, as "
+        "in SNE.": [
+            *(
+                _gradient(factor, strength, kernel=kernel)
+                for factor in (4.0, 2.0)
+                for strength in (lambda p, w: p - w / w.sum(), lambda p, w: (p - w / w.sum()) * w)
+                for kernel in (lambda d2: (-d2).exp(), lambda d2: (-d2 / 2).exp())
+            ),
+        ],
+        "You multiply by 1 + d². Divide by it: far pairs pull less.": _gradient(
+            strength=lambda p, w: torch.where(w > 0, (p - w / w.sum()) / w.clamp(min=1e-30), 0.0)
+        ),
+        "The term with y_i is missing: Σ_j of the strengths times y_i, minus the sum of the strengths times y_j.": [
+            _in_two_products(lambda f, y: -f @ y),
+        ],
+        "The term with y_j is missing: the arrow is y_i − y_j.": _in_two_products(
+            lambda f, y: f.sum(dim=1, keepdim=True) * y
+        ),
+        "You add the term with y_j. Subtract it: the arrow is y_i − y_j.": [
+            _in_two_products(lambda f, y: f.sum(dim=1, keepdim=True) * y + f @ y),
+            lambda p, y: _in_two_products(lambda f, y: f.sum(dim=1, keepdim=True) * y + f @ y)(p, -y),
+        ],
+        "This is the gradient of KL(Q‖P), the divergence the other way round.": [
+            _of_the_loss(lambda p, q: (q * (q / p.clamp(min=1e-12)).log()).sum()),
+            _of_the_loss(lambda p, q: (q * (q.log() - (p + 1e-12).log())).sum()),
+        ],
+        "This is the gradient of the squared error between P and Q. The loss is KL(P‖Q).": [
+            _of_the_loss(lambda p, q: (p - q).square().sum()),
+            _of_the_loss(lambda p, q: (p - q).square().mean()),
+        ],
+        "This is the gradient of a mean over all pairs. KL(P‖Q) is a sum.": _of_the_loss(
+            lambda p, q: (p * (p.clamp(min=1e-30) / q).log()).mean()
+        ),
+        "The forces of a point are divided by the sum of its weights. Sum them as they are.": [
+            _gradient(strength=lambda p, w: (p - w / w.sum()) * w / w.sum(dim=1, keepdim=True)),
+            _gradient(strength=lambda p, w: (p - w / w.sum()) * w / p.sum(dim=1, keepdim=True)),
+        ],
+        "p is divided by q, but the gradient of the loss is a difference, p − q.": [
+            _gradient(strength=lambda p, w: p / (w / w.sum()).clamp(min=1e-30) * w),
+            _gradient(strength=lambda p, w: (p.clamp(min=1e-30) / (w / w.sum()).clamp(min=1e-30)).log() * w),
+        ],
+        "The absolute value of p − q turns repulsion into attraction. Keep the sign.": _gradient(
+            strength=lambda p, w: (p - w / w.sum()).abs() * w
+        ),
+        "Only the repulsion is left: p_ij is missing.": _gradient(strength=lambda p, w: -w / w.sum() * w),
+        "p − q is squared. It enters as it is, with its sign.": _gradient(
+            strength=lambda p, w: (p - w / w.sum()).square() * w
+        ),
+        "The root of the weight is taken. It is 1 / (1 + d²) itself.": _gradient(
+            strength=lambda p, w: (p - w / w.sum()) * w.sqrt()
+        ),
+        "The root of the distance stands in the weight, 1 / (1 + d). It is 1 / (1 + d²), as in Q.": lambda p, y: (
+            4
+            * (
+                ((p - student_q.reference(y)) / (1 + _squared(y).sqrt()))[:, :, None] * (y[:, None] - y[None])
+            ).sum(dim=1)
+        ),
+        "The gradient was scaled to length 1. Return it as it is.": [
+            lambda p, y: (g := _forces(p, y)) / g.norm().clamp(min=1e-12),
+            lambda p, y: F.normalize(_forces(p, y), dim=1),
+        ],
+        "The columns of your Q sum to one each. In t-SNE all of Q sums to one.": lambda p, y: _forces(
+            p, y, q=lambda w: w / w.sum(dim=0)
+        ),
+        "Each pair pulls only its first point. A loop over all i and j, not only j > i, reaches both.": [
+            _gradient(strength=lambda p, w: ((p - w / w.sum()) * w).triu()),
+            _gradient(strength=lambda p, w: ((p - w / w.sum()) * w).tril()),
+        ],
+        "That is the map after a step of gradient descent. Return the gradient itself.": [
+            lambda p, y, rate=rate: y - rate * _forces(p, y) for rate in (0.01, 0.1, 10, 100, 200)
+        ],
+        "The 4 is an 8 here: is a factor 2 counted twice?": _gradient(factor=8.0),
+        "The arrows are squared, which takes their direction away. y_i − y_j enters as it is.": [
+            lambda p, y: (_pairs_of(p, y) * (y[:, None] - y[None])).sum(dim=1),
+        ],
+        "The arrows are not summed over j yet: `.sum(dim=1)` of (N, N, d).": _pairs_of,
+        "The sum runs over the coordinates. Sum over j, `dim=1`: one row of d numbers for each point.": [
+            lambda p, y: _pairs_of(p, y).sum(dim=2),
+            lambda p, y: _pairs_of(p, y).sum(dim=(1, 2)),
+        ],
+        "P is not symmetric any more, or counted twice: use p as it is.": [
+            lambda p, y: _forces(p + p.T, y),
+            lambda p, y: _forces(p / p.sum(dim=1, keepdim=True), y),
+        ],
+        "You use 12 times p, as in early exaggeration. The gradient itself has p as it is.": [
+            lambda p, y: _forces(12 * p, y),
+            lambda p, y: _forces(4 * p, y),
+        ],
+        "The differences are summed before they are squared: |y_i − y_j|² is `.square().sum(dim=2)`.": [
+            _gradient(squared=lambda arrows: arrows.sum(dim=2).square()),
+            _gradient(squared=lambda arrows: arrows.square().mean(dim=2)),
+        ],
+        "The 1 is missing in w = 1 / (1 + d²), and 1 / d² is infinite for points that coincide.": _gradient(
+            kernel=lambda d2: 1 / d2
+        ),
+    }
+)
+
+
+# Section 6: what a map does not say --------------------------------------------------------------------------
+
+wide_and_narrow = lesson.prediction(
+    "wide_and_narrow",
+    Question(
+        1.0,
+        "Both islands come out equally wide. Every point measures with its own σ, chosen so that it has about 30 "
+        "neighbours, and that takes the difference in width away.",
+        {
+            10: "That would be true on a map of a country. But each point has its own yardstick σ, ten "
+            "times as long here.",
+            100: "That is the ratio of the areas on an honest map. This map is not honest about sizes.",
+            3.16: "√10 would need a law that t-SNE does not have. What does the search for σ do to a wide cloud?",
+            0.1: "The wide one narrower? Its σ are ten times larger, which cancels the width; it does not overdo it.",
+            5.0: "Not half as honest, either. What does the search for σ do to a wide cloud?",
+            2.0: "It is less than that. What does the search for σ do to a wide cloud?",
+        },
+        tolerance=0.3,
+    ),
+    hints=[
+        "In what unit does a point measure the distances to its neighbours, before they become p_{j|i}?",
+        "Perplexity fixes the number of neighbours. In a cloud ten times as wide, σ becomes ten times as large.",
+    ],
+)
+
+near_and_far = lesson.prediction(
+    "near_and_far",
+    Question(
+        "c",
+        "At 5 and 30 no point has a neighbour outside its own cloud, so P says nothing about where the others are. "
+        "At 100 the first neighbours from the next cloud come in, and even then 5 : 1 is lost.",
+        {
+            "a": "The map would have to know the distances between clouds. P holds neighbours only, and at "
+            "5 and 30 every neighbour is in the same cloud.",
+            "b": "At 5 and 30, roughly. With 100 points in a cloud, what must happen at a perplexity of 100?",
+            "d": "The other way round: the smaller the perplexity, the less a point knows of what is far away.",
+        },
+    ),
+    hints=[
+        "How many points of its own cloud does a point have? How many neighbours does it look for?",
+        "99 others are in its cloud. With 5 or 30 neighbours it never looks outside; with 100 it has to.",
+    ],
+)
+
+islands = lesson.prediction(
+    "islands",
+    Question(
+        "d",
+        "There is no group at all: one Gaussian cloud, pure noise. At a perplexity of 2 every point clings "
+        "to two neighbours, and randomness provides them.",
+        {
+            "a": "Read on before you believe it. What would a perplexity of 2 make of any cloud?",
+            "b": "That is about the number of clumps on the map. What would a perplexity of 2 make of any cloud?",
+            "c": "Clumps that touch may belong together, but does the map prove that they exist at all?",
+        },
+    ),
+    hints=[
+        "A perplexity of 2 asks every point for about two neighbours. Will it find them, whatever the data?",
+        "Clumps of a few points each, everywhere, of the same size: which data give the same map?",
+    ],
+)
+
+three_starts = lesson.prediction(
+    "three_starts",
+    Question(
+        "b",
+        "Who is near whom is what P holds, so that comes back. The rest depends on the initialization.",
+        {
+            "a": "The loss does not change when the map is rotated or mirrored. Why should places stay the "
+            "same?",
+            "c": "P holds next to nothing about far pairs of points. What would keep two islands at their distance?",
+            "d": "The loss is not convex: every initialization may end in a different minimum, and a "
+            "rotated map is as good.",
+        },
+    ),
+    hints=[
+        "Which pairs have a large p_ij, so that the loss insists on where they are?",
+        "Only near pairs have a large p_ij. Which of the statements is about near pairs?",
+    ],
+)
+
+quiz = lesson.quiz(
+    "quiz",
+    hints=[
+        "Ask of each claim: does P know it? P knows who is near whom, each point measured in its own σ.",
+        "A map may suggest a claim. What proves it are the original data, other runs, or a score.",
+    ],
+    size=Question(
+        "b",
+        "Each point measures in its own σ. Compare the spread in the original space.",
+        {
+            "a": "Sizes on the map say nothing: a cloud ten times as wide came out as wide as the narrow "
+            "one.",
+            "c": "More cells do take more room on the map, however much they vary.",
+            "d": "At other perplexities sizes are meaningless too.",
+        },
+    ),
+    gap=Question(
+        "d",
+        "P holds near pairs only. The gap between islands is set by repulsion and by the initialization.",
+        {
+            "a": "Three clouds, one five times as far away as the other, came out equally far apart.",
+            "b": "The opposite does not follow either: the gap is no measure of anything.",
+            "c": "The scale of the map has no unit, so a ratio of gaps has no meaning.",
+        },
+    ),
+    neighbours=Question(
+        "a",
+        "That is what the loss asks for, and the neighbour recall of the map says how often it succeeded.",
+        {
+            "b": "There is no such guarantee: two dimensions cannot hold all neighbourhoods of many.",
+            "c": "Near pairs are the one thing that the loss insists on.",
+            "d": "Labels play no part in the map.",
+        },
+    ),
+    seven=Question(
+        "c",
+        "Islands that survive other perplexities and seeds, that fair noise does not show, and that a clustering of "
+        "the original data also finds, are credible.",
+        {
+            "a": "Noise has islands, too, at a small perplexity.",
+            "b": "k-means finds as many clusters on a map as you ask for.",
+            "d": "Trustworthiness asks whether near on the map was near before. Noise without any group scored well.",
+        },
+    ),
+    lower_kl=Question(
+        "d",
+        "A larger perplexity makes P flatter and easier to match: the two losses measure different things.",
+        {
+            "a": "The targets P differ, so the numbers cannot be compared.",
+            "b": "Not from these numbers: P is a different one.",
+            "c": "Perplexity is your choice of scale. Neither value is the right one.",
+        },
+    ),
+    supervised=Question(
+        "a",
+        "The network was trained to pull these classes apart. Its map shows what it learned, labels included.",
+        {
+            "b": "In the raw data the kinds overlap as they did before. Only the last layer was mapped.",
+            "c": "t-SNE added no information. The labels entered when the network was trained.",
+            "d": "It is a result, on what the network learned, provided that the points were not in its training set.",
+        },
+    ),
+    new_point=Question(
+        "c",
+        "t-SNE moves points; it does not learn a function. PCA and an autoencoder do.",
+        {
+            "a": "There is no matrix: positions are optimised, not computed from the data.",
+            "b": "That is a useful patch, but not what t-SNE gives you: it is a rule of your own.",
+            "d": "Then all the other points would move as well, and it would be a different map.",
+        },
+    ),
+    perplexity=Question(
+        8.0,
+        "Eight equal probabilities: an entropy of 3 bits, and 2³ = 8. Perplexity is an effective number of neighbours.",
+        {
+            3: "That is the entropy in bits. The perplexity is 2 to that power.",
+            2.08: "That is the entropy in nats, ln 8. The perplexity is e to that power.",
+            0.125: "That is the probability of one of them.",
+            64: "It is two to the power of 3 bits, not of 6.",
+        },
+    ),
+)
+
+
+# Section 7: k-means ------------------------------------------------------------------------------------------
 
 
 @lesson.exercise(
@@ -46,6 +1550,11 @@ report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 def assign_clusters(x, centroids):
     """Return for each point of x (N, D) the number, from 0, of the centroid (K, D) at the smallest distance."""
     return torch.cdist(x, centroids).argmin(dim=1)
+
+
+assign_clusters.remark(
+    _TOO_SLOW.format("thousands of times, with 450 points.", "`torch.cdist(x, centroids)`")
+)(_too_slow(assign_clusters, 0.002, normal(300, 2), normal(9, 2, seed=1)))
 
 
 def _squares(mixed=-2.0, own=1.0):
@@ -455,7 +1964,7 @@ update_centroids.mistakes(
 )
 
 
-# Section 2: soft groups --------------------------------------------------------------------------------------
+# Section 8: Gaussian mixtures --------------------------------------------------------------------------------
 
 
 def _double(*values):
@@ -773,534 +2282,7 @@ def _along(d, weights, deviations):
     return weights.log() - deviations.log() - (d / deviations) ** 2 / 2
 
 
-# Section 3: a map of many dimensions -------------------------------------------------------------------------
-
-
-@lesson.exercise(
-    cases={
-        "one neighbour": (torch.tensor([[0.0], [1.0], [3.0], [7.0]]), torch.tensor([0, 0, 1, 1]), 1),
-        "three neighbours on a line": (
-            torch.tensor([[0.0], [1.0], [2.5], [10.0], [11.0], [12.5]]),
-            torch.tensor([3, 3, 5, 5, 5, 3]),
-            3,
-        ),
-        "an ordinary map": (normal(21, 2), torch.tensor([0, 1, 1] * 7), 3),
-        "float64 positions": (
-            normal(20, 2, seed=1, dtype=torch.float64),
-            torch.tensor([0] * 9 + [1] * 11),
-            5,
-        ),
-        "two clouds": (
-            torch.cat([normal(8, 2, seed=2), 3 + normal(9, 2, seed=3)]),
-            torch.tensor([2] * 8 + [17] * 9),
-            5,
-        ),
-        "positions in three dimensions": (
-            normal(12, 3, seed=4),
-            torch.tensor([1, 1, 1, 0, 0, 0, 1, 0, 1, 0, 1, 1]),
-            1,
-        ),
-        "four labels": (
-            normal(26, 2, seed=5) + 1.5 * torch.tensor([[0.0, 0.0], [1.0, 0.0]]).repeat(13, 1),
-            torch.tensor([0, 3, 1, 6, 0, 3, 1, 3, 0, 6, 6, 3, 1] * 2),
-            7,
-        ),
-        "ties between labels": (
-            torch.tensor([[0.0], [1.0], [2.5], [4.5], [7.0], [9.0]]),
-            torch.tensor([1, 1, 2, 2, 1, 1]),
-            2,
-        ),
-        "twins with the same label": (
-            torch.tensor([[0.0], [0.0], [1.0], [5.0], [5.0], [7.0]]),
-            torch.tensor([4, 4, 6, 4, 4, 6]),
-            1,
-        ),
-        "twins with different labels": (
-            torch.tensor([[0.0], [0.0], [1.0], [1.2], [5.0], [5.0], [7.0], [7.4], [7.7]]),
-            torch.tensor([4, 6, 6, 6, 4, 6, 6, 6, 4]),
-            1,
-        ),
-        "axes of different scale": (
-            normal(18, 2, seed=6) * torch.tensor([20.0, 0.5]),
-            torch.tensor([0, 0, 1, 1, 0, 1, 0, 1, 1] * 2),
-            3,
-        ),
-        "all others vote": (normal(7, 2, seed=7), torch.tensor([1, 0, 0, 1, 1, 0, 1]), 6),
-    },
-    hints=[
-        "In a table of all distances (N, N), who is always the nearest neighbour of a point? Rule that out first.",
-        "`distances.fill_diagonal_(float('inf'))` rules it out. `distances.topk(k, largest=False).indices` is (N, k).",
-        "`labels[neighbours]` (N, k) holds the votes; `.mode(dim=1).values` counts them.",
-    ],
-)
-def knn_accuracy(positions, labels, k):
-    """Return the fraction of points, from 0 to 1, that their k nearest neighbours classify correctly.
-
-    The neighbours vote: the most frequent of their labels wins, of equally frequent ones the smallest.
-    A point has no vote on itself. `positions` is (N, d), `labels` (N,) are integers.
-    """
-    distances = torch.cdist(positions, positions).fill_diagonal_(float("inf"))
-    votes = labels[distances.topk(k, largest=False).indices]  # (N, k)
-    return (votes.mode(dim=1).values == labels).float().mean().item()
-
-
-def _nearest(positions, count, largest=False, itself=float("inf")):
-    distances = torch.cdist(positions, positions).fill_diagonal_(itself)
-    return distances.topk(count, largest=largest).indices
-
-
-def _without_itself(positions):
-    return torch.cdist(positions, positions).fill_diagonal_(float("inf"))
-
-
-def _weighted(weight):
-    """The vote with weights that depend on the distance."""
-
-    def attempt(positions, labels, k):
-        distances, near = _without_itself(positions).topk(k, largest=False)
-        votes = F.one_hot(labels[near]) * weight(distances)[..., None]
-        return (votes.sum(dim=1).argmax(dim=1) == labels).float().mean()
-
-    return attempt
-
-
-def _share(votes, labels):
-    return (votes.mode(dim=1).values == labels).float().mean().item()
-
-
-knn_accuracy.mistakes(
-    {
-        "Each point counts itself: it is its own nearest neighbour, at "
-        "distance 0, and votes for its own label. Put inf on the diagonal of "
-        "the distances.": lambda positions, labels, k: _share(
-            labels[_nearest(positions, k, itself=0.0)], labels
-        ),
-        "You asked for one more neighbour, because the point itself is among them, but it still votes. Put inf on the "
-        "diagonal of the distances, and take k.": lambda positions, labels, k: _share(
-            labels[_nearest(positions, k + 1, itself=0.0)], labels
-        ),
-        "One neighbour is lost: the point itself is ruled out, and then the "
-        "first column is dropped as well.": lambda positions, labels, k: _share(
-            labels[_nearest(positions, k + 1)[:, 1:]], labels
-        ),
-        "Only the nearest neighbour votes here. All k should.": lambda positions, labels, k: _share(
-            labels[_nearest(positions, 1)], labels
-        ),
-        "Of equally frequent labels the smallest wins; yours takes the largest.": lambda positions, labels, k: (
-            _share(-labels[_nearest(positions, k)], -labels)
-        ),
-        "This is a percentage. Return a fraction from 0 to 1.": lambda positions, labels, k: (
-            100 * _share(labels[_nearest(positions, k)], labels)
-        ),
-        "That counts the points. Divide by their number.": lambda positions, labels, k: (
-            _share(labels[_nearest(positions, k)], labels) * len(labels)
-        ),
-        "This is the fraction of errors. Return the fraction classified "
-        "correctly.": lambda positions, labels, k: 1 - _share(labels[_nearest(positions, k)], labels),
-    }
-)
-
-
-def _voted(
-    nearest=_nearest,
-    vote=lambda votes: votes.mode(dim=1).values,
-    count=lambda right: right.float().mean().item(),
-):
-    return lambda positions, labels, k: count(vote(labels[nearest(positions, k)]) == labels)
-
-
-_ITSELF = {
-    "The point itself votes: put inf on the diagonal.": {"nearest": lambda p, k: _nearest(p, k, itself=0.0)},
-    "Only the nearest neighbour votes: take k.": {"nearest": lambda p, k: _nearest(p, 1)},
-    "The farthest points vote: `largest=False`.": {"nearest": lambda p, k: _nearest(p, k, True, -1.0)},
-    "One neighbour is lost, the first column.": {"nearest": lambda p, k: _nearest(p, k)[:, 1:]},
-}
-_COUNTS = {
-    "This is a percentage.": {"count": lambda right: 100 * right.float().mean()},
-    "The number of points is not divided by.": {"count": lambda right: right.sum()},
-    "This is the fraction of errors.": {"count": lambda right: (~right).float().mean()},
-}
-_VOTES = {
-    "Of equally frequent labels the smallest wins, not the largest.": {
-        "vote": lambda votes: -(-votes).mode(dim=1).values
-    },
-    "The labels are averaged: take the most frequent, `mode`.": {
-        "vote": lambda votes: votes.double().mean(dim=1).round()
-    },
-}
-knn_accuracy.pairs_of_slips(_voted, _ITSELF, _COUNTS)
-knn_accuracy.pairs_of_slips(_voted, {told: _ITSELF[told] for told in _ITSELF if "Only" not in told}, _VOTES)
-knn_accuracy.mistakes(
-    {
-        "You take k + 1 neighbours although the point itself is ruled out already. Take k.": _voted(
-            lambda p, k: _nearest(p, k + (k + 1 < len(p)))
-        ),
-        "You take k + 1 neighbours although the point itself is ruled out already: `topk(k)`.": _voted(
-            lambda p, k: _nearest(p, k + 1)
-        ),
-        "A large dot product is not a small distance: it prefers points far from the origin. Use `torch.cdist`.": [
-            _voted(lambda p, k: (p @ p.T).fill_diagonal_(-math.inf).topk(k).indices),
-            _voted(lambda p, k: (p @ p.T).topk(k).indices),
-            _voted(lambda p, k: (p @ p.T).fill_diagonal_(math.inf).topk(k, largest=False).indices),
-        ],
-        "That compares angles seen from the origin. Use distances, `torch.cdist`.": _voted(
-            lambda p, k: (
-                (F.normalize(p, dim=1) @ F.normalize(p, dim=1).T).fill_diagonal_(-math.inf).topk(k).indices
-            )
-        ),
-        "The vote runs over the points. Each row of `labels[neighbours]` (N, k) is an election: `mode(dim=1)`.": [
-            lambda positions, labels, k: (
-                (labels[_nearest(positions, k)].mode(dim=0).values == labels[:k]).float().mean()
-            ),
-            _voted(vote=lambda votes: votes.mode(dim=0).values),
-            _voted(vote=lambda votes: votes.flatten().mode().values),
-        ],
-        "`topk` returns the distances, `values`, and the places, `indices`. The labels need the places.": [
-            _voted(lambda p, k: _without_itself(p).topk(k, largest=False).values.long()),
-            _voted(lambda p, k: _without_itself(p).topk(k, largest=False).values),
-            _voted(lambda p, k: _without_itself(p).sort(dim=1).values[:, :k].long()),
-        ],
-        "The votes are weighted by nearness, 1/d. All k neighbours count the same.": [
-            _weighted(lambda d: 1 / d),
-            _weighted(lambda d: 1 / d**2),
-            _weighted(lambda d: 1 / (d + 1e-8)),
-            _weighted(lambda d: torch.exp(-d)),
-        ],
-        "Only the k-th neighbour votes. All of the first k should: `[:, :k]`.": [
-            _voted(vote=lambda votes: votes[:, -1]),
-            _voted(lambda p, k: _without_itself(p).argsort(dim=1)[:, k : k + 1]),
-        ],
-        "The labels in this check are not only 0 to 9. Let `one_hot` find out how many there are, or use `mode`.": [
-            _voted(vote=lambda votes: F.one_hot(votes, 10).sum(dim=1).argmax(dim=1)),
-        ],
-        "These are distances between columns, not between points. The rows of `positions` are the points.": [
-            _voted(lambda p, k: _nearest(p.T, k)),
-        ],
-        "The count is divided by k. Divide by the number of points.": (
-            lambda positions, labels, k: _share(labels[_nearest(positions, k)], labels) * len(labels) / k
-        ),
-        "Only the first coordinate is compared. A distance needs all of them.": _voted(
-            lambda p, k: _nearest(p[:, :1], k)
-        ),
-        "The two nearest are dropped, and only one of them can be the point itself. Put inf on the diagonal instead.": (
-            _voted(lambda p, k: torch.cdist(p, p).argsort(dim=1)[:, 2 : k + 2])
-        ),
-        "Accuracies are averaged over the labels. Average over the points: each counts the same.": (
-            lambda positions, labels, k: torch.stack(
-                [
-                    (labels[_nearest(positions, k)].mode(dim=1).values == labels)[labels == one]
-                    .float()
-                    .mean()
-                    for one in labels.unique()
-                ]
-            ).mean()
-        ),
-        "Every point gets the most frequent label of all. Ask its k nearest neighbours.": lambda positions, labels, k: (
-            (labels == labels.mode().values).float().mean()
-        ),
-        "A point counts as right only if all k neighbours have its label. The most frequent label wins.": (
-            lambda positions, labels, k: (
-                (labels[_nearest(positions, k)] == labels[:, None]).all(dim=1).float().mean()
-            )
-        ),
-        "A vote of exactly half counts as won. The most frequent label wins, in a tie the smallest.": (
-            lambda positions, labels, k: (
-                ((labels[_nearest(positions, k)] == labels[:, None]).sum(dim=1) >= k / 2).float().mean()
-            )
-        ),
-        "These are the winning labels. Compare them with `labels`, and return the fraction that agrees.": (
-            lambda positions, labels, k: labels[_nearest(positions, k)].mode(dim=1).values
-        ),
-        "This says for each point whether it is right. Return the fraction, a mean.": _voted(
-            count=lambda right: right
-        ),
-        "The largest label wins. The most frequent one should: `mode`.": _voted(
-            vote=lambda votes: votes.amax(dim=1)
-        ),
-        "The smallest label wins. The most frequent one should: `mode`.": _voted(
-            vote=lambda votes: votes.amin(dim=1)
-        ),
-        "`mode` gives the most frequent neighbour, not the most frequent label. Look the labels up first.": (
-            lambda positions, labels, k: (
-                (labels[_nearest(positions, k).mode(dim=1).values] == labels).float().mean()
-            )
-        ),
-        "`mode` returns values and their places, and you compare the places. Take `.mode(dim=1).values`.": _voted(
-            vote=lambda votes: votes.mode(dim=1).indices
-        ),
-    }
-)
-
-
-_TOO_FEW = (
-    "Of k neighbours, itself included, k − 1 are left, and none for k = 1. Rule the point out first: put inf on the "
-    "diagonal of the distances."
-)
-
-
-@knn_accuracy.mistake(_TOO_FEW)
-def _(positions, labels, k):
-    return _share(labels[_nearest(positions, k, itself=0.0)[:, 1:]], labels)
-
-
-@knn_accuracy.mistake(_TOO_FEW)
-def _(positions, labels, k):
-    votes = labels[_nearest(positions, k, itself=0.0)[:, 1:]].tolist()
-    winners = torch.tensor([Counter(row).most_common(1)[0][0] for row in votes])
-    return (winners == labels).float().mean().item()
-
-
-@knn_accuracy.mistake(_TOO_FEW)
-def _(positions, labels, k):
-    votes = labels[_nearest(positions, k, itself=0.0)[:, 1:]].tolist()
-    winners = torch.tensor([max(sorted(set(row)), key=row.count) for row in votes])
-    return (winners == labels).float().mean().item()
-
-
-@knn_accuracy.mistake(
-    "You drop the first of k + 1 neighbours as the point itself, but with two points at the same place the other one "
-    "may come first. Put inf on the diagonal of the distances instead."
-)
-def _(positions, labels, k):
-    return _share(labels[_nearest(positions, k + 1, itself=0.0)[:, 1:]], labels)
-
-
-@knn_accuracy.mistake(
-    "That is the median of the labels. Labels are names: the most frequent one wins, `mode`."
-)
-def _(positions, labels, k):
-    return (labels[_nearest(positions, k)].median(dim=1).values == labels).float().mean().item()
-
-
-@knn_accuracy.mistake("That is the mean of the labels. Labels are names: the most frequent one wins, `mode`.")
-def _(positions, labels, k):
-    votes = labels[_nearest(positions, k)].double()
-    return (votes.mean(dim=1).round() == labels).float().mean().item()
-
-
-@knn_accuracy.mistake("The sum of |differences| is a different distance. Use the usual one, `torch.cdist`.")
-def _(positions, labels, k):
-    distances = torch.cdist(positions, positions, p=1).fill_diagonal_(float("inf"))
-    return _share(labels[distances.topk(k, largest=False).indices], labels)
-
-
-@knn_accuracy.mistake(
-    "The coordinates were rescaled first, which changes who is near. Use the positions as they are."
-)
-def _(positions, labels, k):
-    return _share(labels[_nearest((positions - positions.mean(dim=0)) / positions.std(dim=0), k)], labels)
-
-
-@knn_accuracy.mistake("Those are the points farthest away: `largest=False`.")
-def _(positions, labels, k):
-    return _share(labels[_nearest(positions, k, largest=True, itself=-1.0)], labels)
-
-
-@knn_accuracy.mistake(
-    "That is the fraction of neighbours with the right label. The neighbours vote: a point counts as a "
-    "whole, if the winning label is right."
-)
-def _(positions, labels, k):
-    return (labels[_nearest(positions, k)] == labels[:, None]).float().mean().item()
-
-
-@knn_accuracy.mistake("One right neighbour is not enough: the most frequent label among the k wins.")
-def _(positions, labels, k):
-    return (labels[_nearest(positions, k)] == labels[:, None]).any(dim=1).float().mean().item()
-
-
-@knn_accuracy.mistake("Of equally frequent labels the smallest wins; yours takes that of the nearest point.")
-def _(positions, labels, k):
-    votes = labels[_nearest(positions, k)].tolist()
-    winners = torch.tensor([Counter(row).most_common(1)[0][0] for row in votes])
-    return (winners == labels).float().mean().item()
-
-
-@knn_accuracy.mistake(
-    "You require more than half of the votes. The most frequent label wins, even with fewer."
-)
-def _(positions, labels, k):
-    right = (labels[_nearest(positions, k)] == labels[:, None]).sum(dim=1)
-    return (right > k / 2).float().mean().item()
-
-
-@knn_accuracy.mistake(
-    "Every distance of 0 is ruled out, so points at the same place are not neighbours. Rule out only the "
-    "point itself, on the diagonal."
-)
-def _(positions, labels, k):
-    distances = torch.cdist(positions, positions)
-    return _share(
-        labels[distances.masked_fill(distances == 0, float("inf")).topk(k, largest=False).indices], labels
-    )
-
-
-# Section 4: t-SNE by hand ------------------------------------------------------------------------------------
-
-
-@lesson.exercise(
-    cases={
-        "a uniform row": (torch.tensor([[0.25, 0.25, 0.25, 0.25]]),),
-        "two rows": (torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.2, 0.7]]),),
-        "a probability of 0": (torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.0, 0.75]]),),
-        "a certain outcome": (torch.tensor([[0.0, 1.0, 0.0, 0.0]]),),
-        "an ordinary table": (normal(3, 5).softmax(dim=1),),
-        "as many rows as columns": (normal(4, 4, seed=2).softmax(dim=1),),
-        "float64 numbers": (normal(4, 3, seed=1, dtype=torch.float64).softmax(dim=1),),
-        "probabilities near 0": (torch.tensor([[1e-30, 1.0, 1e-20], [0.5, 1e-25, 0.5]]),),
-    },
-    hints=[
-        "It is the mean surprise, in logarithms to base 2: −Σ p log₂ p for each row. What is 0 · log 0 on a "
-        "computer?",
-        "`torch.special.xlogy(p, p)` is p ln p with 0 ln 0 = 0; divided by ln 2 it is in bits. Or clamp p in the log.",
-    ],
-)
-def entropy_bits(p):
-    """Return the entropy in bits (N,) of each row of p (N, M), whose rows are probabilities.
-
-    A probability of 0 adds nothing.
-    """
-    return -torch.special.xlogy(p, p).sum(dim=1) / math.log(2)
-
-
-def _with_small_number(small):
-    return lambda p: -(p * (p + small).log2()).sum(dim=1)
-
-
-def _clamped(low):
-    return lambda p: -(p.clamp(min=low) * p.clamp(min=low).log2()).sum(dim=1)
-
-
-_LN2 = math.log(2)
-
-
-def _entropy(sign=-1, log=torch.special.xlogy, by=_LN2, total=lambda terms: terms.sum(dim=1)):
-    return lambda p: sign * total(log(p, p)) / by
-
-
-_BASES = {
-    "These are nats: divide by ln 2.": {"by": 1},
-    "You multiply by ln 2: divide.": {"by": 1 / math.log(2)},
-}
-_ROWS = {
-    "The sum runs down the columns: `dim=1`.": {"total": lambda terms: terms.sum(dim=0)},
-    "All rows were added up: `sum(dim=1)`.": {"total": Tensor.sum},
-    "Sum the terms, p weights them already.": {"total": lambda terms: terms.mean(dim=1)},
-    "The terms are not added up: `sum(dim=1)`.": {"total": lambda terms: terms},
-}
-_SIGN = {"The sign is wrong: an entropy is not negative.": {"sign": 1}}
-_NAN = {"0 · log 0 is nan: use `torch.special.xlogy`.": {"log": lambda p, _: p * p.log()}}
-entropy_bits.pairs_of_slips(_entropy, _BASES, _ROWS)
-entropy_bits.pairs_of_slips(_entropy, _SIGN, _BASES | _ROWS | _NAN)
-entropy_bits.pairs_of_slips(_entropy, _NAN, _ROWS)
-
-
-entropy_bits.mistakes(
-    {
-        "The natural logarithm gives nats. For bits take the logarithm to base 2, or divide by ln 2.": {
-            " / math.log(2)": ""
-        },
-        "0 · log 0 is nan on a computer, and one nan spoils the sum. A probability of 0 adds "
-        "nothing: clamp p inside the logarithm, or use `torch.special.xlogy`.": lambda p: (
-            -(p * p.log2()).sum(dim=1)
-        ),
-        "Natural logarithms give nats, and 0 · log 0 is nan. Take the logarithm to base 2, "
-        "clamped away from 0.": lambda p: -(p * p.log()).sum(dim=1),
-        "The sign is wrong: log p is negative, and an entropy is not.": {"-torch": "torch"},
-        "You added up all the rows. Each row has an entropy of its own: `sum(dim=1)`.": {"dim=1": ""},
-        "The sum runs down the columns. A distribution is a row: `dim=1`.": {"(dim=1)": "(dim=0)"},
-        "p already weights the terms: add them up. A mean over the row divides by M once too often.": {
-            "sum": "mean"
-        },
-        "That is the perplexity, 2 to the power of the entropy. Return the entropy.": lambda p: (
-            2 ** (-torch.special.xlogy(p, p).sum(dim=1) / math.log(2))
-        ),
-        "The terms are not weighted: each −log₂ p counts with its probability p.": lambda p: (
-            -p.log2().sum(dim=1)
-        ),
-        "The logarithm is to base 10. Bits need base 2.": {"(2)": "(10)"},
-        "You multiply by ln 2, but a bit is ln 2 = 0.69 nats: divide by it.": {"/ math": "* math"},
-        "This is a column, (N, 1). Leave `keepdim` out, so that the result has the shape (N,).": {
-            "dim=1": "dim=1, keepdim=True"
-        },
-        "This is the Gini impurity, 1 − Σ p². The entropy is −Σ p log₂ p.": lambda p: (
-            1 - p.square().sum(dim=1)
-        ),
-        "This is the surprise of the most probable outcome alone. The entropy is the mean over all of them.": (
-            lambda p: -p.amax(dim=1).log2()
-        ),
-        "You divide by the largest possible entropy, log₂ M. Return the entropy itself.": {
-            "/ math.log(2)": "/ math.log(p.shape[1])"
-        },
-        "Adding 1 inside the logarithm changes every term. A tiny number, 1e-12, is enough to avoid log 0.": [
-            _with_small_number(1.0),
-            lambda p: (p * (p + 1).log2()).sum(dim=1),
-            lambda p: -(p * p.log1p()).sum(dim=1),
-            lambda p: -(p * p.log1p()).sum(dim=1) / math.log(2),
-        ],
-        "p was clamped in front of the logarithm as well, so that a probability of 0 adds something. Clamp it only "
-        "inside the logarithm.": [_clamped(low) for low in (1e-1, 5e-2, 1e-2, 1e-3, 1e-4, 1e-5)],
-        "The probability is squared in front of the logarithm. Each −log₂ p counts with p.": lambda p: (
-            -torch.special.xlogy(p.square(), p).sum(dim=1) / math.log(2)
-        ),
-        "The logarithm is squared. Each −log₂ p counts with p, and once.": [
-            lambda p: (p * p.clamp(min=1e-38).log2().square()).sum(dim=1),
-        ],
-        "The terms (1 − p) log (1 − p) belong to a single yes-or-no question. A row has one term for each outcome: "
-        "−p log₂ p.": lambda p: (
-            -(torch.special.xlogy(p, p) + torch.special.xlogy(1 - p, 1 - p)).sum(dim=1) / math.log(2)
-        ),
-        "These are the terms 1 − p, not the probabilities. The entropy is −Σ p log₂ p.": [
-            lambda p: -torch.special.xlogy(1 - p, 1 - p).sum(dim=1) / math.log(2),
-            lambda p: -torch.special.xlogy(1 - p, p.clamp(min=1e-38)).sum(dim=1) / math.log(2),
-            lambda p: -torch.special.xlogy(p, (1 - p).clamp(min=1e-38)).sum(dim=1) / math.log(2),
-        ],
-        "The terms of a row are not added up yet: `.sum(dim=1)`.": [
-            {".sum(dim=1)": ""},
-        ],
-        "The rows are probabilities already. A softmax makes others of them.": [
-            lambda p: -torch.special.xlogy(p.softmax(dim=1), p.softmax(dim=1)).sum(dim=1) / math.log(2),
-            lambda p: -(p * p.log_softmax(dim=1)).sum(dim=1) / math.log(2),
-            lambda p: -torch.special.xlogy(p.softmax(dim=1), p.softmax(dim=1)).sum(dim=1),
-        ],
-        "This is the logarithm of the sum, and a row sums to one. Sum the terms p log₂ p.": [
-            lambda p: -p.sum(dim=1).log2(),
-            lambda p: -(p.sum(dim=1) * p.sum(dim=1).log2()),
-            lambda p: -p.sum(dim=1).log(),
-        ],
-        "p was divided by its largest entry first. A row sums to one already: take it as it is.": lambda p: (
-            -torch.special.xlogy(p / p.amax(dim=1, keepdim=True), p / p.amax(dim=1, keepdim=True)).sum(dim=1)
-            / math.log(2)
-        ),
-        "This is the distance to the largest entropy, log₂ M − H. Return H itself.": lambda p: (
-            math.log2(p.shape[1]) + torch.special.xlogy(p, p).sum(dim=1) / math.log(2)
-        ),
-        "Every surprise −log₂ p counts the same, 1/M. Weight it with its probability p.": lambda p: (
-            -p.clamp(min=1e-30).log2().mean(dim=1)
-        ),
-        "The last outcome of each row is left out. Sum over all of them.": {
-            "xlogy(p, p)": "xlogy(p, p)[:, :-1]"
-        },
-        "This is −log₂ Σ p², the surprise of two equal draws. The entropy is −Σ p log₂ p.": lambda p: (
-            -p.square().sum(dim=1).log2()
-        ),
-        "This is log₂ of the number of outcomes that can occur, true only if they are equally probable.": [
-            lambda p: (p > 0).sum(dim=1).to(p.dtype).log2(),
-            lambda p: torch.full_like(p[:, 0], math.log2(p.shape[1])),
-        ],
-        "Only the largest probability of a row enters. The entropy sums over all outcomes.": [
-            lambda p: -(p.amax(dim=1) * p.amax(dim=1).log2()),
-        ],
-        "Divided by the number of rows, each entropy shrinks. Return that of each row itself.": {
-            "/ math.log(2)": "/ math.log(2) / len(p)"
-        },
-        "log₂ 0 was replaced by a large number that still counts. Multiply by p = 0: `torch.special.xlogy(p, p)`.": [
-            lambda p: -(p.log2().nan_to_num(neginf=-1e9)).sum(dim=1),
-        ],
-        "The small number that you put into the logarithm is so large that it shows in the result: 1e-12 will do, or "
-        "`torch.special.xlogy`.": [_with_small_number(small) for small in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)],
-    }
-)
+# Section 12: the width of a neighbourhood --------------------------------------------------------------------
 
 
 def _nats(p):
@@ -1605,929 +2587,4 @@ perplexity_sigma.mistakes(
         "The search stops too early: σ is near, but not to one part in 100,000. Halve the bracket more often, or until "
         "its ends agree.": [_reaches(low=1e-7, high=1e7, steps=10), {"60": "13"}],
     }
-)
-
-
-def _conditional(n, seed, dtype=torch.float32):
-    """Probabilities p_{j|i}, rows that sum to one, with 0 on the diagonal."""
-    return (normal(n, n, seed=seed, dtype=dtype) - 1e9 * torch.eye(n, dtype=dtype)).softmax(dim=1)
-
-
-@lesson.exercise(
-    cases={
-        "three points": (torch.tensor([[0.0, 0.75, 0.25], [0.5, 0.0, 0.5], [0.1, 0.9, 0.0]]),),
-        "two points": (torch.tensor([[0.0, 1.0], [1.0, 0.0]]),),
-        "five points": (_conditional(5, seed=0),),
-        "float64 numbers": (_conditional(4, seed=1, dtype=torch.float64),),
-        "a point that nobody chooses": (
-            torch.tensor(
-                [
-                    [0.0, 0.5, 0.5, 0.0],
-                    [0.75, 0.0, 0.25, 0.0],
-                    [0.25, 0.75, 0.0, 0.0],
-                    [0.125, 0.5, 0.375, 0.0],
-                ]
-            ),
-        ),
-    },
-    hints=[
-        "The mean of p_{j|i} and p_{i|j} is symmetric. What do all its entries add up to?",
-        "Each of the N rows sums to one, so the sum of all entries is N. Divide by it.",
-    ],
-)
-def symmetric_p(conditional):
-    """Return the joint probabilities P (N, N), symmetric, all entries together summing to one.
-
-    Row i of `conditional` (N, N) holds p_{j|i}, summing to one, with 0 on the diagonal.
-    """
-    return (conditional + conditional.T) / (2 * len(conditional))
-
-
-symmetric_p.mistakes(
-    {
-        "All entries together should sum to one; yours sum to N. Divide by 2N.": {
-            "(2 * len(conditional))": "2"
-        },
-        "Two tables were added: the sum is 2N, not N, so divide by 2N.": {
-            "(2 * len(conditional))": "len(conditional)"
-        },
-        "Not symmetric yet: add the transposed table, `conditional.T`.": lambda conditional: (
-            conditional / len(conditional)
-        ),
-        "You do not divide at all. Add the table to its transpose, and divide by 2N.": lambda conditional: (
-            conditional + conditional.T
-        ),
-        "The number of entries is N², but their sum is N: each row sums to one. Divide by 2N.": {
-            "len(conditional)": "conditional.numel()"
-        },
-        "The transposed table alone is not symmetric either: add it to the table itself.": {
-            "(conditional + conditional.T) / (2 * ": "conditional.T / ("
-        },
-        "The root of the product vanishes if one of the two does. Take their mean.": lambda conditional: (
-            (root := (conditional * conditional.T).sqrt()) / root.sum()
-        ),
-        "The smaller of the two is symmetric, but not what t-SNE takes: their mean.": lambda conditional: (
-            (smaller := torch.minimum(conditional, conditional.T)) / smaller.sum()
-        ),
-        "The difference is not symmetric: it changes its sign when i and j are swapped. Add the two tables.": {
-            "(conditional + ": "(conditional - "
-        },
-        "You divide by 2(N − 1), but there are N rows, each with the sum 1: divide by 2N.": {
-            "len(conditional)": "(len(conditional) - 1)"
-        },
-        "Only one half of the table is filled. P is symmetric, so p_ij stands at [i, j] and at [j, i].": (
-            lambda conditional: (conditional + conditional.T).triu() / (2 * len(conditional))
-        ),
-    }
-)
-
-
-@symmetric_p.mistake(
-    "The product of the two vanishes if either does. Take their mean: then a point that nobody else counts as a "
-    "neighbour still has some."
-)
-def _(conditional):
-    product = conditional * conditional.T
-    return product / product.sum()
-
-
-@symmetric_p.mistake("The larger of the two is symmetric, but not what t-SNE takes: their mean.")
-def _(conditional):
-    larger = torch.maximum(conditional, conditional.T)
-    return larger / larger.sum()
-
-
-@symmetric_p.mistake("Each row sums to one again, which breaks the symmetry. Divide by one number, 2N.")
-def _(conditional):
-    total = conditional + conditional.T
-    return total / total.sum(dim=1, keepdim=True)
-
-
-@symmetric_p.mistake(
-    "A matrix product with the transpose is something different. Add the two tables entry by entry."
-)
-def _(conditional):
-    product = conditional @ conditional.T
-    return product / product.sum()
-
-
-def _symmetric_in_place(conditional):
-    table = conditional.clone()
-    for i in range(len(table)):
-        for j in range(len(table)):
-            table[i, j] = (table[i, j] + table[j, i]) / (2 * len(table))
-    return table
-
-
-def _joint(joined=torch.add, by=lambda table: 2 * len(table)):
-    return lambda conditional: (table := joined(conditional, conditional.T)) / by(table)
-
-
-_JOINED = {
-    "The table is not added to its transpose.": {"joined": lambda c, t: c},
-    "The two tables are multiplied entry by entry: add them.": {"joined": torch.mul},
-    "A matrix product is something different: add the two tables.": {"joined": torch.matmul},
-    "That is the geometric mean: take the arithmetic one, add.": {"joined": lambda c, t: (c * t).sqrt()},
-    "That is the larger of the two: take their mean, add.": {"joined": torch.maximum},
-    "That is the smaller of the two: take their mean, add.": {"joined": torch.minimum},
-    "The table is subtracted from its transpose, or the other way round: add.": {"joined": torch.sub},
-    "Only one triangle is filled: P is symmetric.": {"joined": lambda c, t: (c + t).triu()},
-    "Only one triangle of P is filled: p_ij stands at [i, j] and [j, i].": {
-        "joined": lambda c, t: (c + t).tril()
-    },
-}
-_DIVIDED = {
-    "Divide by 2N, not by N.": {"by": len},
-    "Divide by 2N, not by 2.": {"by": lambda table: 2},
-    "Divide by 2N.": {"by": lambda table: 1},
-    "Divide by 2N, not by N².": {"by": Tensor.numel},
-    "Divide by 2N, not by the sums of the rows.": {"by": lambda table: table.sum(dim=1, keepdim=True)},
-}
-symmetric_p.slips(_joint, dict([*_JOINED.items()][-1:]))
-_AS_A_MEAN = {told: _JOINED[told] for told in _JOINED if "mean" in told}  # of these, N is the right divisor
-symmetric_p.pairs_of_slips(_joint, _AS_A_MEAN, dict([*_DIVIDED.items()][1:]))
-symmetric_p.pairs_of_slips(
-    _joint, {told: _JOINED[told] for told in [*_JOINED][1:] if told not in _AS_A_MEAN}, _DIVIDED
-)
-symmetric_p.mistakes(
-    {
-        "The matrix product takes the place of a sum. Add the tables entry by entry: `conditional + conditional.T`.": (
-            _joint(torch.matmul)
-        ),
-        "The two tables are multiplied, where they should be added: `conditional + conditional.T`.": _joint(
-            torch.mul
-        ),
-        "That is the geometric mean, the root of the product. Take the arithmetic one: add the two tables.": [
-            _joint(lambda c, t: (c * t).sqrt()),
-            _joint(lambda c, t: (c * t).sqrt(), len),
-        ],
-        "The larger of the two stands here in place of their sum, `conditional + conditional.T`.": [
-            _joint(torch.maximum),
-            _joint(torch.maximum, len),
-        ],
-        "The smaller of the two stands here in place of their sum, `conditional + conditional.T`.": [
-            _joint(torch.minimum),
-            _joint(torch.minimum, len),
-        ],
-        "`flip` turns the order of the rows or columns round. The transpose exchanges rows and columns: `.T`.": [
-            _joint(lambda c, t: c + c.flip(0)),
-            _joint(lambda c, t: c + c.flip(1)),
-            _joint(lambda c, t: c + c.flip(0, 1)),
-            _joint(lambda c, t: c + c.flip(0), len),
-        ],
-        "A softmax makes other probabilities of these. Add the two tables, and divide by 2N.": [
-            lambda c: ((c + c.T) / 2).flatten().softmax(dim=0).view_as(c),
-            lambda c: (c + c.T).flatten().softmax(dim=0).view_as(c),
-            lambda c: c.flatten().softmax(dim=0).view_as(c),
-            lambda c: (c + c.T).softmax(dim=1),
-            lambda c: ((c + c.T) / 2).softmax(dim=1),
-            lambda c: ((c + c.T) / (2 * len(c))).softmax(dim=1),
-        ],
-        "One triangle was mirrored, and what stood in the other is lost. Both hold information: "
-        "`conditional + conditional.T`.": [
-            *(
-                _joint(lambda c, t, half=half: half(c) + half(c).T, by)
-                for half in (torch.triu, torch.tril)
-                for by in (len, lambda table: 2 * len(table), torch.sum)
-            ),
-        ],
-        "The table is added to itself, so nothing has become symmetric. Add its transpose, `conditional.T`.": [
-            _joint(lambda c, t: c + c, len),
-        ],
-        "The sums of the rows and of the columns were divided by. Divide by one number, 2N.": [
-            lambda c: (c + c.T) / ((c + c.T).sum(dim=0) * (c + c.T).sum(dim=1, keepdim=True)),
-            lambda c: (c + c.T) / (c + c.T).sum(dim=0, keepdim=True),
-            lambda c: (c / c.sum(dim=0) + (c / c.sum(dim=0)).T) / (2 * len(c)),
-        ],
-        "You divide by the largest entry. All entries together should sum to one: divide by 2N.": [
-            _joint(by=torch.max),
-        ],
-        "You divide by N(N − 1), the number of pairs, but the sum of two tables is 2N.": [
-            _joint(by=lambda table: len(table) * (len(table) - 1)),
-            _joint(by=lambda table: len(table) * (len(table) - 1) / 2),
-        ],
-        "A root was taken, of N or of a mean of squares. Add the two tables, and divide by 2N.": [
-            _joint(by=lambda table: 2 * len(table) ** 0.5),
-            _joint(lambda c, t: (c.square() + t.square()).sqrt() * 2**0.5),
-            _joint(lambda c, t: ((c.square() + t.square()) / 2).sqrt(), len),
-        ],
-        "That is the harmonic mean. Take the arithmetic one: add the two tables.": [
-            lambda c: (h := c * c.T / (c + c.T).clamp(min=1e-30)) / h.sum(),
-            lambda c: 2 * c * c.T / (c + c.T).clamp(min=1e-30) / len(c),
-        ],
-        "`c.T @ c` is a matrix product. Add the two tables entry by entry: `conditional + conditional.T`.": [
-            lambda c: (product := c.T @ c) / product.sum(),
-            lambda c: c.T @ c / (2 * len(c)),
-            lambda c: c.T @ c / len(c),
-        ],
-        "Half of the table was changed before the other half was read. Write into a new table.": _symmetric_in_place,
-        "The result is rounded. Leave all digits.": [
-            lambda c: symmetric_p.reference(c).round(decimals=2),
-            lambda c: symmetric_p.reference(c).round(decimals=3),
-        ],
-        "You divide by 4N: is the 2 there twice? The two tables sum to 2N.": [
-            _joint(by=lambda table: 4 * len(table)),
-        ],
-        "The diagonal was filled. A point is not its own neighbour: it stays 0.": [
-            lambda c: ((c + c.T) / (2 * len(c))).fill_diagonal_(1.0),
-            lambda c: ((c + c.T) / 2 + torch.eye(len(c), dtype=c.dtype)) / (2 * len(c)),
-        ],
-        "The lengths of the rows were divided by, not their sums. Divide by one number, 2N.": [
-            lambda c: F.normalize(c + c.T, dim=1),
-            lambda c: (c + c.T) / (c + c.T).norm(),
-        ],
-    }
-)
-
-
-@lesson.exercise(
-    cases={
-        "three points": (torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]]),),
-        "two points on a line": (torch.tensor([[0.0], [2.0]]),),
-        "an ordinary map": (normal(5, 2),),
-        "float64 positions": (3 * normal(6, 2, seed=1, dtype=torch.float64),),
-        "a wide map in three dimensions": (20 * normal(4, 3, seed=2),),
-        "two points in the same place": (torch.tensor([[1.0, 2.0], [1.0, 2.0], [0.0, 0.5], [4.0, -1.0]]),),
-        "all points in the same place": (torch.ones(3, 2),),
-    },
-    hints=[
-        "The table of 1 / (1 + d²) for all pairs, divided by one number. Which entries are not pairs?",
-        "`squared = (y[:, None] - y[None]).square().sum(dim=2)` is (N, N). Zero the diagonal before you take the sum.",
-    ],
-)
-def student_q(y):
-    """Return Q (N, N) of a map y (N, d): q_ij is proportional to 1 / (1 + |y_i − y_j|²), with q_ii = 0.
-
-    All entries together sum to one.
-    """
-    squared = (y[:, None] - y[None]).square().sum(dim=2)
-    w = (1 / (1 + squared)).fill_diagonal_(0)
-    return w / w.sum()
-
-
-def _squared(y):
-    return (y[:, None] - y[None]).square().sum(dim=2)
-
-
-def _normalised(w):
-    w = w.clone().fill_diagonal_(0)
-    return w / w.sum()
-
-
-@student_q.mistake(
-    "The diagonal is not zeroed: every point counts as its own neighbour, with the largest weight of all. Set it to 0 "
-    "before dividing by the sum."
-)
-def _(y):
-    w = 1 / (1 + _squared(y))
-    return w / w.sum()
-
-
-@student_q.mistake(
-    "The diagonal is zeroed too late: the sum you divided by still had it, so Q sums to less than one."
-)
-def _(y):
-    w = 1 / (1 + _squared(y))
-    return (w / w.sum()).fill_diagonal_(0)
-
-
-student_q.mistakes(
-    {
-        "Each row sums to one. In Q all entries together do: divide by the sum of the whole table.": {
-            "squared = (y[:, None] - y[None]).square().sum(dim=2)\n    ": "",
-            "squared": "_squared(y)",
-            "sum()": "sum(dim=1, keepdim=True)",
-        },
-        "That is the Gaussian of SNE. Here the tail is heavier: 1 / (1 + d²).": lambda y: _normalised(
-            (-_squared(y)).exp()
-        ),
-        "That is a Gaussian. Here the tail is heavier: 1 / (1 + d²).": lambda y: _normalised(
-            (-_squared(y) / 2).exp()
-        ),
-        "The distance is not squared: 1 / (1 + d²).": lambda y: _normalised(1 / (1 + _squared(y).sqrt())),
-        "Near pairs should get the large values: 1 divided by 1 + d².": lambda y: _normalised(
-            1 + _squared(y)
-        ),
-        "The table is not divided by its sum yet.": lambda y: (1 / (1 + _squared(y))).fill_diagonal_(0),
-        "The 1 is missing: 1 / d² is infinite for points that coincide.": lambda y: _normalised(
-            1 / _squared(y)
-        ),
-        "Every distance of 0 is ruled out, so points in the same place are no neighbours. Zero only the diagonal: "
-        "`fill_diagonal_(0)`.": lambda y: (
-            (w := (1 / (1 + _squared(y))).masked_fill(_squared(y) == 0, 0)) / w.sum()
-        ),
-        "You square 1 + d, but the distance alone is squared: 1 / (1 + d²).": lambda y: _normalised(
-            1 / (1 + _squared(y).sqrt()).square()
-        ),
-        "Here the root of 1 + d² is taken. Student's kernel is 1 / (1 + d²).": {
-            "1 / (1 + squared)": "(1 + squared) ** -0.5"
-        },
-        "You sum the differences before you square them, so they cancel. Square first, then sum over d.": {
-            ".square().sum(dim=2)": ".sum(dim=2).square()"
-        },
-        "You divide by the sum over pairs, each counted once, so Q sums to 2. Divide by the sum of the whole table.": {
-            "w.sum()": "w.triu().sum()"
-        },
-        "You divide by the largest entry. All entries together should sum to one: divide by their sum.": {
-            "w.sum()": "w.max()"
-        },
-        "You divide by N, but only the sum of the table makes all entries sum to one.": {"w.sum()": "len(w)"},
-    }
-)
-
-
-def _q(
-    squared=_squared,
-    kernel=lambda squared: 1 / (1 + squared),
-    zeroed=lambda w: w.clone().fill_diagonal_(0),
-    by=torch.sum,
-):
-    return lambda y: (w := zeroed(kernel(squared(y)))) / by(w)
-
-
-def _expanded(mixed):
-    """|y_i|² + |y_j|² and the mixed term with another factor than −2."""
-    return lambda y: y.square().sum(dim=1)[:, None] + y.square().sum(dim=1) + mixed * y @ y.T
-
-
-_DISTANCES = {
-    "The distances are not squared.": {"squared": lambda y: _squared(y).sqrt()},
-    "The differences are summed before they are squared.": {
-        "squared": lambda y: (y[:, None] - y[None]).sum(dim=2).square()
-    },
-    "The squared differences are averaged over the coordinates: sum them.": {
-        "squared": lambda y: (y[:, None] - y[None]).square().mean(dim=2)
-    },
-}
-_KERNELS = {
-    "The kernel is a Gaussian: use 1 / (1 + d²).": {"kernel": lambda squared: (-squared).exp()},
-    "The kernel is a Gaussian, exp(−d²/2): use 1 / (1 + d²).": {
-        "kernel": lambda squared: (-squared / 2).exp()
-    },
-    "Divide 1 by 1 + d².": {"kernel": lambda squared: 1 + squared},
-    "The kernel is squared.": {"kernel": lambda squared: (1 + squared) ** -2},
-}
-_DIAGONALS = {
-    "The diagonal is not zeroed.": {"zeroed": lambda w: w},
-    "Only one triangle of Q is filled.": {"zeroed": lambda w: w.triu(1)},
-}
-_TOTALS = {
-    "The table is not divided by its sum.": {"by": lambda w: 1},
-    "Each row sums to one: divide by the sum of the whole table.": {
-        "by": lambda w: w.sum(dim=1, keepdim=True)
-    },
-    "You divide by N: divide by the sum of the whole table.": {"by": len},
-    "You divide by the largest entry: divide by the sum.": {"by": torch.max},
-}
-student_q.pairs_of_slips(_q, _DISTANCES, dict([*_KERNELS.items()][:3]) | _DIAGONALS | _TOTALS)
-student_q.pairs_of_slips(_q, _KERNELS, _DIAGONALS | _TOTALS)
-student_q.pairs_of_slips(_q, dict([*_DIAGONALS.items()][:1]), dict([*_TOTALS.items()][:3]))
-student_q.mistakes(
-    {
-        "The kernel is squared. Student's is 1 / (1 + d²), to the power −1.": _q(
-            kernel=lambda d2: (1 + d2) ** -2
-        ),
-        "The distances are squared twice. `_squared` or `cdist(...)**2` once is enough: 1 / (1 + d²).": _q(
-            kernel=lambda d2: 1 / (1 + d2.square())
-        ),
-        "A softmax exponentiates the kernel, and fills the diagonal. Divide the table by its sum.": [
-            lambda y: (w := _q(by=lambda w: 1)(y)).flatten().softmax(dim=0).view_as(w),
-            lambda y: (1 / (1 + _squared(y))).flatten().softmax(dim=0).view(len(y), len(y)),
-            lambda y: _q(by=lambda w: 1)(y).softmax(dim=1),
-            lambda y: (-_squared(y)).fill_diagonal_(-math.inf).flatten().softmax(dim=0).view(len(y), len(y)),
-        ],
-        "Each row was divided by its sum first, and then the table made symmetric, as in P. Q has one sum for the "
-        "whole table.": [
-            lambda y: symmetric_p.reference(_q(by=lambda w: w.sum(dim=1, keepdim=True))(y)),
-            lambda y: _q(by=lambda w: w.sum(dim=1, keepdim=True))(y) / len(y),
-        ],
-        "These are differences of the lengths of y_i and y_j, not the length of their difference.": [
-            _q(lambda y: (y.square().sum(dim=1)[:, None] - y.square().sum(dim=1)).square()),
-            _q(lambda y: (y.norm(dim=1)[:, None] - y.norm(dim=1)).square()),
-            _q(lambda y: (y.square().sum(dim=1)[:, None] - y.square().sum(dim=1)).abs()),
-        ],
-        "The mixed term has a minus sign: |y_i − y_j|² = |y_i|² + |y_j|² − 2 y_i·y_j.": [
-            _q(_expanded(2.0)),
-            _q(_expanded(1.0)),
-        ],
-        "The mixed term has a factor 2: |y_i − y_j|² = |y_i|² + |y_j|² − 2 y_i·y_j.": _q(_expanded(-1.0)),
-        "The mixed term is missing: |y_i − y_j|² = |y_i|² + |y_j|² − 2 y_i·y_j.": _q(_expanded(0.0)),
-        "A dot product is not a squared distance. The kernel is 1 / (1 + |y_i − y_j|²).": _q(
-            lambda y: y @ y.T
-        ),
-        "The squared differences are averaged over the coordinates. Sum them: `.sum(dim=2)`.": _q(
-            lambda y: (y[:, None] - y[None]).square().mean(dim=2)
-        ),
-        "The distances are measured between columns. The points are the rows of y.": [
-            _q(lambda y: _squared(y.T)),
-            _q(lambda y: (y[:, None] - y[None]).square().sum(dim=1)),
-            _q(lambda y: (y[:, None] - y[None]).square().sum(dim=0)),
-        ],
-        "Only one triangle is filled. Q is symmetric: every pair stands in it twice.": [
-            _q(zeroed=lambda w: w.triu(1)),
-            _q(zeroed=lambda w: w.tril(-1)),
-            lambda y: _q()(y).triu(),
-        ],
-        "d² is halved, or the 1 doubled. Student's kernel is 1 / (1 + d²).": [
-            _q(kernel=lambda d2: 1 / (1 + d2 / 2)),
-            _q(kernel=lambda d2: 1 / (2 + 2 * d2 - d2)),
-        ],
-        "d² is doubled. Student's kernel is 1 / (1 + d²).": _q(kernel=lambda d2: 1 / (1 + 2 * d2)),
-        "The largest difference of a coordinate, or the sum of |differences|, is another distance. Use "
-        "|y_i − y_j|².": [
-            _q(lambda y: torch.cdist(y, y, p=1).square()),
-            _q(lambda y: torch.cdist(y, y, p=1)),
-            _q(lambda y: torch.cdist(y, y, p=math.inf).square()),
-        ],
-        "The diagonal is 1: 1 / (1 + d²) is largest there. Set it to 0 before dividing by the sum.": (
-            lambda y: _q()(y).fill_diagonal_(1)
-        ),
-        "Student's distribution has other degrees of freedom here. t-SNE takes one: 1 / (1 + d²).": [
-            _q(kernel=lambda d2: (1 + d2 / 2) ** -1.5),
-            _q(kernel=lambda d2: (1 + d2) ** -1.5),
-            _q(kernel=lambda d2: (1 + d2 / 2) ** -2),
-        ],
-        "The root of the distance is taken, but the distance is squared: 1 / (1 + d²).": _q(
-            kernel=lambda d2: 1 / (1 + d2**0.25)
-        ),
-        "Only the first coordinate is compared. A distance needs all of them.": _q(
-            lambda y: _squared(y[:, :1])
-        ),
-        "The diagonal sums to N, and you subtract 1 from the sum. Set it to 0 before the sum.": lambda y: (
-            (w := 1 / (1 + _squared(y))) / (w.sum() - 1)
-        ).fill_diagonal_(0),
-        "You divide by the length of the table, the root of the sum of squares. Divide by the sum.": _q(
-            by=torch.norm
-        ),
-        "You divide by N², or N(N − 1). Only the sum of the table makes all entries sum to one.": [
-            _q(by=Tensor.numel),
-            _q(by=lambda w: len(w) * (len(w) - 1)),
-        ],
-        "You divide by twice the sum, so Q sums to one half.": _q(by=lambda w: 2 * w.sum()),
-        "The diagonal is taken out, so that rows have N − 1 entries. Keep it, as 0: Q is (N, N).": (
-            lambda y: _q()(y)[~torch.eye(len(y), dtype=torch.bool)].view(len(y), -1)
-        ),
-    }
-)
-
-
-def _symmetric(n, seed, dtype=torch.float32):
-    return symmetric_p.reference(_conditional(n, seed, dtype))
-
-
-@lesson.exercise(
-    cases={
-        "two points": (torch.tensor([[0.0, 0.5], [0.5, 0.0]]), torch.tensor([[0.0], [2.0]])),
-        "three points": (_symmetric(3, seed=0), torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]])),
-        "an ordinary map": (_symmetric(5, seed=1), normal(5, 2)),
-        "float64 numbers": (
-            _symmetric(6, seed=2, dtype=torch.float64),
-            3 * normal(6, 2, seed=1, dtype=torch.float64),
-        ),
-        "a map in three dimensions": (_symmetric(4, seed=3), 0.5 * normal(4, 3, seed=2)),
-        "as many dimensions as points": (_symmetric(3, seed=4), normal(3, 3, seed=3)),
-        "two points in the same place": (
-            _symmetric(4, seed=5),
-            torch.tensor([[1.0, 2.0], [1.0, 2.0], [0.0, 0.5], [2.0, -1.0]]),
-        ),
-        "P equal to Q": (student_q.reference(normal(4, 2, seed=6)), normal(4, 2, seed=6)),
-    },
-    hints=[
-        "For every pair you need three factors: p − q, the weight w = 1 / (1 + d²), and the arrow y_i − y_j.",
-        "`arrows = y[:, None] - y[None]` is (N, N, d). Multiply by `((p - q) * w)[:, :, None]` and sum over j, dim=1.",
-        "And the factor 4: d_ij² holds y_i twice over, as pair (i, j) and as pair (j, i), and a square gives a 2.",
-    ],
-)
-def tsne_gradient(p, y):
-    """Return the gradient (N, d) of KL(P‖Q) with respect to the map y (N, d).
-
-    `p` (N, N) is symmetric, has 0 on its diagonal and sums to one; Q is that of `student_q`.
-    Row i is 4 Σ_j (p_ij − q_ij) (y_i − y_j) / (1 + |y_i − y_j|²).
-    """
-    arrows = y[:, None] - y[None]  # (N, N, d)
-    w = (1 / (1 + arrows.square().sum(dim=2))).fill_diagonal_(0)
-    return 4 * (((p - w / w.sum()) * w)[:, :, None] * arrows).sum(dim=1)
-
-
-def _forces(p, y, factor=4.0, weighted=1, sign=1.0, q=None):
-    arrows = y[:, None] - y[None]
-    w = (1 / (1 + arrows.square().sum(dim=2))).fill_diagonal_(0)
-    q = w / w.sum() if q is None else q(w)
-    strength = (p - q) * w**weighted
-    return sign * factor * (strength[:, :, None] * arrows).sum(dim=1)
-
-
-def _pairs_of(p, y):
-    """The terms of the gradient for every pair, (N, N, d)."""
-    arrows = y[:, None] - y[None]
-    w = 1 / (1 + arrows.square().sum(dim=2))
-    return 4 * ((p - student_q.reference(y)) * w)[:, :, None] * arrows
-
-
-tsne_gradient.mistakes(
-    {
-        "The factor 4 is missing. y_i occurs in d_ij² and in d_ji², and the derivative of a "
-        "square brings a 2.": lambda p, y: _forces(p, y, factor=1.0),
-        "A factor of 2 is missing: y_i occurs twice, in the pair (i, j) and in the pair (j, "
-        "i). Together with the 2 of the square this makes 4.": lambda p, y: _forces(p, y, factor=2.0),
-        "The sign is wrong: it is p − q times y_i − y_j, summed over j. With q − p, y_j − y_i,"
-        " or a sum over the other axis, a pair with p > q would drift apart.": lambda p, y: _forces(
-            p, y, sign=-1.0
-        ),
-        "The weight 1 / (1 + d²) of each pair is missing: this is the gradient of SNE.": lambda p, y: _forces(
-            p, y, weighted=0
-        ),
-        "In your Q the diagonal is not zeroed, so its sum is too large by N.": lambda p, y: _forces(
-            p, y, q=lambda w: w / (w.sum() + len(w))
-        ),
-        "Your Q is not divided by its sum.": lambda p, y: _forces(p, y, q=lambda w: w),
-        "The rows of your Q sum to one each. In t-SNE all of Q sums to one.": lambda p, y: _forces(
-            p, y, q=lambda w: w / w.sum(dim=1, keepdim=True)
-        ),
-        "Only the attraction is left: the term − q_ij keeps the map from collapsing.": lambda p, y: _forces(
-            p, y, q=torch.zeros_like
-        ),
-        "The mean over j divides by N. The gradient is a sum.": lambda p, y: _forces(p, y) / len(y),
-        "Row i holds only its last pair: each j replaces the one before. Add them up, `+=`.": lambda p, y: (
-            _pairs_of(p, y)[:, -1]
-        ),
-        "Row i is only the pair with the first point. Sum over all j.": lambda p, y: _pairs_of(p, y)[:, 0],
-        "The weight 1 / (1 + d²) is there twice. One belongs to each pair.": lambda p, y: _forces(
-            p, y, weighted=2
-        ),
-        "The arrow y_i − y_j is divided by its length. It enters as it is; the weight 1 / (1 + d²) does the rest.": (
-            lambda p, y: (
-                _pairs_of(p, y) / (y[:, None] - y[None]).norm(dim=2, keepdim=True).clamp(min=1e-12)
-            ).sum(dim=1)
-        ),
-        "That is the map after a step. Return the gradient itself.": lambda p, y: y - _forces(p, y),
-        "This is the loss, KL(P‖Q). Return its gradient with respect to the map, a row for each point.": lambda p, y: (
-            (torch.special.xlogy(p, p) - torch.special.xlogy(p, student_q.reference(y))).sum()
-        ),
-        "The sum over all points makes one row of what should be N: sum over j only, `dim=1`.": lambda p, y: (
-            _pairs_of(p, y).sum(dim=(0, 1))
-        ),
-        "The weights are squared inside Q: q_ij is w_ij divided by the sum of all w.": lambda p, y: _forces(
-            p, y, q=lambda w: w.square() / w.square().sum()
-        ),
-    }
-)
-
-
-@tsne_gradient.mistake(
-    "The force has a direction, the arrow y_i − y_j. A sum of strengths alone has none, and the wrong shape."
-)
-def _(p, y):
-    w = (1 / (1 + _squared(y))).fill_diagonal_(0)
-    return 4 * ((p - w / w.sum()) * w).sum(dim=1)
-
-
-@tsne_gradient.mistake(
-    "The arrow of a pair is y_i − y_j, not y_j: forces depend on differences of positions."
-)
-def _(p, y):
-    w = (1 / (1 + _squared(y))).fill_diagonal_(0)
-    return 4 * ((p - w / w.sum()) * w) @ y
-
-
-def _gradient(
-    factor=4.0,
-    strength=lambda p, w: (p - w / w.sum()) * w,
-    squared=lambda arrows: arrows.square().sum(dim=2),
-    kernel=lambda squared: 1 / (1 + squared),
-    zeroed=lambda w: w.clone().fill_diagonal_(0),
-    total=lambda terms: terms.sum(dim=1),
-):
-    def attempt(p, y):
-        arrows = y[:, None] - y[None]
-        w = zeroed(kernel(squared(arrows)))
-        return factor * total(strength(p, w)[:, :, None] * arrows)
-
-    return attempt
-
-
-def _in_two_products(pulls):
-    """The gradient from the strengths (N, N), by `pulls(strength, y)`."""
-
-    def attempt(p, y):
-        w = (1 / (1 + _squared(y))).fill_diagonal_(0)
-        return 4 * pulls((p - w / w.sum()) * w, y)
-
-    return attempt
-
-
-def _of_the_loss(loss):
-    """The gradient of another loss than KL(P‖Q), by autograd."""
-
-    def attempt(p, y):
-        y = y.clone().requires_grad_()
-        off = ~torch.eye(len(y), dtype=torch.bool)
-        w = (1 / (1 + _squared(y)))[off]
-        with torch.enable_grad():
-            return torch.autograd.grad(loss(p[off], w / w.sum()), y)[0]
-
-    return attempt
-
-
-_LEADING = {
-    "The factor 4 is missing.": {"factor": 1.0},
-    "The factor is 4, not 2.": {"factor": 2.0},
-    "The sign is wrong: p − q times y_i − y_j.": {"factor": -4.0},
-}
-_STRENGTHS = {
-    "The weight 1 / (1 + d²) of each pair is missing.": {"strength": lambda p, w: p - w / w.sum()},
-    "Each pair is multiplied by q_ij, where its weight is 1 / (1 + d²).": {
-        "strength": lambda p, w: (p - w / w.sum()) * w / w.sum()
-    },
-    "Q is not divided by its sum.": {"strength": lambda p, w: (p - w) * w},
-    "The rows of Q sum to one each: divide by the sum of the whole table.": {
-        "strength": lambda p, w: (p - w / w.sum(dim=1, keepdim=True)) * w
-    },
-    "Only the attraction is left: − q_ij is missing.": {"strength": lambda p, w: p * w},
-}
-_NEAR = {
-    "The distance is not squared.": {"squared": lambda arrows: arrows.norm(dim=2)},
-    "The kernel is a Gaussian.": {"kernel": lambda squared: (-squared).exp()},
-    "The kernel is a Gaussian, exp(−d²/2).": {"kernel": lambda squared: (-squared / 2).exp()},
-    "The diagonal of w is not zeroed.": {"zeroed": lambda w: w},
-}
-tsne_gradient.pairs_of_slips(
-    _gradient,
-    _LEADING,
-    _STRENGTHS | {told: _NEAR[told] for told in _NEAR if "Gauss" not in told},
-)
-tsne_gradient.pairs_of_slips(_gradient, dict([*_STRENGTHS.items()][1:3]), dict([*_NEAR.items()][:3]))
-tsne_gradient.mistakes(
-    {
-        "Each pair is multiplied by q_ij. Its weight is w_ij = 1 / (1 + d²), not yet divided by the sum.": _gradient(
-            strength=lambda p, w: (p - w / w.sum()) * w / w.sum()
-        ),
-        "Each pair is multiplied by p_ij. Its weight is w_ij = 1 / (1 + d²).": _gradient(
-            strength=lambda p, w: (p - w / w.sum()) * p
-        ),
-        "The distance is not squared: w = 1 / (1 + d²).": [
-            _gradient(squared=lambda arrows: arrows.norm(dim=2)),
-            _gradient(kernel=lambda d2: 1 / (1 + d2.sqrt())),
-        ],
-        "The kernel of a map is Student's, 1 / (1 + d²), in Q and in the weight of each pair. Yours is a Gaussian, as "
-        "in SNE.": [
-            *(
-                _gradient(factor, strength, kernel=kernel)
-                for factor in (4.0, 2.0)
-                for strength in (lambda p, w: p - w / w.sum(), lambda p, w: (p - w / w.sum()) * w)
-                for kernel in (lambda d2: (-d2).exp(), lambda d2: (-d2 / 2).exp())
-            ),
-        ],
-        "You multiply by 1 + d². Divide by it: far pairs pull less.": _gradient(
-            strength=lambda p, w: torch.where(w > 0, (p - w / w.sum()) / w.clamp(min=1e-30), 0.0)
-        ),
-        "The term with y_i is missing: Σ_j of the strengths times y_i, minus the sum of the strengths times y_j.": [
-            _in_two_products(lambda f, y: -f @ y),
-        ],
-        "The term with y_j is missing: the arrow is y_i − y_j.": _in_two_products(
-            lambda f, y: f.sum(dim=1, keepdim=True) * y
-        ),
-        "You add the term with y_j. Subtract it: the arrow is y_i − y_j.": [
-            _in_two_products(lambda f, y: f.sum(dim=1, keepdim=True) * y + f @ y),
-            lambda p, y: _in_two_products(lambda f, y: f.sum(dim=1, keepdim=True) * y + f @ y)(p, -y),
-        ],
-        "This is the gradient of KL(Q‖P), the divergence the other way round.": [
-            _of_the_loss(lambda p, q: (q * (q / p.clamp(min=1e-12)).log()).sum()),
-            _of_the_loss(lambda p, q: (q * (q.log() - (p + 1e-12).log())).sum()),
-        ],
-        "This is the gradient of the squared error between P and Q. The loss is KL(P‖Q).": [
-            _of_the_loss(lambda p, q: (p - q).square().sum()),
-            _of_the_loss(lambda p, q: (p - q).square().mean()),
-        ],
-        "This is the gradient of a mean over all pairs. KL(P‖Q) is a sum.": _of_the_loss(
-            lambda p, q: (p * (p.clamp(min=1e-30) / q).log()).mean()
-        ),
-        "The forces of a point are divided by the sum of its weights. Sum them as they are.": [
-            _gradient(strength=lambda p, w: (p - w / w.sum()) * w / w.sum(dim=1, keepdim=True)),
-            _gradient(strength=lambda p, w: (p - w / w.sum()) * w / p.sum(dim=1, keepdim=True)),
-        ],
-        "p is divided by q, but the gradient of the loss is a difference, p − q.": [
-            _gradient(strength=lambda p, w: p / (w / w.sum()).clamp(min=1e-30) * w),
-            _gradient(strength=lambda p, w: (p.clamp(min=1e-30) / (w / w.sum()).clamp(min=1e-30)).log() * w),
-        ],
-        "The absolute value of p − q turns repulsion into attraction. Keep the sign.": _gradient(
-            strength=lambda p, w: (p - w / w.sum()).abs() * w
-        ),
-        "Only the repulsion is left: p_ij is missing.": _gradient(strength=lambda p, w: -w / w.sum() * w),
-        "p − q is squared. It enters as it is, with its sign.": _gradient(
-            strength=lambda p, w: (p - w / w.sum()).square() * w
-        ),
-        "The root of the weight is taken. It is 1 / (1 + d²) itself.": _gradient(
-            strength=lambda p, w: (p - w / w.sum()) * w.sqrt()
-        ),
-        "The root of the distance stands in the weight, 1 / (1 + d). It is 1 / (1 + d²), as in Q.": lambda p, y: (
-            4
-            * (
-                ((p - student_q.reference(y)) / (1 + _squared(y).sqrt()))[:, :, None] * (y[:, None] - y[None])
-            ).sum(dim=1)
-        ),
-        "The gradient was scaled to length 1. Return it as it is.": [
-            lambda p, y: (g := _forces(p, y)) / g.norm().clamp(min=1e-12),
-            lambda p, y: F.normalize(_forces(p, y), dim=1),
-        ],
-        "The columns of your Q sum to one each. In t-SNE all of Q sums to one.": lambda p, y: _forces(
-            p, y, q=lambda w: w / w.sum(dim=0)
-        ),
-        "Each pair pulls only its first point. A loop over all i and j, not only j > i, reaches both.": [
-            _gradient(strength=lambda p, w: ((p - w / w.sum()) * w).triu()),
-            _gradient(strength=lambda p, w: ((p - w / w.sum()) * w).tril()),
-        ],
-        "That is the map after a step of gradient descent. Return the gradient itself.": [
-            lambda p, y, rate=rate: y - rate * _forces(p, y) for rate in (0.01, 0.1, 10, 100, 200)
-        ],
-        "The 4 is an 8 here: is a factor 2 counted twice?": _gradient(factor=8.0),
-        "The arrows are squared, which takes their direction away. y_i − y_j enters as it is.": [
-            lambda p, y: (_pairs_of(p, y) * (y[:, None] - y[None])).sum(dim=1),
-        ],
-        "The arrows are not summed over j yet: `.sum(dim=1)` of (N, N, d).": _pairs_of,
-        "The sum runs over the coordinates. Sum over j, `dim=1`: one row of d numbers for each point.": [
-            lambda p, y: _pairs_of(p, y).sum(dim=2),
-            lambda p, y: _pairs_of(p, y).sum(dim=(1, 2)),
-        ],
-        "P is not symmetric any more, or counted twice: use p as it is.": [
-            lambda p, y: _forces(p + p.T, y),
-            lambda p, y: _forces(p / p.sum(dim=1, keepdim=True), y),
-        ],
-        "You use 12 times p, as in early exaggeration. The gradient itself has p as it is.": [
-            lambda p, y: _forces(12 * p, y),
-            lambda p, y: _forces(4 * p, y),
-        ],
-        "The differences are summed before they are squared: |y_i − y_j|² is `.square().sum(dim=2)`.": [
-            _gradient(squared=lambda arrows: arrows.sum(dim=2).square()),
-            _gradient(squared=lambda arrows: arrows.square().mean(dim=2)),
-        ],
-        "The 1 is missing in w = 1 / (1 + d²), and 1 / d² is infinite for points that coincide.": _gradient(
-            kernel=lambda d2: 1 / d2
-        ),
-    }
-)
-
-
-# Section 6: what a map does not say --------------------------------------------------------------------------
-
-wide_and_narrow = lesson.prediction(
-    "wide_and_narrow",
-    Question(
-        1.0,
-        "Both islands come out equally wide. Every point measures with its own σ, chosen so that it has about 30 "
-        "neighbours, and that takes the difference in width away.",
-        {
-            10: "That would be true on a map of a country. But each point has its own yardstick σ, ten "
-            "times as long here.",
-            100: "That is the ratio of the areas on an honest map. This map is not honest about sizes.",
-            3.16: "√10 would need a law that t-SNE does not have. What does the search for σ do to a wide cloud?",
-            0.1: "The wide one narrower? Its σ are ten times larger, which cancels the width; it does not overdo it.",
-            5.0: "Not half as honest, either. What does the search for σ do to a wide cloud?",
-            2.0: "It is less than that. What does the search for σ do to a wide cloud?",
-        },
-        tolerance=0.3,
-    ),
-    hints=[
-        "In what unit does a point measure the distances to its neighbours, before they become p_{j|i}?",
-        "Perplexity fixes the number of neighbours. In a cloud ten times as wide, σ becomes ten times as large.",
-    ],
-)
-
-near_and_far = lesson.prediction(
-    "near_and_far",
-    Question(
-        "c",
-        "At 5 and 30 no point has a neighbour outside its own cloud, so P says nothing about where the others are. "
-        "At 100 the first neighbours from the next cloud come in, and even then 5 : 1 is lost.",
-        {
-            "a": "The map would have to know the distances between clouds. P holds neighbours only, and at "
-            "5 and 30 every neighbour is in the same cloud.",
-            "b": "At 5 and 30, yes. With 100 points in a cloud, what must happen at a perplexity of 100?",
-            "d": "The other way round: the smaller the perplexity, the less a point knows of what is far away.",
-        },
-    ),
-    hints=[
-        "How many points of its own cloud does a point have? How many neighbours does it look for?",
-        "99 others are in its cloud. With 5 or 30 neighbours it never looks outside; with 100 it has to.",
-    ],
-)
-
-islands = lesson.prediction(
-    "islands",
-    Question(
-        "d",
-        "There is no group at all: one Gaussian cloud, pure noise. At a perplexity of 2 every point clings "
-        "to two neighbours, and randomness provides them.",
-        {
-            "a": "Read on before you believe it. What would a perplexity of 2 make of any cloud?",
-            "b": "That is about the number of clumps on the map. What would a perplexity of 2 make of any cloud?",
-            "c": "Clumps that touch may belong together, but does the map prove that they exist at all?",
-        },
-    ),
-    hints=[
-        "A perplexity of 2 asks every point for about two neighbours. Will it find them, whatever the data?",
-        "Clumps of a few points each, everywhere, of the same size: which data give the same map?",
-    ],
-)
-
-three_starts = lesson.prediction(
-    "three_starts",
-    Question(
-        "b",
-        "Who is near whom is what P holds, so that comes back. The rest depends on the initialization.",
-        {
-            "a": "The loss does not change when the map is rotated or mirrored. Why should places stay the "
-            "same?",
-            "c": "P holds next to nothing about far pairs of points. What would keep two islands at their distance?",
-            "d": "The loss is not convex: every initialization may end in a different minimum, and a "
-            "rotated map is as good.",
-        },
-    ),
-    hints=[
-        "Which pairs have a large p_ij, so that the loss insists on where they are?",
-        "Only near pairs have a large p_ij. Which of the statements is about near pairs?",
-    ],
-)
-
-quiz = lesson.quiz(
-    "quiz",
-    hints=[
-        "Ask of each claim: does P know it? P knows who is near whom, each point measured in its own σ.",
-        "A map may suggest a claim. What proves it are the original data, other runs, or a score.",
-    ],
-    size=Question(
-        "b",
-        "Each point measures in its own σ. Compare the spread in the original space.",
-        {
-            "a": "Sizes on the map say nothing: a cloud ten times as wide came out as wide as the narrow "
-            "one.",
-            "c": "More cells do take more room on the map, however much they vary.",
-            "d": "At other perplexities sizes are meaningless too.",
-        },
-    ),
-    gap=Question(
-        "d",
-        "P holds near pairs only. The gap between islands is set by repulsion and by the initialization.",
-        {
-            "a": "Three clouds, one five times as far away as the other, came out equally far apart.",
-            "b": "The opposite does not follow either: the gap is no measure of anything.",
-            "c": "The scale of the map has no unit, so a ratio of gaps has no meaning.",
-        },
-    ),
-    neighbours=Question(
-        "a",
-        "That is what t-SNE optimises, and trustworthiness says how often it succeeded.",
-        {
-            "b": "There is no such guarantee: two dimensions cannot hold all neighbourhoods of many.",
-            "c": "Near pairs are the one thing that the loss insists on.",
-            "d": "Labels play no part in the map.",
-        },
-    ),
-    seven=Question(
-        "c",
-        "Islands that survive other perplexities and seeds, and that a clustering of the original data also "
-        "finds, are credible.",
-        {
-            "a": "Noise has islands, too, at a small perplexity.",
-            "b": "k-means finds as many clusters on a map as you ask for.",
-            "d": "Trustworthiness asks whether near on the map was near before. Noise can score well on it.",
-        },
-    ),
-    lower_kl=Question(
-        "d",
-        "A larger perplexity makes P flatter and easier to match: the two losses measure different things.",
-        {
-            "a": "The targets P differ, so the numbers cannot be compared.",
-            "b": "Not from these numbers: P is a different one.",
-            "c": "Perplexity is your choice of scale. Neither value is the right one.",
-        },
-    ),
-    supervised=Question(
-        "a",
-        "The network was trained to pull these classes apart. Its map shows what it learned, labels included.",
-        {
-            "b": "In the raw data the kinds overlap as they did before. Only the last layer was mapped.",
-            "c": "t-SNE added no information. The labels entered when the network was trained.",
-            "d": "It is a result, on what the network learned, provided that the points were not in its training set.",
-        },
-    ),
-    new_point=Question(
-        "c",
-        "t-SNE moves points; it does not learn a function. PCA and an autoencoder do.",
-        {
-            "a": "There is no matrix: positions are optimised, not computed from the data.",
-            "b": "That is a useful patch, but not what t-SNE gives you: it is a rule of your own.",
-            "d": "Then all the other points would move as well, and it would be a different map.",
-        },
-    ),
-    perplexity=Question(
-        8.0,
-        "Eight equal probabilities: an entropy of 3 bits, and 2³ = 8. Perplexity is an effective number of neighbours.",
-        {
-            3: "That is the entropy in bits. The perplexity is 2 to that power.",
-            2.08: "That is the entropy in nats, ln 8. The perplexity is e to that power.",
-            0.125: "That is the probability of one of them.",
-            64: "It is two to the power of 3 bits, not of 6.",
-        },
-    ),
 )

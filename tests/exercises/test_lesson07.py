@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from scipy.optimize import brentq
@@ -167,6 +168,15 @@ def gradient_in_two_products(p, y):
     return 4 * (force.sum(1).diag() - force) @ y
 
 
+def gradient_in_a_loop(p, y):
+    gradient, q = torch.zeros_like(y), q_by_cdist(y)
+    for i in range(len(y)):
+        for j in range(len(y)):
+            arrow = y[i] - y[j]
+            gradient[i] += 4 * (p[i, j] - q[i, j]) / (1 + arrow @ arrow) * arrow
+    return gradient
+
+
 class TestLesson07(Contract):
     lesson = ex
     right = {  # noqa: RUF012
@@ -192,7 +202,7 @@ class TestLesson07(Contract):
         "perplexity_sigma": [sigma_by_root_finding, sigma_by_doubling, sigma_from_zero],
         "symmetric_p": [symmetric_in_a_loop, lambda c: (c + c.T) / (c + c.T).sum()],
         "student_q": [q_by_cdist, q_in_a_loop],
-        "tsne_gradient": [gradient_by_autograd, gradient_in_two_products],
+        "tsne_gradient": [gradient_by_autograd, gradient_in_two_products, gradient_in_a_loop],
     }
     equivalent = {  # noqa: RUF012
         "perplexity_sigma": [
@@ -233,3 +243,33 @@ def test_dropping_the_first_neighbour_is_wrong_where_two_points_coincide():
     verdict = ex.knn_accuracy(attempt)
     assert verdict.status == "wrong"
     assert "*twins with different labels*" in str(verdict.message)
+
+
+LOOPS = {
+    "entropy_bits": entropy_in_a_loop,
+    "student_q": q_in_a_loop,
+    "tsne_gradient": gradient_in_a_loop,
+    "assign_clusters": assign_in_a_loop,
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_loop_in_python_is_right_and_replaced(name, capsys):
+    exercise = getattr(ex, name)
+    verdict = exercise(LOOPS[name])
+    assert verdict.status == "correct"
+    assert "ten times as long" in verdict.message
+    assert exercise.or_solution(LOOPS[name]) is exercise.reference
+
+
+@pytest.mark.parametrize(
+    ("name", "attempt"),
+    [
+        ("knn_accuracy", accuracy_by_scikit_learn),
+        ("entropy_bits", lambda p: -(p * (p + 1e-12).log2()).sum(-1)),
+        ("tsne_gradient", gradient_in_two_products),
+        ("assign_clusters", assign_by_expansion),
+    ],
+)
+def test_tables_written_otherwise_are_used(name, attempt):
+    assert getattr(ex, name).or_solution(attempt) is attempt

@@ -5,12 +5,10 @@ import subprocess
 import sys
 
 import nbformat
-import pytest
 
 from coursekit.teaching import catalogue
 from coursekit.teaching.catalogue import REPOSITORY
 from tests.forms import FORMS
-from tests.not_yet import NOT_YET, marks
 
 
 def run(folder, *cells, form="student", name="88_made") -> str:
@@ -64,15 +62,3 @@ def test_first_line_of_a_failure_says_which_form_it_was(tmp_path):
     assert "03_made solved, in strict mode, on the sample: " in first
     assert "ZeroDivisionError" in told
     assert "runs again" not in told  # asked of the student's form alone
-
-
-def test_listed_lesson_that_keeps_the_rule_is_a_failure_that_says_what_to_do(tmp_path):
-    listed = next(numbers.split()[0] for numbers in NOT_YET.values() if numbers)
-    told = run(tmp_path, "print(1)", name=f"{listed}_made")
-    assert "XPASS(strict)" in told
-    assert "take its entry out of tests/not_yet.py" in told
-
-
-@pytest.mark.parametrize("stem", ["08_new", "16_new"])
-def test_new_lessons_have_no_exceptions(stem):
-    assert [mark for rule in NOT_YET for mark in marks(rule, stem)] == []

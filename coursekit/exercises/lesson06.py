@@ -712,7 +712,7 @@ def _facts_about_draws(attempt, mu, log_variance):
         z = attempt(mu, log_variance)
         result = {"the result": _kind(z)}
         if result["the result"] != _kind(mu):
-            return _facts_about_draws(reparametrise.reference, mu.detach(), log_variance.detach()) | result
+            return _facts_about_draws(reparameterize.reference, mu.detach(), log_variance.detach()) | result
         slopes = (None, None)
         if z.requires_grad:
             slopes = torch.autograd.grad(z.sum(), (mu, log_variance), allow_unused=True)
@@ -790,7 +790,7 @@ _TWO_WIDTHS = torch.cat([torch.full((700, 2), -1.4), torch.full((700, 2), 1.0)])
         "reach them.",
     ],
 )
-def reparametrise(mu, log_variance):
+def reparameterize(mu, log_variance):
     """Return one draw z (N, K) from N(μ, σ²), through which gradients reach mu and log_variance.
 
     mu (N, K) and log_variance (N, K), which is ln σ², belong to each of the K latent variables of an
@@ -799,7 +799,7 @@ def reparametrise(mu, log_variance):
     return mu + (log_variance / 2).exp() * torch.randn_like(mu)
 
 
-reparametrise.mistakes(
+reparameterize.mistakes(
     {
         "The noise was multiplied by the variance, exp(ln σ²). The standard deviation σ is its root: "
         "exp(½ ln σ²).": {"(log_variance / 2)": "log_variance"},
@@ -889,13 +889,13 @@ reparametrise.mistakes(
         },
         "Averaged or summed, the draws have lost an axis. Return one for each latent variable of each example, "
         "(N, K).": [
-            lambda mu, log_variance: reparametrise.reference(mu, log_variance).mean(dim=0),
-            lambda mu, log_variance: reparametrise.reference(mu, log_variance).mean(dim=1),
-            lambda mu, log_variance: reparametrise.reference(mu, log_variance).mean(),
+            lambda mu, log_variance: reparameterize.reference(mu, log_variance).mean(dim=0),
+            lambda mu, log_variance: reparameterize.reference(mu, log_variance).mean(dim=1),
+            lambda mu, log_variance: reparameterize.reference(mu, log_variance).mean(),
         ],
         "Return z alone; the caller has mu and log_variance already.": [
-            lambda mu, log_variance: (reparametrise.reference(mu, log_variance), mu, log_variance),
-            lambda mu, log_variance: (reparametrise.reference(mu, log_variance), torch.randn_like(mu)),
+            lambda mu, log_variance: (reparameterize.reference(mu, log_variance), mu, log_variance),
+            lambda mu, log_variance: (reparameterize.reference(mu, log_variance), torch.randn_like(mu)),
         ],
         "This is ε alone: scale it by σ, and add μ.": lambda mu, log_variance: torch.randn_like(mu),
         "All examples got the same σ. Each has its own, in its row of log_variance.": [
@@ -932,19 +932,19 @@ _WRONG_NOISE = {
         "noise": lambda mu: torch.randn(len(mu), 1, dtype=mu.dtype)
     },
 }
-reparametrise.pairs_of_slips(_draw, _NO_MEAN, _WRONG_WIDTHS | _WRONG_NOISE)
-reparametrise.pairs_of_slips(_draw, _WRONG_WIDTHS, _WRONG_NOISE)
+reparameterize.pairs_of_slips(_draw, _NO_MEAN, _WRONG_WIDTHS | _WRONG_NOISE)
+reparameterize.pairs_of_slips(_draw, _WRONG_WIDTHS, _WRONG_NOISE)
 
 
-@reparametrise.remark(
+@reparameterize.remark(
     "A remark: ε is always drawn on the CPU, so this fails for a network on a GPU. `torch.randn_like(mu)` draws "
     "where mu is."
 )
-def _(reparametrise):
-    return _stays_on_the_cpu(reparametrise, torch.zeros(3, 2), torch.zeros(3, 2))
+def _(reparameterize):
+    return _stays_on_the_cpu(reparameterize, torch.zeros(3, 2), torch.zeros(3, 2))
 
 
-@reparametrise.mistake(
+@reparameterize.mistake(
     "Every call gives the same numbers: the seed is set inside, or ε was drawn only once, outside. Draw anew at "
     "every call."
 )
@@ -2257,7 +2257,7 @@ anomaly_scores.mistakes(
         },
         "The scores are divided by the largest of the batch, so they depend on who else is in it. Return the errors "
         "as they are.": lambda model, x: (s := anomaly_scores.reference(model, x)) / s.max(),
-        "The scores are standardised over the batch, so they depend on who else is in it. Return the errors as they "
+        "The scores are standardized over the batch, so they depend on who else is in it. Return the errors as they "
         "are.": [
             lambda model, x: ((s := anomaly_scores.reference(model, x)) - s.mean()) / s.std(),
             lambda model, x: ((s := anomaly_scores.reference(model, x)) - s.min()) / (s.max() - s.min()),
@@ -2775,14 +2775,14 @@ quiz = lesson.quiz(
             "c": "Noise is copied as well as ink. Only noise on the input, with a clean target, would teach that.",
         },
     ),
-    standardised=Question(
+    standardized=Question(
         "a",
         "Standardised features have any size and sign, so the last layer is affine and the loss is the "
         "squared error.",
         {
-            "b": "A sigmoid cannot reach 3 or −2, and standardised features do.",
-            "c": "Half of all standardised values are negative, and ReLU gives none.",
-            "d": "tanh ends at ±1, and about a third of standardised values lie beyond.",
+            "b": "A sigmoid cannot reach 3 or −2, and standardized features do.",
+            "c": "Half of all standardized values are negative, and ReLU gives none.",
+            "d": "tanh ends at ±1, and about a third of standardized values lie beyond.",
         },
     ),
     auc_a_quarter=Question(

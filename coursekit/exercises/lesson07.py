@@ -2246,7 +2246,7 @@ responsibilities.mistakes(
         "All of the exponent is halved, weights and heights too. The ½ belongs to (x − μ)² / σ² only.": _shares(
             end=lambda a: (a / 2).softmax(dim=1)
         ),
-        "x was standardised first, but the means and deviations belong to x as it is.": (
+        "x was standardized first, but the means and deviations belong to x as it is.": (
             lambda x, weights, means, deviations: responsibilities.reference(
                 (x - x.mean()) / x.std(), weights, means, deviations
             )

@@ -247,7 +247,7 @@ class TestLesson06(Contract):
             auc_by_mean_ranks,
         ],
         "kl_to_standard_normal": [kl_by_distributions, kl_in_a_loop],
-        "reparametrise": [draw_with_rsample, draw_in_steps, draw_number_by_number],
+        "reparameterize": [draw_with_rsample, draw_in_steps, draw_number_by_number],
         "elbo": [elbo_of_each_example, elbo_by_negative_loss, elbo_by_a_bernoulli],
         "VAE": [VAEOfParts, VAEWithTwoHeads],
         "importance_bound": [importance_bound_in_a_loop, importance_bound_by_the_largest],
@@ -255,7 +255,7 @@ class TestLesson06(Contract):
     }
     equivalent = {  # noqa: RUF012
         "add_noise": ["line 7: Add -> Sub"],  # minus Gaussian noise is Gaussian noise
-        "reparametrise": ["line 7: Add -> Sub"],
+        "reparameterize": ["line 7: Add -> Sub"],
     }
 
 
@@ -288,11 +288,11 @@ def test_gradient_of_the_draw_agrees_with_a_finite_difference():
 
     def draw(shift):
         torch.manual_seed(0)
-        return ex.reparametrise.reference(mu, log_variance + shift)
+        return ex.reparameterize.reference(mu, log_variance + shift)
 
     torch.manual_seed(0)
     log_variance.requires_grad_()
-    (slope,) = torch.autograd.grad(ex.reparametrise.reference(mu, log_variance).sum(), log_variance)
+    (slope,) = torch.autograd.grad(ex.reparameterize.reference(mu, log_variance).sum(), log_variance)
     with torch.no_grad():
         numeric = (draw(1e-5) - draw(-1e-5)) / 2e-5
     torch.testing.assert_close(slope, numeric, rtol=1e-6, atol=1e-9)
@@ -325,6 +325,6 @@ def test_area_in_single_precision_gets_no_remark():
 
 
 def test_sigma_by_softplus_is_not_taken_for_the_variance():
-    verdict = ex.reparametrise(lambda mu, log_variance: mu + F.softplus(log_variance) * torch.randn_like(mu))
+    verdict = ex.reparameterize(lambda mu, log_variance: mu + F.softplus(log_variance) * torch.randn_like(mu))
     assert verdict.status == "wrong"
     assert "the variance" not in verdict.message

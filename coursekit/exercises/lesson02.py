@@ -130,7 +130,9 @@ def _positions(descend, gradient, start, lr, steps):
     if isinstance(path, torch.Tensor) and path.ndim > torch.as_tensor(start).ndim:
         return "one tensor, not a list"
     if isinstance(path, list | tuple) and path:
-        return torch.stack([torch.as_tensor(point, dtype=torch.float64).detach() for point in path])
+        lost = any(isinstance(point, torch.Tensor) and point.dtype == torch.float32 for point in path)
+        kept = torch.float32 if lost else torch.float64
+        return torch.stack([torch.as_tensor(point, dtype=kept).detach() for point in path])
     return path
 
 
@@ -864,6 +866,7 @@ def _two_epochs(minibatches, x, y, size):
         "the sizes of the batches": tuple(sorted((len(one) for one, _ in epochs[0]), reverse=True)),
         "every example comes once per epoch": sorted(orders[0]) == sorted(places),
         "inputs keep their labels": all(bool((one[:, 0] * 10 == label).all()) for one, label in epochs[0]),
+        "the types of inputs and labels": " and ".join(str(one.dtype) for one in epochs[0][0]),
         "the examples come in the order in which they are stored": orders[0] == places,
         # at random, two members of a batch are N/3 apart on average
         "a batch holds examples stored close to each other": len(x) > 100
@@ -927,12 +930,16 @@ minibatches.mistakes(
         "often sorted, and a batch should be a fair sample.": lambda x, y, size: _cut(
             x, y, size, torch.arange(len(x))
         ),
-        "Some examples come twice, others not at all: `randint` draws with replacement. "
-        "`torch.randperm` takes each once.": [
+        "Some examples come twice, others not at all. Draw one permutation of all places, "
+        "`torch.randperm(len(x))`, for the whole epoch, and cut it into pieces.": [
             lambda x, y, size: _cut(x, y, size, torch.randint(len(x), (len(x),))),
             lambda x, y, size: [
                 (x[rows], y[rows])
                 for rows in (torch.randint(len(x), (size,)) for _ in range(math.ceil(len(x) / size)))
+            ],
+            lambda x, y, size: [
+                (x[rows], y[rows])
+                for rows in (torch.randperm(len(x))[place : place + size] for place in range(0, len(x), size))
             ],
         ],
         "The last batch is lost even where it is full: let the loop run over `range(0, len(x), "
@@ -951,7 +958,8 @@ minibatches.mistakes(
 
 
 @minibatches.mistake(
-    "Every epoch has the same order: is a seed set inside the function? Draw a new permutation at every call."
+    "The second epoch repeats the order of the first. Draw a new permutation at every call, without setting a "
+    "seed, and leave x and y as they are."
 )
 def _(x, y, size):
     return _cut(x, y, size, torch.randperm(len(x), generator=torch.Generator().manual_seed(1)))

@@ -64,7 +64,10 @@ class Explanations:
             or self._related(yours, expected)
             or self._slip(failing, yours)
         )
-        return (found, failing) if found else (sentence, alike)
+        if found or not sentence:
+            return found or "", failing
+        where = "Where it is wrong" if alike == failing else f"On {len(alike)} of {len(failing)} wrong inputs"
+        return f"{where}, your code does what this mistake does:\n{sentence}", alike
 
     def _known_alike(self, failing: list[int], yours: list[Outcome]) -> Iterator[tuple[int, str, list[int]]]:
         """Yield known mistakes that do the same: on how many inputs, their sentence, and on which failing ones.

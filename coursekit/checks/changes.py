@@ -7,7 +7,9 @@ change had its mistake there.
 import ast
 import itertools
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import ModuleType
 
 _OPERATORS = {
@@ -34,37 +36,67 @@ def with_one_change(source: str, scope: dict) -> Iterator[tuple[str, Callable]]:
     """
     tree = ast.parse(source)
     (definition,) = tree.body
-    seen = {ast.dump(tree)}
     for words, put_back in _changed(tree, scope):
-        if ast.dump(tree) not in seen:
-            seen.add(ast.dump(tree))
-            if made := _made(tree, definition.name, scope):
-                yield words, made
+        if made := _made(tree, definition.name, scope):
+            yield words, made
         put_back()
 
 
-def _changed(tree: ast.Module, scope: dict) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Change a tree in one place after the other; yield each change in words, and what undoes it."""
-    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+def _changed(tree: ast.Module, scope: dict) -> Iterator[tuple[str, Callable]]:
+    """Change a tree in one way after the other; yield each change in words, and what undoes it."""
     nodes = list(ast.walk(tree))[2:]
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    yield from _in_one_place(nodes, parents, scope)
+    yield from _everywhere(nodes, parents, scope)
+    yield from _swapped(nodes)
+    yield from _in_other_order([tree.body[0], *nodes])
+
+
+def _in_one_place(nodes: list[ast.AST], parents: dict, scope: dict) -> Iterator[tuple[str, Callable]]:
     names = _names(nodes)
     for node in nodes:
         for change in _changes(node, names, scope):
             if words := _words(node, change, parents):
                 yield words, _put(parents[node], node, change)
-    used = [name for name in names if any(isinstance(one, ast.Name) and one.id == name for one in nodes)]
-    for one, other in itertools.combinations(used, 2):
-        _swap(nodes, one, other)
-        yield f"with `{one}` and `{other}` swapped", lambda one=one, other=other: _swap(nodes, one, other)
-    for lines in (node.body for node in [tree.body[0], *nodes] if isinstance(getattr(node, "body", 0), list)):
+
+
+def _everywhere(nodes: list[ast.AST], parents: dict, scope: dict) -> Iterator[tuple[str, Callable]]:
+    """The same change of an expression in all places where it stands."""
+    names, alike = _names(nodes), defaultdict(list)
+    for node in nodes:
+        if isinstance(node, ast.expr):
+            alike[ast.dump(node)].append(node)
+    for group in (group for group in alike.values() if len(group) > 1):
+        for changes in zip(*(_changes(node, names, scope) for node in group), strict=True):
+            before, after = ast.unparse(group[0]), ast.unparse(changes[0])
+            if max(len(before), len(after)) <= _LONGEST:
+                places = zip(group, changes, strict=True)
+                undo = [_put(parents[node], node, change) for node, change in places]
+                yield f"with `{after}` in place of `{before}` everywhere", partial(_all, undo)
+
+
+def _swapped(nodes: list[ast.AST]) -> Iterator[tuple[str, Callable]]:
+    used = [node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    found = [name for name in _names(nodes) if name in {node.id for node in used}]
+    for one, other in itertools.combinations(found, 2):
+        swap = partial(_swap, used, one, other)
+        swap()
+        yield f"with `{one}` and `{other}` swapped", swap
+
+
+def _in_other_order(nodes: list[ast.AST]) -> Iterator[tuple[str, Callable]]:
+    for lines in (node.body for node in nodes if isinstance(getattr(node, "body", None), list)):
         for place in range(len(lines) - 1):
             first, second = map(ast.unparse, lines[place : place + 2])
             if max(len(first), len(second)) <= _LONGEST:
-                _turn(lines, place)
-                yield (
-                    f"with `{second}` before `{first}`",
-                    lambda lines=lines, place=place: _turn(lines, place),
-                )
+                turn = partial(_turn, lines, place)
+                turn()
+                yield f"with `{second}` before `{first}`", turn
+
+
+def _all(undo: list[Callable]) -> None:
+    for put_back in undo:
+        put_back()
 
 
 def _names(nodes: list[ast.AST]) -> list[str]:
@@ -74,9 +106,9 @@ def _names(nodes: list[ast.AST]) -> list[str]:
     return [name for name in dict.fromkeys([*arguments, *assigned]) if name != "self"]
 
 
-def _swap(nodes: list[ast.AST], one: str, other: str) -> None:
-    for node in nodes:
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in (one, other):
+def _swap(names: list[ast.Name], one: str, other: str) -> None:
+    for node in names:
+        if node.id in (one, other):
             node.id = other if node.id == one else one
 
 
@@ -89,7 +121,7 @@ def _made(tree: ast.Module, name: str, scope: dict) -> Callable | None:
     scope = dict(scope)
     try:
         with warnings.catch_warnings(action="ignore"):
-            exec(compile(ast.fix_missing_locations(tree), "<a change>", "exec"), scope)
+            exec(compile(tree, "<a change>", "exec"), scope)
     except Exception:  # no program, or none that defines it
         return None
     return scope[name]
@@ -97,6 +129,7 @@ def _made(tree: ast.Module, name: str, scope: dict) -> Callable | None:
 
 def _put(parent: ast.AST, node: ast.AST, change: ast.AST) -> Callable[[], None]:
     """Put something in the place of a node, and return what puts the node back."""
+    ast.fix_missing_locations(ast.copy_location(change, node))
     for field, value in ast.iter_fields(parent):
         if value is node:
             setattr(parent, field, change)
@@ -136,6 +169,7 @@ def _changes(node: ast.AST, names: list[str], scope: dict) -> Iterator[ast.AST]:
             if not isinstance(op, ast.Add | ast.Mult):
                 yield ast.BinOp(right, op, left)
             yield from _other_parentheses(left, op, right)
+            yield from (ast.BinOp(_as_column(left), op, right), ast.BinOp(left, op, _as_column(right)))
         case ast.UnaryOp(operand=operand):
             yield operand
         case ast.Compare(left=left, ops=[op], comparators=[right]):
@@ -194,6 +228,8 @@ def _changes_in_a_call(node: ast.Call) -> Iterator[ast.AST]:
     if len(args) > 1:
         yield ast.Call(func, [args[1], args[0], *args[2:]], keywords)
     inside = _subject(node)
+    if inside:
+        yield _of(node, ast.UnaryOp(ast.USub(), inside))
     if isinstance(inside, ast.BinOp):  # what is added or multiplied before the function, after it
         left, op, right = inside.left, inside.op, inside.right
         yield from (ast.BinOp(_of(node, left), op, right), ast.BinOp(left, op, _of(node, right)))
@@ -221,6 +257,10 @@ def _other_parentheses(left: ast.expr, op: ast.operator, right: ast.expr) -> Ite
         yield _of(left, ast.BinOp(inside, op, right))
     if inside := _subject(right):
         yield _of(right, ast.BinOp(left, op, inside))
+
+
+def _as_column(node: ast.expr) -> ast.expr:
+    return ast.Subscript(node, ast.Tuple([ast.Slice(), ast.Constant(None)], ast.Load()), ast.Load())
 
 
 def _subject(node: ast.expr) -> ast.expr | None:

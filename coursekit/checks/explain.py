@@ -15,7 +15,7 @@ from coursekit.checks.compare import size
 from coursekit.checks.relations import relation
 from coursekit.checks.runs import Inputs, Outcome
 
-_CHANGES_S = 0.4  # seconds that all changes of an attempt may take
+_CHANGES_S = 0.5  # seconds that all changes of an attempt may take
 _SLIP_S = 0.2  # and one changed solution
 
 

@@ -50,6 +50,9 @@ def changed(function, **scope):
         "with `distances[i] ** total` in place of `distances[i] ** power`",
         "with `total = power` in place of `total = 0`",
         "with `x` and `centre` swapped",
+        "with `power` in place of `total` everywhere",
+        "with `x[:, None] - centre` in place of `x - centre`",
+        "with `(-(x - centre)).norm(dim=1)` in place of `(x - centre).norm(dim=1)`",
         "with `total = 0` before `distances = (x - centre).norm(dim=1)`",
         "with `x - centre.norm(dim=1)` in place of `(x - centre).norm(dim=1)`",
         "with `total / (len(x) + distances[1:].sum())` in place of `total / len(x) + distances[1:].sum()`",
@@ -141,6 +144,15 @@ def test_attempt_is_told_the_change_that_makes_it_right(exercise):
         raising: "Your code is right with `for row in x` in place of `for row in strength`.",
     }.items():
         assert words in told[attempt], told[attempt]
+
+
+def test_attempt_is_told_the_same_change_in_all_places(exercise):
+    def penalty(x, strength):
+        return (x.norm(dim=1) * 0.5 + 1).log().sum() / len(x) + (0.5 - strength)
+
+    assert exercise(penalty).message.startswith(
+        "Your code is right with `strength` in place of `0.5` everywhere."
+    )
 
 
 def test_changed_attempt_knows_the_names_around_it_and_leaves_them_alone(exercise):

@@ -8,7 +8,7 @@ READY  := build/.ready
 COLAB_VENV ?= .venv-colab
 # How they are tested, and which: by number, such as LESSONS="03 09"; all where it is empty, TODAY for those whose turn it is
 LESSONS ?=
-FORMS   ?= solved full browser colab
+FORMS   ?= full browser colab
 
 .DEFAULT_GOAL := help
 .PHONY: help course lab test test-lessons test-site test-cuda rules solved notebooks link links site bench lint clean
@@ -25,7 +25,7 @@ lab: $(READY)  ## open the lessons in JupyterLab
 test: $(READY)  ## lint, unit and structure tests, every lesson once on the sample, as a student gets it
 	$(BIN)/python -m tests
 
-test-lessons: $(READY) $(if $(filter browser,$(FORMS)),build/.browser) $(if $(filter colab,$(FORMS)),$(COLAB_VENV)/ready)  ## LESSONS="03 09" solved, on the full data, in JupyterLab (needs chromium), as on Colab
+test-lessons: $(READY) $(if $(filter browser,$(FORMS)),build/.browser) $(if $(filter colab,$(FORMS)),$(COLAB_VENV)/ready)  ## LESSONS="03 09" solved on the full data, in JupyterLab (needs chromium), as on Colab
 	COLAB_VENV=$(COLAB_VENV) $(BIN)/python -m tests lessons $(if $(filter TODAY,$(LESSONS)),--today,$(LESSONS)) --form $(FORMS)
 
 test-site: $(READY) build/.browser  ## the website, built and read in a browser (needs chromium: apt-get install chromium)

@@ -50,7 +50,12 @@ FORMS = {
         _RUNS,
         where="build/solved",
     ),
-    "full": Form("on the full data", {"COURSEKIT_SOURCE": "full"}, _RUNS),
+    "full": Form(
+        "solved, in strict mode, on the full data",
+        {"COURSEKIT_SOURCE": "full", "COURSEKIT_STRICT": "1"},
+        _RUNS,
+        where="build/solved",
+    ),
     "browser": Form("in JupyterLab in a browser", {}, _BY_LESSON, where="tests/browser/test_jupyterlab.py"),
     "colab": Form("on a machine like Colab's", {}, _BY_LESSON, where="tests/colab/test_colab.py"),
 }

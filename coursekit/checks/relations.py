@@ -12,15 +12,14 @@ import torch
 from coursekit.checks.compare import TOLERANCE, digits
 
 
+@np.errstate(all="ignore")
 def relation(yours: list, expected: list, inputs: list[dict], names: tuple[str, ...] = ()) -> str | None:
     """Return a sentence that says how yours relates to expected over all cases, None where nothing simple does.
 
-    `yours[i]` came out of case i, whose arguments are `inputs[i]`; `names` are the names of a tuple's entries. Cases
-    in which one side holds no numbers are left out.
+    `yours[i]` came out of case i, with the arguments `inputs[i]`; `names` are the names of a tuple's entries.
     """
     try:
-        with np.errstate(all="ignore"):
-            return _told(_by_entry(yours, expected, inputs, names))
+        return _told(_by_entry(yours, expected, inputs, names))
     except Exception:  # whatever a learner's function returned: the verdict does without a relation
         return None
 
@@ -103,8 +102,8 @@ _STATS = {"sum": np.sum, "mean": np.mean, "maximum": np.max, "norm": lambda a, *
 def _array(value: object, lengths: bool = False) -> np.ndarray | None:
     """Return a tensor, a number or a list of such as an array; with `lengths`, of other lists only their length."""
     if isinstance(value, torch.Tensor):
-        usable = not value.is_complex() and value.device.type != "meta"
-        return value.detach().to_dense().double().cpu().numpy() if usable else None
+        unusable = value.is_complex() or value.device.type == "meta"
+        return None if unusable else value.detach().to_dense().double().cpu().numpy()
     values = value if isinstance(value, tuple | list) else [value]
     if values and all(isinstance(one, numbers.Real) for one in values):
         return np.asarray(value, dtype=float)
@@ -130,12 +129,12 @@ def _leaves(yours: object, expected: object, names: tuple = ()):
 
 
 def _by_entry(yours: list, expected: list, inputs: list[dict], names: tuple) -> dict[str, list[_Pair]]:
-    """Return the pairs of each entry that all cases have, both sides being numbers."""
+    """Return the pairs of each entry that all cases have which expect numbers, both sides being numbers."""
     cases: list[dict[str, _Pair]] = []
     for mine, right, case in zip(yours, expected, inputs, strict=True):
         facts = [f"where `{name}` is {a}" for name, a in case.items() if isinstance(a, str | bool | None)]
-        arrays = ((f"`{name}`", _array(a, lengths=True)) for name, a in case.items() if type(a) is not bool)
-        arrays = {name: a for name, a in arrays if a is not None and a.size}
+        arrays = {f"`{name}`": _array(a, lengths=True) for name, a in case.items() if type(a) is not bool}
+        arrays = {name: a for name, a in arrays.items() if a is not None and a.size}
         cases.append({})
         for label, one, other in _leaves(mine, right, names):
             sides = (_array(one), _array(other))
@@ -143,7 +142,8 @@ def _by_entry(yours: list, expected: list, inputs: list[dict], names: tuple) -> 
                 types = (getattr(side, "dtype", None) for side in (one, other))
                 tolerance = max(TOLERANCE.get(dtype, TOLERANCE[torch.float32]) for dtype in types)
                 cases[-1][label] = _Pair(*sides, tolerance, arrays, facts)
-    cases = [pairs for pairs in cases if pairs] or [{}]
+    numeric = [any(_array(one) is not None for _, one, _ in _leaves(a, a, names)) for a in expected]
+    cases = [pairs for pairs, counts in zip(cases, numeric, strict=True) if counts] or [{}]
     of_all = [label for label in cases[0] if all(label in pairs for pairs in cases)]
     return {label: [pairs[label] for pairs in cases] for label in of_all}
 
@@ -210,11 +210,11 @@ def _cut_off(mine, right, pair):
     more = np.subtract(long.shape, short.shape) if mine.ndim == right.ndim else np.array([-1])
     if (more >= 0).all():
         lost = "missing" if short is mine else "too many"
-        for place, start in (("last", 0 * more), ("first", more), ("outer", more // 2)):
-            part = long[tuple(slice(i, i + n) for i, n in zip(start, short.shape, strict=True))]
+        for place, begin in (("last", 0 * more), ("first", more), ("outer", more // 2)):
+            part = long[tuple(slice(i, i + n) for i, n in zip(begin, short.shape, strict=True))]
             yield f"The {place} entry is {lost}; all others are right.", short, part if more.sum() == 1 else 0
             yield f"The {place} entries are {lost}; all others are right.", short, part
-        yield f"One entry is {lost}: is a range off by one?", more.sum(), 1
+        yield f"One entry is {lost}.", more.sum(), 1
 
 
 _FUNCTIONS = (  # what to ask where yours is this of the expected result, and where the expected one is this of yours
@@ -260,8 +260,8 @@ def _constant(cases):
     finite = np.isfinite(cases.yours)
     factor = (cases.yours / cases.expected)[np.argmax(np.where(finite, np.abs(cases.expected), -1))] or np.nan
     term = (cases.yours - cases.expected)[np.argmin(np.where(finite, np.abs(cases.expected), np.inf))]
-    known = [text for value, text in _TIMES.items() if np.isclose(factor, value, rtol=2e-5)]
-    times = [*known, f"{factor:.5g} times the expected one."][0]
+    known = (text for value, text in _TIMES.items() if np.isclose(factor, value, rtol=2e-5))
+    times = next(known, f"{factor:.5g} times the expected one.")
     plus = f"{abs(term):.5g} too {'large' if term > 0 else 'small'} everywhere"
 
     def claims(mine, right, pair):
@@ -365,9 +365,9 @@ def _where(cases, bad, but="?"):
 
 
 def _only_where(cases):
-    place = _where(cases, [pair.off for pair in cases.pairs], "a number that is 0")
     there = f" There {cases.yours[0]:.6g} came out." if np.ptp(cases.yours) == 0 else ""
     there = " There the sign is opposite." if cases.pairs[0].same(cases.yours, -cases.expected) else there
+    place = _where(cases, [pair.off for pair in cases.pairs], "a number that is 0")
     return place and f"Wrong only {place}; all else is right.{there}"
 
 

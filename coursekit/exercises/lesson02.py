@@ -72,8 +72,8 @@ finite_difference.mistakes(
         " h and x − h.": lambda f, x, h: (f(x) - f(x - h)) / h,
         "The two points are 2h apart, but you divide the difference by h only.": {"(2 * h)": "h"},
         "In Python `a / 2 * h` is (a / 2) · h. Put brackets around the `2 * h`.": {"(2 * h)": "2 * h"},
-        "You did not use the step h that was given: use it as it is. (A far smaller one is "
-        "no better: f(x + h) and f(x − h) then agree in most of their digits, and their "
+        "f is evaluated at points much nearer to x than h. Evaluate it at x + h and x − h, with the h that was "
+        "given. (A far smaller step is no better: the two values then agree in most of their digits, and their "
         "difference is mostly rounding error.)": lambda f, x, h: (f(x + 1e-12) - f(x - 1e-12)) / 2e-12,
         "The sign is wrong: take the value on the right minus the value on the left.": {
             "(x + h) - f(x - h)": "(x - h) - f(x + h)"
@@ -130,7 +130,9 @@ def _positions(descend, gradient, start, lr, steps):
     if isinstance(path, torch.Tensor) and path.ndim > torch.as_tensor(start).ndim:
         return "one tensor, not a list"
     if isinstance(path, list | tuple) and path:
-        return torch.stack([torch.as_tensor(point, dtype=torch.float64).detach() for point in path])
+        lost = any(isinstance(point, torch.Tensor) and point.dtype == torch.float32 for point in path)
+        kept = torch.float32 if lost else torch.float64
+        return torch.stack([torch.as_tensor(point, dtype=kept).detach() for point in path])
     return path
 
 
@@ -379,6 +381,10 @@ momentum_step.mistakes(
         "The gradient is multiplied by 1 − μ, which makes v an average. Momentum adds −αg in full.": {
             "- lr": "- (1 - mu) * lr"
         },
+        "The learning rate multiplies the whole velocity. Here it belongs to the gradient: v ← μv − αg, θ ← θ + v.": [
+            {"- lr * g": "- g", "theta + v": "theta + lr * v"},
+            {"mu * v - lr * g": "lr * (mu * v - g)"},
+        ],
         "Position first, then velocity: return `theta, v`.": {"theta + v,": "v, theta +"},
         "The velocity is not slowed down: multiply the old one by mu.": {" mu *": ""},
         "The learning rate comes in twice: v already contains it, so the move is θ + v.": {"+ v": "+ lr * v"},
@@ -484,6 +490,9 @@ rmsprop_step.mistakes(
         "The root of s is taken before it is returned. Return the mean of the squares itself, s.": {
             " + eps), s": " + eps), s.sqrt()"
         },
+        "ε stands outside the fraction: put brackets around √s + ε.": {"(s.sqrt() + eps)": "s.sqrt() + eps"},
+        "s adds up the squares and forgets nothing, as in AdaGrad. RMSProp keeps a running mean: β times the "
+        "old s plus 1 − β times g².": {"beta * s + (1 - beta) * g**2": "s + g**2"},
         "Without ε the move is 0 / 0 where all gradients have been 0: "
         "add it to the root.": lambda theta, s, g, lr, beta, eps: _rmsprop(theta, s, g, lr, beta, 0),
     }
@@ -634,6 +643,21 @@ adam_step.mistakes(
         },
         "s averages the squares of m here. It is the running mean of g squared.": {"* g**2": "* m**2"},
         "Without ε the move is 0 / 0 where all gradients have been 0: add it to the root.": {" + eps": ""},
+        "The power belongs to β alone: 1 − βᵗ, not (1 − β)ᵗ.": {
+            "(1 - beta1**t)": "(1 - beta1) ** t",
+            "(1 - beta2**t)": "(1 - beta2) ** t",
+        },
+        "The correction takes β₁ for s and β₂ for m. m is divided by 1 − β₁ᵗ, s by 1 − β₂ᵗ.": {
+            "m / (1 - beta1**t), s / (1 - beta2**t)": "m / (1 - beta2**t), s / (1 - beta1**t)"
+        },
+        "The means take each other's β: β₁ belongs to m, β₂ to s. (The correction has them right.)": {
+            "beta1 * m + (1 - beta1) * g": "beta2 * m + (1 - beta2) * g",
+            "beta2 * s + (1 - beta2) * g**2": "beta1 * s + (1 - beta1) * g**2",
+        },
+        "The weights of both means are swapped: β for what was there, 1 − β for what is new.": {
+            "beta1 * m + (1 - beta1) * g": "(1 - beta1) * m + beta1 * g",
+            "beta2 * s + (1 - beta2) * g**2": "(1 - beta2) * s + beta2 * g**2",
+        },
         "The correction divides by 1 − βᵗ, with t as a power. You divide "
         "by 1 − β, which is right for t = 1 only.": lambda theta, m, s, g, t, *rest: _adam(
             theta, m, s, g, 1, *rest
@@ -864,6 +888,7 @@ def _two_epochs(minibatches, x, y, size):
         "the sizes of the batches": tuple(sorted((len(one) for one, _ in epochs[0]), reverse=True)),
         "every example comes once per epoch": sorted(orders[0]) == sorted(places),
         "inputs keep their labels": all(bool((one[:, 0] * 10 == label).all()) for one, label in epochs[0]),
+        "the types of inputs and labels": " and ".join(str(one.dtype) for one in epochs[0][0]),
         "the examples come in the order in which they are stored": orders[0] == places,
         # at random, two members of a batch are N/3 apart on average
         "a batch holds examples stored close to each other": len(x) > 100
@@ -927,12 +952,16 @@ minibatches.mistakes(
         "often sorted, and a batch should be a fair sample.": lambda x, y, size: _cut(
             x, y, size, torch.arange(len(x))
         ),
-        "Some examples come twice, others not at all: `randint` draws with replacement. "
-        "`torch.randperm` takes each once.": [
+        "Some examples come twice, others not at all. Draw one permutation of all places, "
+        "`torch.randperm(len(x))`, for the whole epoch, and cut it into pieces.": [
             lambda x, y, size: _cut(x, y, size, torch.randint(len(x), (len(x),))),
             lambda x, y, size: [
                 (x[rows], y[rows])
                 for rows in (torch.randint(len(x), (size,)) for _ in range(math.ceil(len(x) / size)))
+            ],
+            lambda x, y, size: [
+                (x[rows], y[rows])
+                for rows in (torch.randperm(len(x))[place : place + size] for place in range(0, len(x), size))
             ],
         ],
         "The last batch is lost even where it is full: let the loop run over `range(0, len(x), "
@@ -951,7 +980,8 @@ minibatches.mistakes(
 
 
 @minibatches.mistake(
-    "Every epoch has the same order: is a seed set inside the function? Draw a new permutation at every call."
+    "The second epoch repeats the order of the first. Draw a new permutation at every call, without setting a "
+    "seed, and leave x and y as they are."
 )
 def _(x, y, size):
     return _cut(x, y, size, torch.randperm(len(x), generator=torch.Generator().manual_seed(1)))
@@ -1121,6 +1151,7 @@ limit_with_momentum = lesson.prediction(
         "a vector shorter than the threshold": ([torch.tensor([1.2, -0.5])], 1.5),
         "a vector as long as the threshold": ([torch.tensor([0.6, -0.8])], 1.0),
         "a threshold above 1": ([torch.tensor([1.5, 6.0, -2.0])], 2.5),
+        "a norm and a threshold below 1": ([torch.tensor([0.54, -0.72])], 0.5),
         "all zeros": ([torch.zeros(3)], 1.0),
         "two tensors, one of them short": ([torch.tensor([3.0, 1.0]), torch.tensor([[2.0], [-4.0]])], 3.5),
         "two tensors, short only one by one": (
@@ -1178,6 +1209,12 @@ clip_by_norm.mistakes(
             "torch.cat([gradient.flatten() for gradient in gradients]).norm()": (
                 "max(gradient.norm() for gradient in gradients)"
             )
+        },
+        "The square of the norm is compared with `max_norm`. Compare the norm itself.": {
+            "norm > max_norm": "norm**2 > max_norm"
+        },
+        "Only the norm of the first tensor counts here. The joint norm is the root of the sum of all squares.": {
+            "torch.cat([gradient.flatten() for gradient in gradients]).norm()": "gradients[0].norm()"
         },
         "This clips each number on its own, which changes the direction of the "
         "gradient. Scale all of them by one factor.": lambda gradients, max_norm: [

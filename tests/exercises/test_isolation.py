@@ -109,7 +109,7 @@ def test_test_inputs_are_made_under_the_defaults_whatever_the_kernel_has_set():
         with pinned():
             torch.set_default_dtype(torch.float64)
             fresh = exercises.lesson01
-        (case, *_) = fresh.cosine_similarity._cases
+        (case, *_) = fresh.cosine_similarity.inputs.cases
         assert {value.dtype for value in case} == {torch.float32}
     finally:
         sys.modules["coursekit.exercises.lesson01"] = exercises.lesson01 = module

@@ -170,7 +170,9 @@ def _code_and_scope(attempt: object) -> tuple[str, dict] | None:
         source = textwrap.dedent(inspect.getsource(attempt))
     except (OSError, TypeError):  # no code at hand, or no code at all
         return None
-    if not source.startswith(("def ", "class ", "@")):  # a lambda
+    if not source.startswith(
+        ("def ", "class ")
+    ):  # a lambda, or decorated with what may act when it is run again
         return None
     if inspect.isclass(attempt):
         return source, vars(sys.modules[attempt.__module__])

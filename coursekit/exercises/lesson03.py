@@ -160,6 +160,7 @@ def forward(x, W1, b1, W2, b2):
 
 forward.mistakes(
     {
+        "The biases are subtracted. Add them.": {"+ b1": "- b1", "+ b2": "- b2"},
         "The nonlinearity is missing: h should be the tanh of the first affine map, not the map itself.": {
             "torch.tanh(x @ W1.T + b1)": "x @ W1.T + b1"
         },
@@ -337,7 +338,14 @@ untrained_loss = lesson.prediction(
 def _gradients(forward, backward, x, labels, W1, b1, W2, b2):
     """What the two functions give together."""
     h, logits = forward(x, W1, b1, W2, b2)
-    return backward(x, labels, h, logits, W2)
+    given = {"h": h.clone(), "logits": logits.clone()}
+    gradients = backward(x, labels, h, logits, W2)
+    for name, now in (("h", h), ("logits", logits)):
+        if not torch.equal(now, given[name]):
+            raise ValueError(
+                f"`{name}` is no longer what it was, and the caller may still need it: work on a copy"
+            )
+    return gradients
 
 
 @lesson.exercise(
@@ -367,6 +375,14 @@ def _gradients(forward, backward, x, labels, W1, b1, W2, b2):
                 ("a larger batch in float64", 7, 5, 4, 3, torch.float64),
             ]
         },
+        "logits above 88": (
+            normal(3, 2),
+            torch.tensor([0, 1, 2]),
+            normal(4, 2, seed=1),
+            normal(4, seed=2),
+            300 * normal(3, 4, seed=3),
+            normal(3, seed=4),
+        ),
     },
     returns=("dW1", "db1", "dW2", "db2"),
     hints=[
@@ -397,6 +413,16 @@ def _backward(x, labels, h, logits, W2, *, slope, averaged=True, target=1):
 
 backward.mistakes(
     {
+        "exp of a large logit overflows, and inf / inf is nan. `torch.softmax` does not.": {
+            "torch.softmax(logits, dim=1)": "logits.exp() / logits.exp().sum(dim=1, keepdim=True)"
+        },
+        "The labels are class numbers. Subtract 1 from the probability of the true class: one-hot first.": {
+            "F.one_hot(labels, logits.shape[1])": "labels[:, None]"
+        },
+        "This takes the columns of all labels in every row. Row i has one label, `labels[i]`: index with "
+        "`torch.arange(len(x)), labels`, or use one-hot.": {
+            "F.one_hot(labels, logits.shape[1])": "F.one_hot(labels, logits.shape[1]).amax(dim=0)"
+        },
         "The slope of the activation function is missing in step 4: "
         "multiply by the derivative of tanh, 1 − h².": lambda x, labels, h, logits, W2: _backward(
             x, labels, h, logits, W2, slope=torch.ones_like
@@ -1052,6 +1078,10 @@ def relu_and_derivative(a):
 
 relu_and_derivative.mistakes(
     {
+        "This keeps the negative numbers. ReLU keeps the positive ones: `clamp(min=0)`.": lambda a: (
+            a.clamp(max=0),
+            (a > 0).to(a.dtype),
+        ),
         "The derivative is the slope of ReLU: 1 to the right of 0, whatever a is, not a itself.": {
             "(a > 0).to(a.dtype)": "a * (a > 0)"
         },
@@ -1128,6 +1158,17 @@ def cross_entropy(logits, labels):
 
 cross_entropy.mistakes(
     {
+        "This is the binary loss, with a sigmoid for each class. Here the classes share one softmax.": (
+            lambda logits, labels: F.binary_cross_entropy_with_logits(
+                logits, F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+            )
+        ),
+        "The maximum is subtracted in one of the two terms only. Subtract it in both, or add it back.": (
+            lambda logits, labels: (
+                (logits - logits.amax(dim=1, keepdim=True)).logsumexp(dim=1)
+                - logits[torch.arange(len(labels)), labels]
+            ).mean()
+        ),
         "A probability of e⁻²⁰⁰ is 0 in float32, and its logarithm −inf. Compute ln "
         "p in one step: z − ln Σ exp(z), with `torch.logsumexp` or "
         "`torch.log_softmax`.": lambda logits, labels: (

@@ -76,6 +76,9 @@ def linear_autoencoder_error(x, k):
 
 linear_autoencoder_error.mistakes(
     {
+        "`torch.cov` takes the variables in rows: pass `x.T`. This is the covariance between examples.": (
+            lambda x, k: torch.linalg.eigvalsh(torch.cov(x, correction=0)).flip(0)[k:].sum()
+        ),
         "The data are not centred. The decoder can add the mean for free, so subtract "
         "`x.mean(dim=0)` first.": lambda x, k: torch.linalg.svdvals(x)[k:].square().sum() / len(x),
         "These k components are the ones that are kept. The error is what all the others hold:"
@@ -498,6 +501,7 @@ def _with_gradients(function, *inputs):
         "a batch of one": (torch.tensor([[0.0, 1.0]]), torch.tensor([[-2.0, 1.0]])),
         "an ordinary batch": (normal(4, 3), normal(4, 3, seed=1)),
         "as many examples as latent variables": (normal(3, 3, seed=2), normal(3, 3, seed=3)),
+        "a single latent variable": (normal(3, 1, seed=9), normal(3, 1, seed=10)),
         "float64 numbers": (
             normal(5, 8, seed=4, dtype=torch.float64),
             2 * normal(5, 8, seed=5, dtype=torch.float64),
@@ -526,6 +530,11 @@ def _kl(mu, log_variance):
 
 kl_to_standard_normal.mistakes(
     {
+        "`squeeze` removes the axis of a single latent variable, and of a batch of one. Leave it out.": [
+            lambda mu, log_variance: _kl(mu.squeeze(), log_variance.squeeze()).sum(dim=-1),
+            lambda mu, log_variance: _kl(mu, log_variance.squeeze()).sum(dim=-1),
+            lambda mu, log_variance: _kl(mu.squeeze(), log_variance).sum(dim=-1),
+        ],
         "The argument is ln σ², but you took it for ln σ. σ² is "
         "`log_variance.exp()`, and ln σ² the argument itself.": lambda mu, log_variance: _kl(
             mu, 2 * log_variance
@@ -757,7 +766,7 @@ def _share_of(mu, z, groups):
 def _mean_in_words(share, middle, spread):
     """What the mean of the draws is: z − μ has the means `middle`, and z holds `share` times μ."""
     if share == 0:
-        return "0, with nothing of μ"
+        return "without μ"
     if share != 1:
         return f"{share:.1f} μ"
     if (middle.abs() < 0.2 * spread + 1e-6).all():
@@ -824,6 +833,9 @@ reparameterize.mistakes(
         "The gradient reaches μ but not the variance: do not detach σ.": {"() ": "().detach() "},
         "The gradient reaches the variance but not μ: do not detach μ.": {"mu +": "mu.detach() +"},
         "The mean is missing: this is σ ε alone. Add μ.": {" mu +": ""},
+        "μ and σ have changed places: ε multiplies σ, and μ is added.": {
+            "mu + (log_variance / 2).exp()": "(log_variance / 2).exp() + mu"
+        },
         "All examples got the same ε. Draw in the shape of mu, (N, K).": {
             ".randn_like(mu)": ".randn(mu.shape[1:], dtype=mu.dtype)"
         },
@@ -2674,6 +2686,7 @@ def _(scores, labels):
         "weights of images": (5 * normal(50, 3, seed=84) - 120,),
         "weights beyond float64": (4 * normal(7, 2, seed=85, dtype=torch.float64) - 900,),
         "large weights": (normal(5, 3, seed=86) + 95,),
+        "two examples far apart": (torch.tensor([[-100.0, -300.0], [-101.0, -302.0]]),),
     },
     hints=[
         "Inside the logarithm stands the mean over the draws, outside of it the mean over the examples.",
@@ -2691,6 +2704,15 @@ def importance_bound(log_weights):
 
 importance_bound.mistakes(
     {
+        "The maximum is taken over all examples, so those with smaller weights underflow. Take it over the draws of "
+        "each example, `amax(dim=0)`.": lambda log_weights: (
+            (log_weights - log_weights.max()).exp().mean(dim=0).log() + log_weights.max()
+        ).mean(),
+        "The weights underflow to 0, and the small number you add to them decides. Stay with the logarithms: "
+        "`torch.logsumexp`.": [
+            lambda log_weights, small=small: (log_weights.exp().mean(dim=0) + small).log().mean()
+            for small in (1e-6, 1e-7, 1e-8, 1e-10, 1e-12)
+        ],
         "exp of such numbers is 0 or infinite, and then the logarithm is too. Stay with the logarithms: "
         "`torch.logsumexp`.": [
             lambda log_weights: log_weights.exp().mean(dim=0).log().mean(),

@@ -1119,7 +1119,7 @@ relu_and_derivative.mistakes(
         "ReLU has no upper limit: for every positive a it returns a itself, with slope 1.": {
             "(min=0), (a > 0)": "(0, 1), ((a > 0) & (a < 1))"
         },
-        "`if` asks one question about the whole tensor, but each of its numbers needs an answer "
+        "`if` and `max` ask one question about the whole tensor, but each of its numbers needs an answer "
         "of its own. Use a function that works on all of them at once: `clamp`, `torch.where`, or"
         " a comparison such as `a > 0`.": lambda a: (
             (a, torch.ones_like(a)) if a > 0 else (torch.zeros_like(a), torch.zeros_like(a))

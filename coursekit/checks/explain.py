@@ -165,14 +165,12 @@ def _says_little(value: object) -> bool:
 
 def _code_and_scope(attempt: object) -> tuple[str, dict] | None:
     """Return the text of a function or a class and the names it uses; None for anything else."""
-    attempt = inspect.unwrap(attempt) if callable(attempt) else attempt
     try:
         source = textwrap.dedent(inspect.getsource(attempt))
     except (OSError, TypeError):  # no code at hand, or no code at all
         return None
-    if not source.startswith(
-        ("def ", "class ")
-    ):  # a lambda, or decorated with what may act when it is run again
+    # neither a lambda nor decorated: a decorator would act once more with every change
+    if not source.startswith(("def ", "class ")):
         return None
     if inspect.isclass(attempt):
         return source, vars(sys.modules[attempt.__module__])

@@ -1,5 +1,6 @@
 """Code that does not end is stopped; a busy machine and an import are no reason."""
 
+import gc
 import itertools
 import sys
 import threading
@@ -79,15 +80,56 @@ def test_import_that_takes_longer_than_the_limit_is_not_broken_in_two(limited, t
     del sys.modules["slow_module"]
 
 
+def per_second(share):
+    """Return a clock that advances by `share` whenever it is read."""
+    return (share * second for second in itertools.count()).__next__
+
+
 @pytest.mark.parametrize(
-    ("share", "ticks"), [(1.0, 5), (0.25, 20), (0.0, 5)], ids=["alone", "busy machine", "asleep"]
+    ("used", "waited", "ticks"),
+    [(1.0, 0.0, 5), (0.25, 0.75, 20), (0.25, 0.0, 20), (0.0, 0.0, 5), (0.01, 0.9, 50)],
+    ids=["alone", "busy machine", "busy machine that does not tell", "asleep", "asleep and waiting"],
 )
-def test_limit_counts_seconds_of_the_processor_or_of_sleep(share, ticks):
-    wall = itertools.count()
-    used = (share * second for second in itertools.count())
-    clock = time_limit._Clock(5, used=used.__next__, now=wall.__next__)
-    over = [clock.is_over(None) for _ in range(30)]
-    assert over.index(True) == ticks - 1
+def test_limit_counts_seconds_of_the_processor_or_of_sleep(used, waited, ticks):
+    clock = time_limit._Clock(5, per_second(used), per_second(waited), now=per_second(1))
+    over = [clock.is_over(None) for _ in range(60)]
+    assert over.index(True) == pytest.approx(ticks - 1, abs=1)
+
+
+@pytest.mark.skipif(not time_limit._SCHEDSTAT.exists(), reason="Linux alone tells how long a thread waited")
+def test_seconds_waited_for_a_processor_are_none_of_sleep():
+    before = time_limit._seconds_waited()
+    time.sleep(0.3)
+    assert time_limit._seconds_waited() - before < 0.2
+
+
+def test_stop_that_the_garbage_collector_swallows_is_raised_again_and_prints_nothing(limited, capsys):
+    def slow(phase, info):
+        busy(0.5)
+
+    def collecting():
+        gc.collect()
+        busy(60)
+
+    gc.callbacks.append(slow)
+    try:
+        with pytest.raises(Stopped), time_limit._quiet_where_swallowed(), limited(0.3):
+            collecting()
+    finally:
+        gc.callbacks.remove(slow)
+    assert "Stopped" not in capsys.readouterr().err
+
+
+def test_other_exceptions_that_are_swallowed_are_still_printed(monkeypatch):
+    class Careless:
+        def __del__(self):
+            raise ValueError("lost")
+
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: seen.append(unraisable.exc_type))
+    with time_limit.time_limit(5):
+        Careless()
+    assert seen == [ValueError]
 
 
 def test_beside_the_main_thread_there_is_no_limit():

@@ -155,6 +155,7 @@ cosine_similarity.mistakes(
         "another cosine. Use 1e-12.": [
             *(lambda x, y, e=e: x @ y / (x.norm(dim=1) * y.norm() + e) for e in (1e-4, 1e-3, 0.01, 0.1, 1.0)),
             *(lambda x, y, e=e: x @ y / (x.norm(dim=1) * y.norm()).clamp(min=e) for e in (0.1, 1.0)),
+            *(lambda x, y, e=e: x @ y / (x.norm(dim=1).clamp(min=e) * y.norm()) for e in (0.1, 1.0)),
             *(lambda x, y, e=e: x @ y / ((x.norm(dim=1) + e) * (y.norm() + e)) for e in (1e-3, 0.01)),
             *(lambda x, y, e=e: x @ y / ((x.norm(dim=1) + e) * y.norm()) for e in (1e-3, 0.01)),
         ],
@@ -177,6 +178,23 @@ cosine_similarity.mistakes(
         "You took the mean of the products xᵢ yᵢ. The dot product is their sum: `x @ y`.": lambda x, y: (
             _cosine(x, y, dots=(x * y).mean(dim=1))
         ),
+        "y is a single vector and has no `dim=1`: its length is `y.norm()`.": lambda x, y: (
+            x @ y / (x.norm(dim=1) * y.norm(dim=1))
+        ),
+        "In `x.norm(1)` the 1 is the kind of norm, a sum of absolute values. The axis has to be named: "
+        "`x.norm(dim=1)`.": [
+            {"x.norm(dim=1)": "x.norm(1)"},
+            lambda x, y: x @ y / (x.norm(1) * y.norm(1)),
+        ],
+        "Rows of zeros are left out. They keep their place in the result, (N,), with a similarity of 0.": lambda x, y: (
+            cosine_similarity.reference(x[x.norm(dim=1) > 0], y)
+        ),
+        "One row of zeros turns the whole result to 0. Only its own similarity is 0.": lambda x, y: (
+            cosine_similarity.reference(x, y) * bool((x.norm(dim=1) > 0).all())
+        ),
+        "The result is rounded. Return it as it is.": [
+            lambda x, y, d=d: cosine_similarity.reference(x, y).round(decimals=d) for d in (1, 2, 3, 4)
+        ],
         "`x.T` has the columns of x as its rows. Every row of x meets y in `x @ y`, (N, D) @ (D,).": lambda x, y: (
             x.T @ y / (x.norm(dim=1) * y.norm())
         ),
@@ -792,7 +810,7 @@ fit_line.mistakes(
             lambda x, y: fit_line.reference(x, y.sort().values),
             lambda x, y: fit_line.reference(x.sort().values, y.sort().values),
         ],
-        "This line goes through two of the points. All points should have a say.": [
+        "The slope is that between two of the points. All points should have a say.": [
             lambda x, y: _line(
                 x,
                 y,
@@ -1372,9 +1390,11 @@ matvec_by_columns.mistakes(
             lambda A, x: (A * x).T,
         ],
         "The columns are added without their weights: multiply column j by x[j].": lambda A, x: A.sum(dim=1),
-        "The sum runs over the wrong axis: add the columns to each other, along `dim=1`.": lambda A, x: (
-            A * x
-        ).sum(dim=0),
+        "The numbers of each weighted column are added up. Add the columns to each other: one number for each row of "
+        "A.": lambda A, x: (A * x).sum(dim=0),
+        "The weighted columns are put one after another. Add them.": lambda A, x: (A * x).T.flatten(),
+        "The weighted columns are multiplied with each other. Add them.": lambda A, x: (A * x).prod(dim=1),
+        "A list of weighted columns came back. Add them up.": lambda A, x: list((A * x).T),
         "x[i] weights row i here, since `x[:, None]` runs down the rows. Column j is weighted with x[j]: "
         "`A * x`.": [
             lambda A, x: (A * x[:, None]).sum(dim=1),
@@ -1431,7 +1451,7 @@ matvec_by_columns.mistakes(
         ),
         "Everything is added up to one number. Keep the rows apart: the columns are added to each other, "
         "`dim=1`.": lambda A, x: (A * x).sum(),
-        "`A.T` has the rows of A as its columns. The product with A itself adds up A's columns.": [
+        "The rows of A are added up here, as `x @ A` and `A.T @ x` do. The product is the sum of A's columns.": [
             lambda A, x: A.T @ x,
             lambda A, x: x @ A,
             lambda A, x: (A.T * x).sum(dim=1),
@@ -1877,10 +1897,11 @@ gaussian_nll.mistakes(
 @lesson.exercise(
     cases={
         "two outcomes": (torch.tensor([0.6, 0.4]), torch.tensor([0.25, 0.75])),
-        "p is 0 somewhere": (torch.tensor([1.0, 0.0]), torch.tensor([0.4, 0.6])),
+        "p is 0 at the end": (torch.tensor([1.0, 0.0]), torch.tensor([0.4, 0.6])),
+        "p is 0 at the beginning": (torch.tensor([0.0, 0.5, 0.5]), torch.tensor([0.2, 0.3, 0.5])),
         "q is 0 somewhere, and p is not": (torch.tensor([0.3, 0.7]), torch.tensor([1.0, 0.0])),
         "equal distributions": (torch.tensor([0.2, 0.3, 0.5]), torch.tensor([0.2, 0.3, 0.5])),
-        "p and q both 0": (torch.tensor([0.4, 0.6, 0.0]), torch.tensor([0.9, 0.1, 0.0])),
+        "p and q both 0": (torch.tensor([0.4, 0.0, 0.6]), torch.tensor([0.9, 0.0, 0.1])),
         "three outcomes": (torch.tensor([0.2, 0.3, 0.5]), torch.tensor([0.6, 0.3, 0.1])),
         "float64 numbers": (
             torch.softmax(normal(7, dtype=torch.float64), 0),
@@ -1983,7 +2004,18 @@ kl_divergence.mistakes(
             lambda p, q: kl_divergence.reference(p, q) / math.log(10),
             lambda p, q: (p * (p / q).log10()).sum(),
         ],
-        "The logarithms are averaged without weights: multiply each by its p.": [
+        "The sum ends at the first class with p = 0. Leave out that class alone and go on with the others: mask, "
+        "or `continue`.": lambda p, q: _kl(p, q, keep=(p > 0).cumprod(dim=0) > 0),
+        "Only the first class is there: is the `return` inside the loop?": [
+            lambda p, q: (p * (p / q).log())[0],
+            lambda p, q: torch.xlogy(p, p / q)[0],
+        ],
+        "The classes with p > 0 are taken from p alone. Take the same ones from q: `q[p > 0]`, not its first "
+        "entries.": lambda p, q: (p[p > 0] * (p[p > 0] / q[: (p > 0).sum()]).log()).sum(),
+        "That is the Jensen–Shannon divergence, in which both are compared with their mean. Take Σ p ln(p/q).": (
+            lambda p, q: (_kl(p, (p + q) / 2) + _kl(q, (p + q) / 2)) / 2
+        ),
+        "The logarithms lack their weights: multiply each by its p.": [
             *_both(lambda p, q, some: (p / q).log()[some].sum()),
             lambda p, q: (p.log() - q.log()).sum(),
             lambda p, q: (p / q).log()[p > 0].mean(),

@@ -58,6 +58,10 @@ count_parameters.mistakes(
         "pairs.": {"pairwise(widths)": "pairwise(widths[:-1])"},
         "The widths of all layers are multiplied. Weights connect neighbouring layers only: one product for "
         "each pair, added up.": lambda widths: math.prod(widths) + sum(widths[1:]),
+        "This also connects the last layer with the first one, as `widths[i - 1]` does for i = 0. Neighbouring layers "
+        "alone are connected, so start with the second width.": {
+            "itertools.pairwise(widths)": "itertools.pairwise([widths[-1], *widths])"
+        },
         "Inputs and units are added. Every input is connected to every unit: multiply the two.": {
             "inputs * outputs": "inputs + outputs"
         },
@@ -744,15 +748,16 @@ _OPTIMIZERS = {
 
 
 def _some_steps(train_step, steps, optimizer):
-    """Losses and weights of a small network with batch norm, which tells train mode from eval mode."""
+    """Steps, losses and weights of a small network with batch norm, which tells train mode from eval mode."""
     net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)).eval()
-    optimizer = _OPTIMIZERS[optimizer](net.parameters())
+    optimizer, stepped = _OPTIMIZERS[optimizer](net.parameters()), []
+    optimizer.register_step_post_hook(lambda *_: stepped.append(1))
     losses = tuple(
         train_step(net, optimizer, normal(7, 3, seed=step), torch.arange(7) % 2) for step in range(steps)
     )
     if not all(part.requires_grad for part in net.parameters()):
         return "a frozen model"
-    return losses, nn.utils.parameters_to_vector(net.parameters()).detach()
+    return len(stepped), losses, nn.utils.parameters_to_vector(net.parameters()).detach()
 
 
 @lesson.exercise(
@@ -764,7 +769,7 @@ def _some_steps(train_step, steps, optimizer):
         "three steps with momentum": (3, "SGD with momentum"),
         "three steps of Adam": (3, "Adam"),
     },
-    returns=("the losses", "the weights afterwards"),
+    returns=("the steps of the given optimizer", "the losses", "the weights afterwards"),
     hints=[
         "First `model.train()`, then the loss. Which gradients does `backward()` add to, and which does `step()` use?",
         "Clear the gradients before `loss.backward()` and step after it; `loss.item()` turns the loss into a number.",
@@ -805,6 +810,11 @@ train_step.mistakes(
         "The step goes uphill: `backward()` should start from the loss, not from minus the loss.": {
             "loss.backward()": "(-loss).backward()"
         },
+        "This minimizes a squared error. The loss of this exercise is the cross-entropy, "
+        "`F.cross_entropy(model(x), y)`.": [
+            {"F.cross_entropy(model(x), y)": "F.mse_loss(model(x), F.one_hot(y, 2).float())"},
+            {"F.cross_entropy(model(x), y)": "F.mse_loss(model(x).softmax(dim=1), F.one_hot(y, 2).float())"},
+        ],
         "Two steps are made on the batch. One call is one `optimizer.step()`.": {
             "    return": "    F.cross_entropy(model(x), y).backward(); optimizer.step()\n    return"
         },
@@ -870,12 +880,27 @@ def _(model, optimizer, x, y):
 
 
 @train_step.mistake(
-    "The weights do not change. Is `backward()` or `step()` missing, or are the gradients zeroed between "
-    "the two?"
+    "`optimizer.step()` finds no gradients, so the weights do not change. Does `loss.backward()` come before "
+    "it, and `optimizer.zero_grad()` not between the two?"
 )
 def _(model, optimizer, x, y):
     model.train()
+    optimizer.zero_grad()
+    optimizer.step()
     return F.cross_entropy(model(x), y).item()
+
+
+@train_step.mistake("The weights do not change: `optimizer.step()` is missing.")
+def _(model, optimizer, x, y):
+    model.train()
+    return F.cross_entropy(model(x), y).item()
+
+
+@train_step.mistake(
+    "Two lines are missing: `model.train()` at the beginning, and `optimizer.zero_grad()` before `loss.backward()`."
+)
+def _(model, optimizer, x, y):
+    return _step(model, optimizer, x, y, mode=model.training, zero=False)
 
 
 @train_step.mistake("Return the loss that the step was made with; this one is recomputed after the step.")
@@ -992,6 +1017,12 @@ accuracy.mistakes(
         "The largest logit itself is compared with y. Compare the class it belongs to: "
         "`argmax(dim=1)`.": lambda model, batches: _right_with(
             model, batches, lambda logits: logits.max(dim=1).values
+        ),
+        "This is the mean probability of the right class. Count how often the largest logit is that of the right "
+        "class.": {"(model(x).argmax(dim=1) == y)": "model(x).softmax(dim=1).gather(1, y[:, None])"},
+        "This counts wrong answers, and takes the mean of the batches' fractions, in which an example of a short batch "
+        "counts more. Count right answers, and divide once.": lambda model, batches: (
+            1 - sum(_accuracies(model, batches)) / len(batches)
         ),
         "The parameters are left frozen, so training could not go on. `torch.no_grad()` around the loop does what you "
         "want; leave `requires_grad` as it is.": {"model.eval()": "model.eval().requires_grad_(False)"},
@@ -1552,8 +1583,8 @@ quiz = lesson.quiz(
     softmax_twice=Question(
         "c",
         "The second softmax sees numbers from 0 to 1 only. At best it gives e / (e + 9), so the loss cannot fall below "
-        "ln(e + 9) − 1 = 1.46, and the probabilities mean little. The largest logit stays the largest, so the accuracy "
-        "hardly suffers, and nobody notices.",
+        "ln(e + 9) − 1 = 1.46, and the probabilities mean little. It still learns, though often worse, and the mistake "
+        "is easily overlooked.",
         {
             "a": "There is no error, and that is the trap: the loss takes rows of probabilities for logits.",
             "b": "Applied to probabilities, softmax gives different, flatter probabilities.",

@@ -33,6 +33,7 @@ report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
         "bad epochs with good between": ([4.0, 3.0, 3.5, 2.5, 2.7, 2.0, 2.2], 3),
         "an equal loss at the end": ([2.0, 1.0, 1.0], 3),
         "a less bad epoch at the end": ([1.0, 3.0, 2.0], 3),
+        "a better loss after two bad ones": ([5.0, 6.0, 4.0, 7.0, 3.0], 3),
     },
     returns=("the last epoch", "the best epoch"),
     hints=[
@@ -991,7 +992,7 @@ def _facts_of_augmentation(augment_digit, x, pixels):
     if not isinstance(result, torch.Tensor) or result.shape != start.shape:
         shape = f"{tuple(result.shape)}" if isinstance(result, torch.Tensor) else type(result).__name__
         return _facts_of_augmentation(_right_shifts, start, pixels) | {"the shape": shape}
-    copies = start[:1].expand(300, -1, -1, -1)
+    copies = start[:1].expand(120, -1, -1, -1)
     many, again = augment_digit(copies.clone(), pixels), augment_digit(copies.clone(), pixels)
     shifts = _found_shifts(many, start[0], pixels + 2)
     known = shifts[shifts[:, 0] != 99]
@@ -1000,7 +1001,7 @@ def _facts_of_augmentation(augment_digit, x, pixels):
     wrapped = _found_shifts(many, start[0], pixels + 1, wrap=True)[:, 0] != 99
     became = [
         _became(one, own, pixels)
-        for one, own in zip([*result, *many[:20]], [*start, *start[:1].expand(20, -1, -1, -1)], strict=True)
+        for one, own in zip([*result, *many[:6]], [*start, *start[:1].expand(6, -1, -1, -1)], strict=True)
     ]
     whole = "it is shifted by whole pixels, with 0 behind it"
     down, right = (known[:, axis].unique() for axis in (0, 1))
@@ -2259,6 +2260,10 @@ def _facts_of_folds(kfold_indices, N, folds):
     parts = [[torch.as_tensor(part) for part in pair] for pair in pairs]
     if any(part.dtype == torch.bool for pair in parts for part in pair):
         return _facts_of_folds(_dealt_in_order, N, folds) | {"the parts hold": "True and False"}
+    if any(part.ndim != 1 for pair in parts for part in pair):
+        return _facts_of_folds(_dealt_in_order, N, folds) | {
+            "the parts hold": "indices on more than one axis"
+        }
     sides = [[part.flatten().tolist() for part in pair] for pair in parts]
     in_order = [index for _, valid in sides for index in valid]
     in_valid, many = sorted(in_order), N > 12  # few examples may be dealt alike by accident
@@ -2379,6 +2384,11 @@ def _(N, folds):
 
 kfold_indices.mistakes(
     {
+        "The indices come in a column, (n, 1), as `nonzero()` returns them. Make it one axis: `.flatten()`.": (
+            lambda N, folds: [
+                (one[:, None], other[:, None]) for one, other in kfold_indices.reference(N, folds)
+            ]
+        ),
         "The data are not shuffled: they are often sorted by class, and then a fold lacks "
         "a class. Deal out `torch.randperm(N)`.": lambda N, folds: _folds_of(torch.arange(N), folds),
         "Every call deals the same parts: a seed is set inside. Seeding is up to the "

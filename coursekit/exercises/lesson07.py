@@ -1,5 +1,6 @@
 """The exercises of lesson 7, Seeing high dimensions: solutions, classic mistakes, hints."""
 
+import functools
 import math
 import time
 from collections import Counter
@@ -93,6 +94,8 @@ _TOO_SLOW = (
             3,
         ),
         "all others vote": (normal(7, 2, seed=7), torch.tensor([1, 0, 0, 1, 1, 0, 1]), 6),
+        "two points": (normal(2, 5, seed=9), torch.tensor([0, 1]), 1),
+        "a wide map": (1e5 * normal(9, 2, seed=8), torch.tensor([0, 1, 0, 1, 1, 0, 1, 0, 0]), 3),
     },
     hints=[
         "In a table of all distances (N, N), who is always the nearest neighbour of a point? Rule that out first.",
@@ -181,6 +184,19 @@ def _voted(
     return lambda positions, labels, k: count(vote(labels[nearest(positions, k)]) == labels)
 
 
+def _in_a_loop(voters):
+    """The vote of `voters(distances, k)` (N, N), the row of a point marking its own; without any it is wrong."""
+
+    def attempt(positions, labels, k):
+        votes = voters(_without_itself(positions), k)
+        right = [
+            own.any() and labels[own].mode().values == label for own, label in zip(votes, labels, strict=True)
+        ]
+        return sum(map(bool, right)) / len(labels)
+
+    return attempt
+
+
 _ITSELF = {
     "The point itself votes: put inf on the diagonal.": {"nearest": lambda p, k: _nearest(p, k, itself=0.0)},
     "Only the nearest neighbour votes: take k.": {"nearest": lambda p, k: _nearest(p, 1)},
@@ -220,7 +236,8 @@ knn_accuracy.mistakes(
                 (F.normalize(p, dim=1) @ F.normalize(p, dim=1).T).fill_diagonal_(-math.inf).topk(k).indices
             )
         ),
-        "The vote runs over the points. Each row of `labels[neighbours]` (N, k) is an election: `mode(dim=1)`.": [
+        "The vote runs over the points. Each row of `labels[neighbours]` (N, k) is an election: `dim=1` in `topk` and "
+        "in `mode`.": [
             lambda positions, labels, k: (
                 (labels[_nearest(positions, k)].mode(dim=0).values == labels[:k]).float().mean()
             ),
@@ -299,6 +316,60 @@ knn_accuracy.mistakes(
         ),
         "`mode` returns values and their places, and you compare the places. Take `.mode(dim=1).values`.": _voted(
             vote=lambda votes: votes.mode(dim=1).indices
+        ),
+        "The labels were compared with something that is not a tensor, which gives a single False. `mode` returns a "
+        "pair: compare its `.values`. A list becomes a tensor by `torch.tensor(…)`.": _voted(
+            vote=lambda votes: votes.mode(dim=1)
+        ),
+        "`labels` has one axis, and here it gets several indices. Are they the pair that `topk` returns? Take its "
+        "`.indices`.": _voted(lambda p, k: _without_itself(p).topk(k, largest=False)),
+        "The numbers of the neighbours are compared with the labels. Look their labels up: `labels[neighbours]`.": (
+            lambda positions, labels, k: (_nearest(positions, k).mode(dim=1).values == labels).float().mean()
+        ),
+        "The number on the diagonal is too small: on a wide map other points are farther away than that, and a point "
+        "votes on itself. Put inf there.": [
+            _voted(lambda p, k, number=number: _nearest(p, k, itself=number))
+            for number in (1.0, 10.0, 100.0, 1e3, 1e4)
+        ],
+        "0 · inf is nan, so `torch.eye(N) * inf` is nan off the diagonal. Use `fill_diagonal_(float('inf'))`.": (
+            _voted(
+                lambda p, k: (
+                    (torch.cdist(p, p) + torch.eye(len(p), dtype=p.dtype) * math.inf)
+                    .topk(k, largest=False)
+                    .indices
+                )
+            )
+        ),
+        "The largest distance is too small for the diagonal: if k = N − 1, a point may tie with its farthest "
+        "neighbour and vote on itself. Put inf there.": _voted(
+            lambda p, k: _nearest(p, k, itself=torch.cdist(p, p).max().item())
+        ),
+        "With point i taken out, the numbers of all points after it are shifted by one. Take their labels out in the "
+        "same way, or put inf on the diagonal.": _voted(
+            lambda p, k: (
+                torch.cdist(p, p)[~torch.eye(len(p), dtype=torch.bool)]
+                .view(len(p), -1)
+                .topk(k, largest=False)
+                .indices
+            )
+        ),
+        "The loop ends after the first point. `return` belongs after the loop, not inside it.": _voted(
+            count=lambda right: right[0].item() / len(right)
+        ),
+        "k is a number of neighbours, not a distance. Take the k nearest, however far away they are.": _in_a_loop(
+            lambda distances, k: distances < k
+        ),
+        "The vote is the wrong way round: the points that have point i among their neighbours decide. Its own k "
+        "nearest neighbours should.": (
+            _in_a_loop(
+                lambda distances, k: (
+                    distances.topk(k, largest=False).indices[None]
+                    == torch.arange(len(distances))[:, None, None]
+                ).any(dim=2)
+            )
+        ),
+        "The number of coordinates is not always 2: a map may have 1 or 3. `torch.cdist` takes all of them.": _voted(
+            lambda p, k: _nearest(torch.stack([p[:, 0], p[:, 1]], dim=1), k)
         ),
     }
 )
@@ -420,6 +491,8 @@ def _(positions, labels, k):
         "as many rows as columns": (normal(4, 4, seed=2).softmax(dim=1),),
         "float64 numbers": (normal(4, 3, seed=1, dtype=torch.float64).softmax(dim=1),),
         "probabilities near 0": (torch.tensor([[1e-30, 1.0, 1e-20], [0.5, 1e-25, 0.5]]),),
+        "more zeros in one row": (torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.1, 0.2, 0.3, 0.4]]),),
+        "a long uniform row": (torch.full((1, 20_000), 1 / 20_000),),
     },
     hints=[
         "It is the mean surprise, in logarithms to base 2: −Σ p log₂ p for each row. What is 0 · log 0 on a "
@@ -540,7 +613,9 @@ entropy_bits.mistakes(
             lambda p: -(p * p.log_softmax(dim=1)).sum(dim=1) / math.log(2),
             lambda p: -torch.special.xlogy(p.softmax(dim=1), p.softmax(dim=1)).sum(dim=1),
         ],
-        "This is the logarithm of the sum, and a row sums to one. Sum the terms p log₂ p.": [
+        "Every entropy is 0 here, the logarithm of 1: is p summed, or clamped to 1, before the logarithm? Take log₂ of "
+        "each p, and sum the terms p log₂ p.": [
+            lambda p: -(p * p.clamp(min=1).log2()).sum(dim=1),
             lambda p: -p.sum(dim=1).log2(),
             lambda p: -(p.sum(dim=1) * p.sum(dim=1).log2()),
             lambda p: -p.sum(dim=1).log(),
@@ -575,7 +650,34 @@ entropy_bits.mistakes(
             lambda p: -(p.log2().nan_to_num(neginf=-1e9)).sum(dim=1),
         ],
         "The small number that you put into the logarithm is so large that it shows in the result: 1e-12 will do, or "
-        "`torch.special.xlogy`.": [_with_small_number(small) for small in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)],
+        "`torch.special.xlogy`.": [
+            _with_small_number(small) for small in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+        ],
+        "The clamp inside the logarithm reaches too far: p may be smaller than that without being 0. "
+        "`clamp(min=1e-12)` will do, or `torch.special.xlogy`.": [
+            lambda p, low=low: -(p * p.clamp(min=low).log2()).sum(dim=1) for low in (1e-1, 1e-2, 1e-3, 1e-4)
+        ],
+        "`p[p > 0]` is one long list. Cut into equal parts, it gives numbers to the wrong rows, since these may have "
+        "different numbers of zeros. Keep the table: `torch.special.xlogy(p, p)`.": lambda p: (
+            (q := p[p > 0].reshape(len(p), -1)) * -q.log2()
+        ).sum(dim=1),
+        "A column that holds a 0 in one row is left out of all rows. Keep it: `torch.special.xlogy(p, p)` makes such a "
+        "term 0.": lambda p: -torch.special.xlogy(q := p[:, (p > 0).all(dim=0)], q).sum(dim=1) / math.log(2),
+        "nan is replaced too late: it has spoiled the sum, so the entropy of its row becomes 0. Replace it in the "
+        "terms, before the sum.": lambda p: -(p * p.log2()).sum(dim=1).nan_to_num(),
+        "Python's own functions, such as `math.log2`, take one number, and a whole table arrived. Use `torch.log2`.": (
+            lambda p: -(p * math.log2(p)).sum(dim=1)
+        ),
+        "`@` is a matrix product, (N, N). Multiply entry by entry, `*`, and sum over `dim=1`.": [
+            *(
+                lambda p, low=low: -(p @ p.clamp(min=low).log2().T)
+                for low in (1e-38, 1e-30, 1e-12, 1e-10, 1e-9)
+            ),
+            *(lambda p, low=low: -(p @ (p + low).log2().T) for low in (1e-12, 1e-10, 1e-9)),
+        ],
+        "`len(p)` is the number of rows. A loop over the outcomes, the columns, needs `range(p.shape[1])`.": lambda p: (
+            -sum(torch.special.xlogy(p[:, j], p[:, j]) for j in range(len(p))) / math.log(2)
+        ),
     }
 )
 
@@ -650,6 +752,21 @@ symmetric_p.mistakes(
         "Only one half of the table is filled. P is symmetric, so p_ij stands at [i, j] and at [j, i].": (
             lambda conditional: (conditional + conditional.T).triu() / (2 * len(conditional))
         ),
+        "Only one half of the table is filled. Keep both: p_ij stands at [i, j] and at [j, i], and the sum is 2N.": [
+            lambda conditional: (conditional + conditional.T).triu() / len(conditional),
+            lambda conditional: (conditional + conditional.T).tril() / len(conditional),
+        ],
+        "All entries together sum to N². Do you divide by their mean, or multiply by N, as `/ 2 * N` does? Divide by "
+        "their sum, 2N.": {"/ (2 * len(conditional))": "* len(conditional) / 2"},
+        "A tensor was called like a function. `.T` takes no parentheses, and an index takes square brackets.": {
+            ".T": ".T()"
+        },
+        "A function was added, not what it returns: its parentheses are missing, as in `conditional.t()`.": {
+            ".T": ".t"
+        },
+        "The second table was divided by the sums of its columns, where it should be transposed: `conditional.T`.": {
+            "conditional.T": "conditional / conditional.sum(dim=0)"
+        },
     }
 )
 
@@ -719,7 +836,10 @@ symmetric_p.slips(_joint, dict([*_JOINED.items()][-1:]))
 _AS_A_MEAN = {told: _JOINED[told] for told in _JOINED if "mean" in told}  # of these, N is the right divisor
 symmetric_p.pairs_of_slips(_joint, _AS_A_MEAN, dict([*_DIVIDED.items()][1:]))
 symmetric_p.pairs_of_slips(
-    _joint, {told: _JOINED[told] for told in [*_JOINED][1:] if told not in _AS_A_MEAN}, _DIVIDED
+    _joint, {told: _JOINED[told] for told in [*_JOINED][1:-2] if told not in _AS_A_MEAN}, _DIVIDED
+)
+symmetric_p.pairs_of_slips(  # one triangle over N has its own sentence
+    _joint, dict([*_JOINED.items()][-2:]), dict([*_DIVIDED.items()][1:])
 )
 symmetric_p.mistakes(
     {
@@ -881,9 +1001,10 @@ student_q.mistakes(
         "That is the Gaussian of SNE. Here the tail is heavier: 1 / (1 + d²).": lambda y: _normalised(
             (-_squared(y)).exp()
         ),
-        "That is a Gaussian. Here the tail is heavier: 1 / (1 + d²).": lambda y: _normalised(
-            (-_squared(y) / 2).exp()
-        ),
+        "That is a Gaussian. Here the tail is heavier: 1 / (1 + d²).": [
+            lambda y: _normalised((-_squared(y) / 2).exp()),
+            lambda y: (-_squared(y)).fill_diagonal_(-math.inf).flatten().softmax(dim=0).view(len(y), len(y)),
+        ],
         "The distance is not squared: 1 / (1 + d²).": lambda y: _normalised(1 / (1 + _squared(y).sqrt())),
         "Near pairs should get the large values: 1 divided by 1 + d².": lambda y: _normalised(
             1 + _squared(y)
@@ -970,11 +1091,17 @@ student_q.mistakes(
         "The distances are squared twice. `_squared` or `cdist(...)**2` once is enough: 1 / (1 + d²).": _q(
             kernel=lambda d2: 1 / (1 + d2.square())
         ),
-        "A softmax exponentiates the kernel, and fills the diagonal. Divide the table by its sum.": [
+        "A softmax exponentiates the weights 1 / (1 + d²). Divide them by their sum.": [
             lambda y: (w := _q(by=lambda w: 1)(y)).flatten().softmax(dim=0).view_as(w),
             lambda y: (1 / (1 + _squared(y))).flatten().softmax(dim=0).view(len(y), len(y)),
             lambda y: _q(by=lambda w: 1)(y).softmax(dim=1),
-            lambda y: (-_squared(y)).fill_diagonal_(-math.inf).flatten().softmax(dim=0).view(len(y), len(y)),
+            lambda y: (
+                (1 / (1 + _squared(y)))
+                .fill_diagonal_(-math.inf)
+                .flatten()
+                .softmax(dim=0)
+                .view(len(y), len(y))
+            ),
         ],
         "Each row was divided by its sum first, and then the table made symmetric, as in P. Q has one sum for the "
         "whole table.": [
@@ -1000,6 +1127,9 @@ student_q.mistakes(
         ),
         "The distances are measured between columns. The points are the rows of y.": [
             _q(lambda y: _squared(y.T)),
+        ],
+        "The sum runs over the points, along one of the two axes of the table (N, N, d). Sum over the coordinates: "
+        "`dim=2`.": [
             _q(lambda y: (y[:, None] - y[None]).square().sum(dim=1)),
             _q(lambda y: (y[:, None] - y[None]).square().sum(dim=0)),
         ],
@@ -1046,6 +1176,20 @@ student_q.mistakes(
         "You divide by twice the sum, so Q sums to one half.": _q(by=lambda w: 2 * w.sum()),
         "The diagonal is taken out, so that rows have N − 1 entries. Keep it, as 0: Q is (N, N).": (
             lambda y: _q()(y)[~torch.eye(len(y), dtype=torch.bool)].view(len(y), -1)
+        ),
+        "`y - y.T` is the table of differences only for d = 1. A new axis makes one for any d: `y[:, None] - y`, "
+        "(N, N, d), whose squares are summed over `dim=2`.": _q(lambda y: (y - y.T).square()),
+        "Only the diagonal is left: multiplied by the identity matrix, all pairs vanish. Put the 0 on the diagonal: "
+        "`fill_diagonal_(0)`.": _q(zeroed=lambda w: w.diag().diag()),
+        "A function stands where its result should: its parentheses are missing, as in `w.sum()`.": {
+            "w.sum()": "w.sum"
+        },
+        "Every pair is listed once, as by `F.pdist`. Q is a table (N, N), where it stands twice: use `torch.cdist`.": [
+            lambda y: (w := 1 / (1 + F.pdist(y).square())) / w.sum(),
+            lambda y: (w := 1 / (1 + F.pdist(y).square())) / (2 * w.sum()),
+        ],
+        "The number of coordinates is not always 2: a map may have 1 or 3. Sum over all of them: `.sum(dim=2)`.": _q(
+            lambda y: _squared(torch.stack([y[:, 0], y[:, 1]], dim=1))
         ),
     }
 )
@@ -1201,6 +1345,14 @@ def _in_two_products(pulls):
     return attempt
 
 
+def _two_columns(p, y):
+    """The first two columns of the gradient, each written on its own."""
+    strength = (p - student_q.reference(y)) / (1 + _squared(y))
+    return 4 * torch.stack(
+        [(strength * (y[:, column, None] - y[:, column])).sum(dim=1) for column in (0, 1)], dim=1
+    )
+
+
 def _of_the_loss(loss):
     """The gradient of another loss than KL(P‖Q), by autograd."""
 
@@ -1305,7 +1457,7 @@ tsne_gradient.mistakes(
         "The root of the weight is taken. It is 1 / (1 + d²) itself.": _gradient(
             strength=lambda p, w: (p - w / w.sum()) * w.sqrt()
         ),
-        "The root of the distance stands in the weight, 1 / (1 + d). It is 1 / (1 + d²), as in Q.": lambda p, y: (
+        "The distance is not squared in the weight of a pair. It is 1 / (1 + d²), as in Q.": lambda p, y: (
             4
             * (
                 ((p - student_q.reference(y)) / (1 + _squared(y).sqrt()))[:, :, None] * (y[:, None] - y[None])
@@ -1348,6 +1500,31 @@ tsne_gradient.mistakes(
         ],
         "The 1 is missing in w = 1 / (1 + d²), and 1 / d² is infinite for points that coincide.": _gradient(
             kernel=lambda d2: 1 / d2
+        ),
+        "Your Q has a Gaussian kernel, as in SNE. The Q of a map has Student's, 1 / (1 + d²): `student_q(y)`.": [
+            lambda p, y, by=by: _forces(p, y, q=lambda w: _normalised((-_squared(y) / by).exp()))
+            for by in (1, 2)
+        ],
+        "The weight of a pair is a Gaussian here. It is 1 / (1 + d²), as in Q.": [
+            _gradient(strength=lambda p, w, by=by: (p - w / w.sum()) * ((1 - 1 / w) / by).exp())
+            for by in (1, 2)
+        ],
+        "p ln(p/q) is a term of the loss. In the gradient, the difference p − q takes its place.": _gradient(
+            strength=lambda p, w: torch.special.xlogy(p, p / (w / w.sum()).clamp(min=1e-30)) * w
+        ),
+        "Each pair is multiplied by N q_ij. Its weight is w_ij = 1 / (1 + d²), not divided by any sum.": _gradient(
+            strength=lambda p, w: (p - w / w.sum()) * w / w.sum() * len(w)
+        ),
+        "The strengths, (N, N), need a third axis to multiply arrows, (N, N, d): `((p - q) * w)[:, :, None]`.": (
+            lambda p, y: (4 * (p - student_q.reference(y)) / (1 + _squared(y)) * (y[:, None] - y)).sum(dim=1)
+        ),
+        "`s.sum(dim=1) @ y` adds up all points. Each row of y has a factor of its own: "
+        "`s.sum(dim=1, keepdim=True) * y`.": _in_two_products(lambda f, y: f.sum(dim=1) @ y - f @ y),
+        "A distance has no direction. Multiply by the arrow y_i − y_j, so that each row has d numbers.": (
+            _in_two_products(lambda f, y: (f * torch.cdist(y, y)).sum(dim=1))
+        ),
+        "The number of coordinates is not always 2: a map may have 1 or 3. The arrows y_i − y_j have all of them.": (
+            _two_columns
         ),
     }
 )
@@ -1686,6 +1863,15 @@ assign_clusters.mistakes(
         "This is a table of 0 and 1. Return only the number of the column: `argmin(dim=1)`.": lambda x, centroids: (
             F.one_hot(torch.cdist(x, centroids).argmin(dim=1), len(centroids))
         ),
+        "Two slips. The smallest distance wins: `argmin`. And look along `dim=1`, for each point.": {
+            "argmin(dim=1)": "argmax(dim=0)"
+        },
+        "Every point gets centroid 0. In a loop, does the smallest distance so far start at 0? Start it at inf.": (
+            lambda x, centroids: torch.zeros(len(x), dtype=torch.long)
+        ),
+        "Every point gets the last centroid. In a loop, is the smallest distance so far updated with the number?": (
+            lambda x, centroids: torch.full((len(x),), len(centroids) - 1)
+        ),
         "`squeeze` also removes the axis of the points when there is only one. Leave it out.": {
             "argmin(dim=1)": "argmin(dim=1).squeeze()"
         },
@@ -1727,6 +1913,11 @@ assign_clusters.mistakes(
             torch.tensor([[1.0, 1.0], [2.0, 3.0]]),
         ),
         "a single cluster": (normal(5, 3, seed=8), torch.zeros(5, dtype=torch.long), normal(1, 3, seed=9)),
+        "all points of a cluster at the origin": (
+            torch.tensor([[0.0, 0.0], [2.0, 1.0], [0.0, 0.0], [4.0, 2.0]]),
+            torch.tensor([1, 0, 1, 0]),
+            torch.tensor([[2.0, 2.0], [1.0, -1.0]]),
+        ),
     },
     hints=[
         "`x[labels == k]` are the points of cluster k. What is the mean of no points at all?",
@@ -1862,6 +2053,13 @@ def _update_by_halves(x, labels, centroids):
     return new
 
 
+def _one_point_over_all(x, labels, centroids):
+    total = torch.zeros_like(centroids)
+    total[labels] += x
+    counts = labels.bincount(minlength=len(centroids))[:, None]
+    return torch.where(counts > 0, total / counts.clamp(min=1), centroids)
+
+
 def _medoid(own, x):
     return own[(own - own.mean(dim=0)).square().sum(dim=1).argmin()]
 
@@ -1958,6 +2156,35 @@ update_centroids.mistakes(
         "Every point moves its centroid a part of the way. The new centroid is the mean of its points, in one step.": (
             lambda x, labels, centroids: (
                 centroids + 0.1 * (_means(x, labels, centroids, lambda old: old) - centroids)
+            )
+        ),
+        "`x[labels == k].any()` asks for a coordinate that is not 0. Ask for a point: `(labels == k).any()`.": {
+            "(labels == k).any()": "x[labels == k].any()"
+        },
+        "The mean is divided by the number of points already. Leave out the second division.": _update(
+            lambda own, x: own.mean(dim=0) / len(own)
+        ),
+        "That is the root of the mean square. The centroid is the mean itself.": _update(
+            lambda own, x: own.square().mean(dim=0).sqrt()
+        ),
+        "Only the last mean comes back: does `new = …` replace the table? Put each mean into its row: `new[k] = …`.": {
+            "new[k] =": "new ="
+        },
+        "`x[labels]` uses the labels as row numbers of x. The points of cluster k are `x[labels == k]`.": [
+            {"x[labels == k]": "x[labels]"},
+            lambda x, labels, centroids: x[labels].mean(dim=0).expand_as(centroids),
+        ],
+        "Row k holds point k. It should be the mean of all points with label k: `x[labels == k].mean(dim=0)`.": {
+            "x[labels == k].mean(dim=0)": "x[k]"
+        },
+        "Only the last point of each cluster is in its sum. `total[labels] += x` counts a repeated label once: use "
+        "`total.index_add_(0, labels, x)`.": _one_point_over_all,
+        "As soon as one cluster is empty, all centroids stay where they are. Only that of the empty cluster should: "
+        "decide row by row.": (
+            lambda x, labels, centroids: (
+                centroids.clone()
+                if len(labels.unique()) < len(centroids)
+                else _means(x, labels, centroids, torch.clone)
             )
         ),
     }
@@ -2165,6 +2392,13 @@ def _shares(
     return attempt
 
 
+_ONLY_SQUARES = {"height": torch.zeros_like, "exponent": lambda d, deviations: d**2}
+
+
+def _by_sum(table):
+    return table / table.sum(dim=1, keepdim=True)
+
+
 def _divided(a):
     return a.exp() / a.exp().sum(dim=1, keepdim=True)
 
@@ -2262,10 +2496,10 @@ responsibilities.mistakes(
         "The weights enter twice. The density is multiplied by π_k once: add `weights.log()`.": _shares(
             weight=lambda weights: 2 * weights.log()
         ),
-        "The weights are divided by the density. They multiply it: add `weights.log()`.": _shares(
+        "The density is divided by the weight. It should be multiplied: add `weights.log()`.": _shares(
             weight=lambda weights: -weights.log()
         ),
-        "These are the number of the component, not its probability. Return the whole row.": (
+        "This is the number of the most probable component. Return the probabilities of all K, a row for each x.": (
             lambda x, weights, means, deviations: _log_joint(x, weights, means, deviations).argmax(dim=1)
         ),
         "This is the density of each number under the whole mixture. Return the share of every component in it.": [
@@ -2274,6 +2508,36 @@ responsibilities.mistakes(
             ),
             lambda x, weights, means, deviations: _log_joint(x, weights, means, deviations).logsumexp(dim=1),
         ],
+        "x and the means have different lengths. A new axis makes each number meet each component: "
+        "`Normal(means, deviations).log_prob(x[:, None])`.": [
+            lambda x, weights, means, deviations, dim=dim: (
+                torch.distributions.Normal(means, deviations).log_prob(x) + weights.log()
+            ).softmax(dim=dim)
+            for dim in (1, -1)
+        ],
+        "`math.log` takes one number, and here K of them arrive. Use the tensor's own, as in `weights.log()`.": (
+            lambda x, weights, means, deviations: (
+                math.log(weights) - deviations.log() - ((x[:, None] - means) / deviations) ** 2 / 2
+            ).softmax(dim=1)
+        ),
+        "Two slips. The table has the components in its rows, (K, N), and they are normalized over the numbers. "
+        "`x[:, None] - means` puts them into columns; then `dim=1` is right.": (
+            lambda x, weights, means, deviations: _log_joint(x, weights, means, deviations).softmax(dim=0).T
+        ),
+        "These are inverse squared distances. The density of a component is exp(−(x − μ)² / 2σ²) / σ√(2π), and π_k "
+        "times that enters.": [
+            _shares(
+                end=lambda a: a,
+                joined=lambda d, weight, small=small: _by_sum(1 / (d + small)),
+                **_ONLY_SQUARES,
+            )
+            for small in (0, 1e-12, 1e-9, 1e-8, 1e-6)
+        ],
+        "All components have the same σ here, the mean of `deviations`. Each has its own.": (
+            lambda x, weights, means, deviations: responsibilities.reference(
+                x, weights, means, deviations.mean().expand_as(deviations)
+            )
+        ),
     }
 )
 
@@ -2307,9 +2571,9 @@ class _Found(str):
 
 def _is_width(sigma, squared_distances, perplexity, within=1e-4):
     """Whether sigma gives the perplexity, to within a small fraction of sigma."""
-    lower, upper = (
-        math.exp(_nats(_row(squared_distances, sigma * factor))) for factor in (1 - within, 1 + within)
-    )
+    widths = sigma * torch.tensor([[1 - within], [1 + within]], dtype=squared_distances.dtype)
+    p = (-squared_distances / (2 * widths**2)).softmax(dim=1)
+    lower, upper = (-torch.special.xlogy(p, p).sum(dim=1)).exp().tolist()
     return lower < perplexity < upper
 
 
@@ -2356,7 +2620,12 @@ def _what_it_is(sigma, d, perplexity):
         other = change(d)
         if _is_width(sigma, other - other.min(), perplexity):
             return words
-    if 80 < float(d.min()) / (2 * sigma**2) < 110:
+    p, small = _row(d, sigma), torch.tensor([1e-2, 1e-3, 1e-4, 1e-5, 1e-6], dtype=d.dtype)[:, None]
+    reached = (-p * torch.cat([p + small, p.maximum(small)]).log()).sum(dim=1).exp()
+    if any(math.isclose(one, perplexity, rel_tol=3e-6) for one in reached.tolist()):
+        return "the width with a small number in the logarithm that is too large"
+    nearest = float(d.min()) / (2 * sigma**2)
+    if 80 < nearest < 110 or 700 < nearest < 780:
         return "where exp underflows"
     spread = float(d.max() - d.min()) / (2 * sigma**2)
     if 85 < spread < 120 or 700 < spread < 780:
@@ -2367,6 +2636,8 @@ def _what_it_is(sigma, d, perplexity):
 def _how_it_was_searched(attempt, sigma, d, perplexity):
     """What can be said of a width of which nothing is known: it ignores something, or is an end, or is only near."""
     extreme = math.exp(_nats(_row(d - d.min(), sigma)))
+    if not 1.0001 < extreme < 0.9999 * len(d):
+        return f"the {'lower' if extreme < 2 else 'upper'} end of the bracket"
     scaled = float(attempt(9 * d, perplexity)) / sigma  # should be three times as large
     if not 0.5 < scaled < 20 or scaled < 1.1:
         if extreme > 0.99 * len(d):
@@ -2410,6 +2681,7 @@ def _about_the_width(attempt, squared_distances, perplexity):
         "tiny distances": (normal(10, seed=2).square() * 1e-8, 4.0),
         "no near neighbour": (torch.tensor([900.0, 901.0, 904.0, 909.0]), 2.0),
         "a twin at distance 0": (torch.tensor([0.0, 1.0, 3.0, 6.0, 8.0]), 3.0),
+        "nearly equal probabilities": (torch.tensor([0.5, 1.0, 16.0]).repeat(20), 59.6),
     },
     hints=[
         "Perplexity grows with σ. Bracket it by a tiny and a huge σ, try the middle, and keep the half that holds it.",
@@ -2432,7 +2704,7 @@ def perplexity_sigma(squared_distances, perplexity):
     return sigma
 
 
-def _bisect(too_wide, low=1e-8, high=1e8, steps=60):
+def _bisect(too_wide, low=1e-8, high=1e8, steps=36):
     for _ in range(steps):
         sigma = (low * high) ** 0.5
         low, high = (low, sigma) if too_wide(sigma) else (sigma, high)
@@ -2446,9 +2718,9 @@ def _reaches(row=_row, perplexity_of=lambda p: math.exp(_nats(p)), change=lambda
     )
 
 
-def _without_a_softmax(squared_distances, sigma):
+def _without_a_softmax(squared_distances, sigma, small=0.0):
     kernel = (-squared_distances / (2 * sigma**2)).exp()
-    return kernel / kernel.sum()
+    return kernel / (kernel.sum() + small)
 
 
 def _for_other(change):
@@ -2468,6 +2740,55 @@ def _from_zero(high, steps):
             wide = math.exp(_nats(_row(squared_distances, sigma))) > perplexity
             low, top = (low, sigma) if wide else (sigma, top)
         return sigma
+
+    return attempt
+
+
+def _between(low, high):
+    """A search that halves a bracket whose ends are taken from the distances, in the middle."""
+
+    def attempt(squared_distances, perplexity):
+        d = squared_distances.double()
+        bottom, top = float(low(d)), float(high(d))
+        for _ in range(36):
+            sigma = (bottom + top) / 2
+            wide = math.exp(_nats(_row(d, sigma))) > perplexity
+            bottom, top = (bottom, sigma) if wide else (sigma, top)
+        return sigma
+
+    return attempt
+
+
+def _with_both_ends(power):
+    """A search from 10 to the power of −`power` up to that of `power`, whose lower end moves in every step."""
+
+    def attempt(squared_distances, perplexity):
+        low, high = 10.0**-power, 10.0**power
+        for _ in range(36):
+            sigma = (low * high) ** 0.5
+            low, high = (
+                sigma,
+                sigma if math.exp(_nats(_row(squared_distances, sigma))) > perplexity else high,
+            )
+        return sigma
+
+    return attempt
+
+
+_exact = functools.cache(
+    lambda *d_and_perplexity: perplexity_sigma.reference(
+        torch.tensor(d_and_perplexity[:-1]), d_and_perplexity[-1]
+    )
+)
+
+
+def _near_at(name):
+    """The width, but on one of the test inputs, by its name, only near it."""
+    case = perplexity_sigma.inputs.cases[perplexity_sigma.inputs.names.index(name)][0]
+
+    def attempt(squared_distances, perplexity):
+        sigma = _exact(*squared_distances.tolist(), perplexity)
+        return 1.001 * sigma if squared_distances.equal(case) else sigma
 
     return attempt
 
@@ -2511,9 +2832,17 @@ perplexity_sigma.mistakes(
         "exp(−d² / 2σ²), and the perplexity 2 to the power of the entropy in bits?": _reaches(
             perplexity_of=lambda p: math.inf
         ),
-        "Return σ alone, one number, without the probabilities.": [
+        "A tuple came back. Return σ alone, one number, without the probabilities or the ends of the bracket.": [
             lambda d, perplexity: ((sigma := perplexity_sigma.reference(d, perplexity)), _row(d, sigma)),
         ],
+        "σ came back in a tensor of shape (1,): return a number, `sigma.item()`. The lesson's `conditional_p` does not "
+        "fit a single row: it rules out the diagonal of a table.": (
+            lambda d, perplexity: torch.tensor([perplexity_sigma.reference(d, perplexity)])
+        ),
+        "A single row has no axis 1: take the softmax over `dim=0`, and hand `entropy_bits` a table of one row, "
+        "`entropy_bits(p[None])`.": lambda d, perplexity: d.softmax(dim=1),
+        "Both ends of the bracket move in the same step. Only one should: the upper end if σ is too wide, otherwise "
+        "(`else`) the lower end.": [_with_both_ends(power) for power in (3, 6, 8, 9)],
         "1 / Σ p² is another effective number. The perplexity is 2 to the power of the entropy.": _reaches(
             perplexity_of=lambda p: 1 / float(p.square().sum())
         ),
@@ -2584,7 +2913,45 @@ perplexity_sigma.mistakes(
         "Your σ is the same for all distances. Take it from the search: the distances decide.": {
             "return sigma": "return 1.0"
         },
+        "The upper end of the bracket is too small: for a perplexity near the number of distances, σ may be "
+        "larger than all of them. Start from a very large one.": [
+            _between(lambda d: 1e-6 * d.max().sqrt(), high)
+            for high in (
+                lambda d: d.max().sqrt(),
+                lambda d: d.mean().sqrt(),
+                lambda d: 2 * d.mean().sqrt(),
+                lambda d: 2 * d.median().sqrt(),
+            )
+        ],
+        "The lower end of the bracket is too large: σ may be smaller than all distances. Start from a tiny one.": [
+            _between(low, lambda d: 100 * d.max().sqrt())
+            for low in (lambda d: d.min().sqrt(), lambda d: d.mean().sqrt())
+        ],
+        "A small number in the denominator hides 0 / 0: where every exp(−d² / 2σ²) is tiny, the p_j do not sum to one. "
+        "Use a softmax.": [
+            _reaches(lambda d, sigma, small=small: _without_a_softmax(d, sigma, small))
+            for small in (1e-6, 1e-8, 1e-10, 1e-12)
+        ],
+        "The small number inside the logarithm, added or as a clamp, is so large that it shows in σ: take 1e-12, or "
+        "`torch.special.xlogy(p, p)`.": [
+            *(
+                _reaches(perplexity_of=lambda p, small=small: math.exp(-(p * (p + small).log()).sum()))
+                for small in (1e-2, 1e-3, 1e-4, 1e-5)
+            ),
+            *(
+                _reaches(perplexity_of=lambda p, small=small: math.exp(-(p * p.clamp(min=small).log()).sum()))
+                for small in (1e-2, 1e-3)
+            ),
+        ],
+        "Where all distances are tiny, so is σ, and yours is not exact enough. An absolute tolerance, an arithmetic "
+        "middle or a small number added to σ² is too coarse there. `(low * high) ** 0.5` suits any scale.": _near_at(
+            "tiny distances"
+        ),
         "The search stops too early: σ is near, but not to one part in 100,000. Halve the bracket more often, or until "
-        "its ends agree.": [_reaches(low=1e-7, high=1e7, steps=10), {"60": "13"}],
+        "its ends agree.": [
+            _reaches(low=1e-7, high=1e7, steps=10),
+            {"60": "13"},
+            *(_near_at(name) for name in perplexity_sigma.inputs.names if name != "tiny distances"),
+        ],
     }
 )

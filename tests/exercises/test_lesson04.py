@@ -63,6 +63,12 @@ def equivariant_in_numpy(layer, transform, x):
     return np.allclose(layer(transform(x)).numpy(), transform(layer(x)).numpy(), rtol=0, atol=1e-5)
 
 
+def equivariant_for_each_image(layer, transform, x):
+    return all(
+        torch.allclose(layer(transform(one)), transform(layer(one)), rtol=0, atol=1e-5) for one in x.split(1)
+    )
+
+
 def pool_in_loops(x, size):
     N, C, H, W = x.shape
     result = x.new_zeros(N, C, H // size, W // size)
@@ -185,6 +191,7 @@ class TestLesson04(Contract):
         "is_equivariant": [
             equivariant_by_largest_difference,
             equivariant_in_numpy,
+            equivariant_for_each_image,
             lambda layer, transform, x: torch.allclose(layer(transform(x)), transform(layer(x)), atol=1e-5),
             lambda layer, transform, x: ((transform(layer(x)) - layer(transform(x))).abs() < 1e-5).all(),
         ],
@@ -254,6 +261,29 @@ def test_block_whose_branch_or_skip_cannot_learn_is_told_so():
     assert "No gradient flows through the skip" in ex.residual_block(without_skip).message
 
 
+def test_right_answers_that_the_lesson_cannot_go_on_with_are_told_so():
+    def lazy_cnn(channels):
+        return nn.Sequential(*list(own_stages(channels)), nn.Flatten(), nn.LazyLinear(10))
+
+    def own_stages(channels):
+        for one, other in itertools.pairwise([1, *channels]):
+            yield from (nn.Conv2d(one, other, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+
+    def side_as_float(size, kernel, stride, padding, dilation):
+        return np.floor((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1
+
+    for verdict, words in (
+        (ex.build_cnn(lazy_cnn), "nn.LazyLinear"),
+        (ex.output_size(side_as_float), "a float came back"),
+        (ex.convolve_1d(convolve_with_numpy), "cut off from the gradient"),
+    ):
+        assert verdict.status == "correct", verdict
+        assert [words in remark for remark in verdict.remarks] == [True]
+    assert not ex.build_cnn(own_cnn).remarks
+    assert not ex.output_size(side_by_library).remarks
+    assert not ex.convolve_1d(convolve_by_definition).remarks
+
+
 # The homework ------------------------------------------------------------------------------------------------
 
 
@@ -293,6 +323,15 @@ def test_homework_net_of_another_build_passes(few):
     one_cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=epochs * len(batches))
     train.fit(net, batches, epochs=epochs, optimizer=optimizer, scheduler=one_cycle)
     assert ex.garment_sorter(net).status == "correct"
+
+
+@pytest.mark.parametrize(
+    ("last", "sentence"), [(nn.Softmax(dim=1), "softmax at its end"), (nn.Sigmoid(), "sigmoid at its end")]
+)
+def test_probabilities_in_place_of_logits_are_rejected(sorter, last, sentence):
+    verdict = ex.garment_sorter(nn.Sequential(sorter, last))
+    assert verdict.status == "wrong"
+    assert sentence in verdict.message, verdict
 
 
 class Negative(nn.Module):

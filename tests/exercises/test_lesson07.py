@@ -224,6 +224,37 @@ def test_mistakes_in_the_width_are_recognized_in_any_bracket():
     assert "stops too early" in ex.perplexity_sigma(_until_the_perplexity_is_near).message
 
 
+def scaled(reached):
+    """A search in a bracket scaled to the data, where `reached(p)` is compared with the perplexity."""
+
+    def attempt(squared_distances, perplexity):
+        d = squared_distances.double()
+        low, high = 1e-8 * d.max().sqrt().item(), 1e8 * d.max().sqrt().item()
+        for _ in range(120):
+            sigma = math.sqrt(low * high)
+            wide = reached(torch.softmax(-d / (2 * sigma**2), dim=0)) > perplexity
+            low, high = (low, sigma) if wide else (sigma, high)
+        return sigma
+
+    return attempt
+
+
+@pytest.mark.parametrize(
+    ("reached", "words"),
+    [
+        (lambda p: float(Categorical(probs=p).entropy()), "The entropy itself is compared"),
+        (lambda p: 2 ** -float((p * (p + 1e-4).log2()).sum()), "The small number inside the logarithm"),
+    ],
+)
+def test_mistakes_in_the_perplexity_are_recognized_in_a_bracket_scaled_to_the_data(reached, words):
+    assert words in ex.perplexity_sigma(scaled(reached)).message
+
+
+def test_search_too_coarse_for_one_input_is_not_told_a_lucky_change():
+    coarse = halved(lambda d, sigma: torch.softmax(-d / (2 * sigma**2), dim=0), high=1e3, steps=30)
+    assert "Where all distances are tiny" in ex.perplexity_sigma(coarse).message
+
+
 def _until_the_perplexity_is_near(squared_distances, perplexity):
     low, high = 1e-9, 1e9
     while True:

@@ -99,8 +99,8 @@ def test_limit_counts_seconds_of_the_processor_or_of_sleep(used, waited, ticks):
 @pytest.mark.skipif(not time_limit._SCHEDSTAT.exists(), reason="Linux alone tells how long a thread waited")
 def test_seconds_waited_for_a_processor_are_none_of_sleep():
     before = time_limit._seconds_waited()
-    time.sleep(0.3)
-    assert time_limit._seconds_waited() - before < 0.2
+    time.sleep(1)
+    assert time_limit._seconds_waited() - before < 0.8
 
 
 def test_stop_that_the_garbage_collector_swallows_is_raised_again_and_prints_nothing(limited, capsys):

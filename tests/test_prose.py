@@ -101,3 +101,8 @@ def test_another_run_has_to_show_it_too_unless_the_sentence_speaks_of_the_stored
     (problem,) = prose.missing_numbers(lesson, ["0.91"], stored=False)
     assert "`0.98` is in no output of a run on the sample" in problem
     assert len(prose.missing_numbers(lesson, ["0.91"])) == 2
+
+
+def test_sentence_may_begin_with_the_stored_run():
+    lesson, _ = notebook([""], "In the stored run it is `0.97`.")
+    assert not prose.missing_numbers(lesson, ["0.91"], stored=False)

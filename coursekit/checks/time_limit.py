@@ -136,6 +136,8 @@ def _by_watchdog(seconds: float) -> Iterator[None]:
                     _thread.interrupt_main()
 
     watchdog = threading.Thread(target=watch, daemon=True)
+    # where interrupts are ignored, as in a job that a script put into the background, interrupt_main does nothing
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     watchdog.start()
     try:
         yield
@@ -148,3 +150,4 @@ def _by_watchdog(seconds: float) -> Iterator[None]:
             ended.set()
         with contextlib.suppress(KeyboardInterrupt):  # one that was on its way when the block ended
             watchdog.join()
+        signal.signal(signal.SIGINT, before)

@@ -57,7 +57,7 @@ def missing_numbers(notebook: NotebookNode, shown: list[str], *, stored: bool = 
             f"cell {number}: `{value}` is in no output {run} above it: “{' '.join(sentence.split())[:100]}”. "
             f"Let a cell print the sentence from its values, or say “{_STORED}”"
             for sentence in _SENTENCE_END.split(cell.source)
-            if stored or _STORED not in sentence
+            if stored or _STORED not in sentence.lower()
             for value in _NUMBER.findall(sentence)
             if not re.search(rf"(?<![\d.]){re.escape(value)}(?!\.?\d)", above)
         ]

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import signal
 import sys
 import threading
 import time
@@ -55,6 +56,16 @@ def test_code_that_swallows_everything_once_is_stopped(limited):
 
     with pytest.raises(Stopped), limited(0.3):
         swallowing()
+
+
+def test_code_is_stopped_where_interrupts_are_ignored_and_they_are_ignored_again_afterwards(limited):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(Stopped), limited(0.3):
+            busy(60)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_code_that_ends_in_time_is_left_alone_and_afterwards_too(limited):

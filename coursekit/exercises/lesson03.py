@@ -822,10 +822,14 @@ train_step.mistakes(
             "optimizer.step()": "optimizer.step(); optimizer.step()"
         },
         "A new optimizer is made in every call: it forgets its momentum and its running means. Use the one "
-        "that was given.": {
-            "optimizer.zero_grad()": "optimizer = type(optimizer)(model.parameters(), **optimizer.defaults); "
-            "optimizer.zero_grad()"
-        },
+        "that was given.": [
+            {"optimizer.zero_grad()": f"optimizer = {made}; optimizer.zero_grad()"}
+            for made in (
+                "type(optimizer)(model.parameters(), **optimizer.defaults)",
+                *(f"torch.optim.Adam(model.parameters(), lr={lr})" for lr in (0.01, 0.003, 0.001)),
+                *(f"torch.optim.SGD(model.parameters(), lr={lr})" for lr in (1, 0.1, 0.01, 0.001)),
+            )
+        ],
         "The weights are moved by hand. That is plain SGD, whatever was given: call `optimizer.step()`.": {
             "optimizer.step()": "[p.data.sub_(optimizer.param_groups[0]['lr'] * p.grad) for p in model.parameters()]"
         },

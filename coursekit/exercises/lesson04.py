@@ -81,9 +81,12 @@ def convolve_2d(image, kernel):
     return (windows * kernel).sum(dim=(2, 3))
 
 
+_PRODUCTS = (lambda window, kernel: (window * kernel).sum()), (lambda window, kernel: (kernel * window).sum())
+
+
 def _in_loops(
     sizes=lambda *sizes: sizes,
-    product=lambda window, kernel: (window * kernel).sum(),
+    product=_PRODUCTS[0],
     window=lambda image, i, j, h, w: image[i : i + h, j : j + w],
     room=1,
 ):
@@ -129,7 +132,7 @@ convolve_2d.mistakes(
             {"unfold(0, h, 1).unfold(1, w, 1)": "unfold(0, w, 1).unfold(1, h, 1)"},
             *(
                 _in_loops(sizes, product)
-                for product in (lambda a, b: (a * b).sum(), lambda a, b: (b * a).sum())
+                for product in _PRODUCTS
                 for sizes in (
                     lambda H, W, h, w: (W, H, w, h),
                     lambda H, W, h, w: (W, H, h, w),
@@ -150,7 +153,7 @@ convolve_2d.mistakes(
         "The kernel is not always square: its height h and its width w are `h, w = kernel.shape`, and each belongs to "
         "its own axis.": [
             _in_loops(sizes, product)
-            for product in (lambda a, b: (a * b).sum(), lambda a, b: (b * a).sum())
+            for product in _PRODUCTS
             for sizes in (lambda H, W, h, w: (H, W, h, h), lambda H, W, h, w: (H, W, w, w))
         ],
         "`@` is the matrix product: rows times columns. Here each number of the window meets the number of the kernel "
@@ -231,15 +234,13 @@ convolve_2d.mistakes(
             * image[: image.shape[0] - kernel.shape[0] + 1, : image.shape[1] - kernel.shape[1] + 1]
         ),
         "The window is taken at (j, i): i counts rows, and these come first, `[i : i + h, j : j + w]`.": [
-            _in_loops(window=lambda a, i, j, h, w: a[j : j + h, i : i + w]),
-            _in_loops(
-                window=lambda a, i, j, h, w: a[j : j + h, i : i + w], product=lambda a, b: (b * a).sum()
-            ),
+            _in_loops(product=product, window=lambda a, i, j, h, w: a[j : j + h, i : i + w])
+            for product in _PRODUCTS
         ],
         "The image is not always square: its height and its width are `H, W = image.shape`, and each belongs to its "
         "own axis.": [
             _in_loops(sizes, product)
-            for product in (lambda a, b: (a * b).sum(), lambda a, b: (b * a).sum())
+            for product in _PRODUCTS
             for sizes in (lambda H, W, h, w: (H, H, h, w), lambda H, W, h, w: (W, W, h, w))
         ],
         "Only whole numbers came out: the fractions are cut off. Keep the type of the image: "
@@ -247,11 +248,10 @@ convolve_2d.mistakes(
         "The windows are one row and one column too large: the end of a slice is excluded, so "
         "`[i : i + h, j : j + w]` is enough.": [
             _in_loops(product=product, window=lambda a, i, j, h, w: a[i : i + h + 1, j : j + w + 1])
-            for product in (lambda a, b: (a * b).sum(), lambda a, b: (b * a).sum())
+            for product in _PRODUCTS
         ],
         "The end of a slice is an index, not a length: `[i : i + h, j : j + w]` instead of `[i:h, j:w]`.": [
-            _in_loops(product=product, window=lambda a, i, j, h, w: a[i:h, j:w])
-            for product in (lambda a, b: (a * b).sum(), lambda a, b: (b * a).sum())
+            _in_loops(product=product, window=lambda a, i, j, h, w: a[i:h, j:w]) for product in _PRODUCTS
         ],
         "`image[i - a, j - b]` goes backwards, and a negative index counts from the end. The window begins at (i, j): "
         "`image[i + a, j + b]`.": lambda image, kernel: sum(

@@ -70,6 +70,17 @@ def _stop(losses, patience, *, too_long=lambda waited, patience: waited >= patie
 
 
 @early_stop_epoch.mistake(
+    "Each loss is compared with the one `patience` epochs earlier. Compare with the best so far, and count how many "
+    "epochs ago that was."
+)
+def _(losses, patience):
+    for now in range(patience, len(losses)):
+        if losses[now] >= losses[now - patience]:
+            return now + 1, losses.index(min(losses[: now + 1])) + 1
+    return len(losses), losses.index(min(losses)) + 1
+
+
+@early_stop_epoch.mistake(
     "One epoch too late: with patience 2, training stops after the second epoch in a row without improvement."
 )
 def _(losses, patience):

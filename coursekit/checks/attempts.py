@@ -50,6 +50,9 @@ _ADVICE = {
         "`backward()` finds nothing that was recorded: the loss was computed inside of `torch.no_grad()`, from a "
         "detached tensor or a number, or no input asks for a gradient: `x.requires_grad_()`."
     ),
+    "object has no attribute '(weight|bias)'": (
+        "A whole network has no weight or bias, its layers have: loop over `model.parameters()`, which finds all."
+    ),
     "'NoneType' object has no attribute": (
         "Something is None: a `.grad` before `backward()`, or of a tensor that asks for no gradient "
         "(`x.requires_grad_()`), or what came from a function without `return`."
@@ -61,6 +64,9 @@ _ADVICE = {
     "Dimension out of range": (
         "There is no such axis: a tensor with n axes has axes 0 to n − 1. Is the axis wrong, or did a step before it "
         "drop one?"
+    ),
+    r"match the existing size \(0\)": (
+        "Nothing is left of a slice: for n = 0, `[:-n]` is `[:0]`, which is empty. Write its end as size − n."
     ),
     "expanded size of the tensor|^expand": (
         "What is put in has another shape than its place. Is it to be summed first, or is an axis the wrong one?"

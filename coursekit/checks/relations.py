@@ -160,6 +160,8 @@ def _told(entries: dict[str, list[_Pair]]) -> str | None:
     label, sentence = next(iter(told.items()), ("", None))
     alike = " and ".join(other for other in told if told[other] == sentence)
     rest = " The rest is right." if len(wrong) == 1 < len(entries) else ""
+    if len(wrong) > 1 and sentence:  # what is right of one entry is not all else
+        sentence = sentence.replace("; all else is right", "")
     return f"{alike if len(alike) < 50 else label}: {sentence}{rest}" if label else sentence
 
 

@@ -351,8 +351,9 @@ highest_losses.mistakes(
         "each example.": [{', reduction="none"': ""}, {'"none"': '"sum"'}],
         "These are the losses themselves. Return where they are, the `.indices`.": {".indices": ".values"},
         "`topk` returns values and indices. Return the indices alone: `.indices`.": {".indices": ""},
-        "These are the lowest losses. Take the highest: `topk` without `largest=False`, or "
-        "`argsort(descending=True)`.": {"topk(count)": "topk(count, largest=False)"},
+        "These are the lowest losses. Take the highest: the largest of −log p, or the smallest of log p.": {
+            "topk(count)": "topk(count, largest=False)"
+        },
         "The right examples, but in ascending order. The highest loss comes first.": {
             ".indices": ".indices.flip(0)"
         },
@@ -370,14 +371,86 @@ highest_losses.mistakes(
         "`F.cross_entropy` expects logits and applies the softmax itself: do not apply one before.": {
             "cross_entropy(logits,": "cross_entropy(logits.softmax(dim=1),"
         },
-        "The log of a softmax runs into log 0 = −inf where the network is very sure, and the order is lost. "
-        "`F.cross_entropy` and `log_softmax` avoid that.": lambda logits, labels, count: (
-            (-logits.softmax(dim=1).log().gather(1, labels.unsqueeze(1)).squeeze(1)).topk(count).indices
-        ),
+        "A softmax becomes 0 or 1 where the network is very sure, and the order is lost. `F.cross_entropy` and "
+        "`log_softmax` avoid that.": [
+            lambda logits, labels, count: (
+                (-logits.softmax(dim=1).log().gather(1, labels.unsqueeze(1)).squeeze(1)).topk(count).indices
+            ),
+            lambda logits, labels, count: (
+                (1 - logits.softmax(dim=1).gather(1, labels.unsqueeze(1)).squeeze(1)).topk(count).indices
+            ),
+        ],
         "The softmax runs over the examples. Each example has its own: `dim=1`.": lambda logits, labels, count: (
             (-logits.log_softmax(dim=0).gather(1, labels.unsqueeze(1)).squeeze(1)).topk(count).indices
         ),
         "This is one index only. Return `count` of them.": {"topk(count).indices": "argmax()"},
+        "The right examples, in the order of their indices. The highest loss comes first.": {
+            ".indices": ".indices.sort().values"
+        },
+        "Every example meets every label, (N, N). Take the label's own entry of each row: "
+        "`log_p[torch.arange(len(labels)), labels]`, or `gather`.": lambda logits, labels, count: (
+            (-logits.log_softmax(dim=1)[:, labels]).topk(count).indices
+        ),
+    }
+)
+
+
+def _sorted_by(score):
+    return lambda logits, labels, count: score(logits, labels).topk(count).indices
+
+
+def _one_hot(logits, labels):
+    return F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+
+
+highest_losses.mistakes(
+    {
+        "You sort by how far the label's logit lies below the highest one. The loss depends on all logits: take the "
+        "cross-entropy.": _sorted_by(
+            lambda logits, labels: logits.amax(dim=1) - logits.gather(1, labels.unsqueeze(1)).squeeze(1)
+        ),
+        "These are squared errors of the probabilities. Take the cross-entropy.": _sorted_by(
+            lambda logits, labels: (logits.softmax(dim=1) - _one_hot(logits, labels)).square().sum(dim=1)
+        ),
+        "You sort by the entropy of the prediction, which does not look at the labels. Take the cross-entropy with "
+        "the labels.": [
+            _sorted_by(
+                lambda logits, labels: -(logits.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1)
+            ),
+            _sorted_by(
+                lambda logits, labels: -(logits.softmax(dim=1) * logits.softmax(dim=1).log()).sum(dim=1)
+            ),
+        ],
+        "This is the binary cross-entropy, one for each class, as if an example could have several labels. Take "
+        "`F.cross_entropy`.": _sorted_by(
+            lambda logits, labels: F.binary_cross_entropy_with_logits(
+                logits, _one_hot(logits, labels), reduction="none"
+            ).sum(dim=1)
+        ),
+    }
+)
+
+
+@highest_losses.mistake(
+    "Only examples that are classified wrongly are looked at. A right answer without much confidence has a loss as "
+    "well: sort all of them."
+)
+def _(logits, labels, count):
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    wrong = (logits.argmax(dim=1) != labels).nonzero()[:, 0]
+    return wrong[losses[wrong].argsort(descending=True)][:count]
+
+
+def _among_the_wrong(logits, labels):
+    return F.cross_entropy(logits, labels, reduction="none")[logits.argmax(dim=1) != labels]
+
+
+highest_losses.mistakes(
+    {
+        "The places are counted among the wrongly classified examples only. Count, and sort, among all of them.": [
+            lambda logits, labels, count: _among_the_wrong(logits, labels).topk(count).indices,
+            lambda logits, labels, count: _among_the_wrong(logits, labels).argsort(descending=True)[:count],
+        ]
     }
 )
 
@@ -535,6 +608,13 @@ def _shared_mistakes(exercise, entry, slips):
     )
     def _(model, strength):
         return strength * sum((entry(part).sum() for part in model.parameters() if part.ndim > 2), start=0.0)
+
+    @exercise.mistake(
+        "Layers inside another module are counted again with it: `model.modules()` holds the model itself, too. Loop "
+        "over `model.parameters()`, once."
+    )
+    def _(model, strength):
+        return strength * sum(entry(part).sum() for module in model.modules() for part in _weights(module))
 
     @exercise.mistake("You divide by `strength`. Multiply: a larger strength is a larger penalty.")
     def _(model, strength):
@@ -965,8 +1045,8 @@ def _found_shifts(result, picture, pixels, *, wrap=False, gap=True):
 def _became(one, own, pixels):
     """What became of a digit (C, H, W), in words."""
 
-    def shifted(**how):
-        return bool(_found_shifts(one.unsqueeze(0), own, pixels, **how)[0, 0] != 99)
+    def shifted(reach=pixels, **how):
+        return bool(_found_shifts(one.unsqueeze(0), own, reach, **how)[0, 0] != 99)
 
     if shifted():
         return "it is shifted by whole pixels, with 0 behind it"
@@ -977,6 +1057,8 @@ def _became(one, own, pixels):
         for part, channel in zip(one, own, strict=True)
     ):
         return "its channels are shifted apart"
+    if shifted(reach=2 * pixels + 1):
+        return "it is shifted too far"
     if shifted(gap=False) and not shifted(wrap=True):
         return "it is shifted, but what comes in from outside is not 0"
     return "it is changed in another way"
@@ -992,6 +1074,13 @@ def _drawn_together(shifts, pairs):
     if (down * right == 0).all() and (down != 0).any() and (right != 0).any():
         return "never both at once"
     return "independently" if len(shifts.unique(dim=0)) >= 0.75 * pairs else "not independently"
+
+
+def _occurring(shifts, of_calls):
+    """The shifts (N,) that occur in one call, in words, those of other calls being known as well."""
+    values = shifts.unique()
+    drawn_once = len(values) == 1 and len(of_calls.unique()) > 1
+    return "one, drawn in every call" if drawn_once else ", ".join(map(str, values.tolist()))
 
 
 def _facts_of_augmentation(augment_digit, x, pixels):
@@ -1016,15 +1105,18 @@ def _facts_of_augmentation(augment_digit, x, pixels):
     ]
     whole = "it is shifted by whole pixels, with 0 behind it"
     down, right = (known[:, axis].unique() for axis in (0, 1))
+    calls = torch.cat([augment_digit(copies[:1].clone(), pixels) for _ in range(10)])
+    calls = _found_shifts(calls, start[0], pixels + 2)
     return {
         "the shape": f"{tuple(result.shape)}",
         "some digits come back mirrored": flips > 0,
         "what leaves on one side comes back in on the other": bool((wrapped & (shifts[:, 0] == 99)).any()),
         "what becomes of a digit": next((words for words in became if words != whole), whole),
-        "all digits of a batch are shifted alike": len(known) > 1 and bool((known == known[:1]).all()),
+        "all digits of a batch move down by the same number": len(known) > 1 and len(down) == 1,
+        "all digits of a batch move to the right by the same number": len(known) > 1 and len(right) == 1,
         "down and right are drawn": _drawn_together(known, len(down) * len(right)),
-        "the shifts down that occur": ", ".join(map(str, down.tolist())),
-        "the shifts to the right that occur": ", ".join(map(str, right.tolist())),
+        "the shifts down that occur": _occurring(known[:, 0], calls[:, 0]),
+        "the shifts to the right that occur": _occurring(known[:, 1], calls[:, 1]),
         "every call draws anew": not torch.equal(many, again),
     }
 
@@ -1164,6 +1256,12 @@ augment_digit.mistakes(
         "them.": lambda x, pixels: _shifted(
             x, torch.randint(1, pixels + 1, (len(x), 2)) * (2 * torch.randint(0, 2, (len(x), 2)) - 1)
         ),
+        "Only the largest shifts occur, −pixels and +pixels. Draw from all whole numbers between them, "
+        "too.": lambda x, pixels: _shifted(x, pixels * (2 * torch.randint(0, 2, (len(x), 2)) - 1)),
+        "The largest shifts hardly ever occur: fractions are cut off towards 0. Draw whole numbers with "
+        "`torch.randint`.": lambda x, pixels: _shifted(
+            x, (2 * pixels * torch.rand(len(x), 2) - pixels).trunc().long()
+        ),
         "The shifts are too wide: draw from −pixels to +pixels, both included.": lambda x, pixels: _shifted(
             x, torch.randint(-pixels - 1, pixels + 2, (len(x), 2))
         ),
@@ -1195,6 +1293,23 @@ augment_digit.mistakes(
             ),
         ],
         "Nothing moves. Draw a shift for every digit and use it.": lambda x, pixels: x.clone(),
+        "Only the first digit is shifted, the others come back blank: is the `return` inside the loop?": (
+            lambda x, pixels: (
+                _shifted(x, _drawn(len(x), pixels)) * (torch.arange(len(x)) == 0).reshape(-1, 1, 1, 1)
+            )
+        ),
+        "All digits of a batch move down by the same number, drawn once. Draw two numbers for each digit.": (
+            lambda x, pixels: _shifted(
+                x,
+                torch.cat([_drawn(1, pixels)[:, :1].expand(len(x), 1), _drawn(len(x), pixels)[:, :1]], dim=1),
+            )
+        ),
+        "All digits of a batch move to the right by the same number, drawn once. Draw two numbers for each digit.": (
+            lambda x, pixels: _shifted(
+                x,
+                torch.cat([_drawn(len(x), pixels)[:, :1], _drawn(1, pixels)[:, :1].expand(len(x), 1)], dim=1),
+            )
+        ),
     }
 )
 
@@ -2052,6 +2167,27 @@ def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
 )
 def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
     _, mean, var = _batch_norm(x, running_mean, running_var, gamma, beta, training, momentum, eps)
+    centre, spread = (x.mean(dim=0), x.var(dim=0, correction=0)) if training else (running_mean, running_var)
+    return gamma * (x - centre) / (spread.sqrt() + eps) + beta, mean, var
+
+
+@batch_norm.mistake(
+    "eps enters the running variance. Store the variance of the batch itself; eps is added where you divide, in "
+    "both modes."
+)
+def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
+    y, mean, var = _batch_norm(x, running_mean, running_var, gamma, beta, training, momentum, eps)
+    if training:
+        return y, mean, var + momentum * eps
+    return _batch_norm(x, running_mean, running_var, gamma, beta, training, momentum, 0.0)
+
+
+@batch_norm.mistake(
+    "Two slips: eps belongs under the root, to the variance, and the running variance takes the batch variance with "
+    "N − 1 in the denominator."
+)
+def _(x, running_mean, running_var, gamma, beta, training, momentum, eps):
+    _, mean, var = _batch_norm(x, running_mean, running_var, gamma, beta, training, momentum, eps, running=0)
     centre, spread = (x.mean(dim=0), x.var(dim=0, correction=0)) if training else (running_mean, running_var)
     return gamma * (x - centre) / (spread.sqrt() + eps) + beta, mean, var
 

@@ -260,6 +260,26 @@ def test_traceback_holds_the_learners_lines_alone(double):
     ]
 
 
+def empty_slice(x):
+    result = torch.ones_like(x)
+    result[0:] = x[:-0]
+    return result
+
+
+def weight_of_a_network(x):
+    return nn.Sequential(nn.Linear(2, 2)).weight @ x
+
+
+@pytest.mark.parametrize(
+    ("attempt", "means"),
+    [(empty_slice, "Nothing is left of a slice"), (weight_of_a_network, "its layers have")],
+)
+def test_common_error_is_told_what_it_means(double, attempt, means):
+    verdict = double(attempt)
+    assert verdict.status == "raised"
+    assert means in verdict.message
+
+
 def endless(x):
     while True:
         time.sleep(0.01)

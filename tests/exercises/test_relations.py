@@ -415,6 +415,17 @@ def test_entry_that_is_wrong_is_named():
     assert sentence == "logits: Your result is the expected one with the opposite sign. The rest is right."
 
 
+def test_rest_is_not_called_right_where_another_entry_is_wrong():
+    cases = [{"x": normal(4, seed=seed), "training": seed % 2 == 0} for seed in range(4)]
+    sentence = told(
+        lambda x, training: (x.exp(), x.square().sin() + x),
+        lambda x, training: (x.exp() if training else x.sin(), x),
+        cases,
+        names=("y", "mean"),
+    )
+    assert sentence == "y: Wrong only where `training` is False."
+
+
 def test_entries_that_are_wrong_in_the_same_way_are_named_together():
     sentence = told(lambda x: {"a": 2 * x, "b": 2 * sums(x)}, lambda x: {"a": x, "b": sums(x)})
     assert sentence.startswith("a and b: Your result is twice the expected one")

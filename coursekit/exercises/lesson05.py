@@ -1094,7 +1094,10 @@ def _facts_of_augmentation(augment_digit, x, pixels):
         return _facts_of_augmentation(_right_shifts, start, pixels) | {"the shape": shape}
     copies = start[:1].expand(120, -1, -1, -1)
     many, again = augment_digit(copies.clone(), pixels), augment_digit(copies.clone(), pixels)
-    shifts = _found_shifts(many, start[0], pixels + 2)
+    calls = [augment_digit(copies[:1].clone(), pixels) for _ in range(10)]
+    shifts, calls = _found_shifts(torch.cat([many, *calls]), start[0], pixels + 2).split(
+        [len(many), len(calls)]
+    )
     known = shifts[shifts[:, 0] != 99]
     turned = [start[0].flip(-1), start[0].flip(-2), start[0].flip(-1).flip(-2)]
     flips = sum(int((_found_shifts(many, other, pixels)[:, 0] != 99).sum()) for other in turned)
@@ -1105,8 +1108,6 @@ def _facts_of_augmentation(augment_digit, x, pixels):
     ]
     whole = "it is shifted by whole pixels, with 0 behind it"
     down, right = (known[:, axis].unique() for axis in (0, 1))
-    calls = torch.cat([augment_digit(copies[:1].clone(), pixels) for _ in range(10)])
-    calls = _found_shifts(calls, start[0], pixels + 2)
     return {
         "the shape": f"{tuple(result.shape)}",
         "some digits come back mirrored": flips > 0,

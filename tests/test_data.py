@@ -1,9 +1,12 @@
 import builtins
 import functools
 import gzip
+import hashlib
 import http.server
 import itertools
 import os
+import subprocess
+import sys
 import threading
 import types
 import urllib.error
@@ -21,6 +24,7 @@ from torchvision import datasets
 from coursekit import data
 from coursekit.data import Split, download, search, sets
 from coursekit.data.idx import IdxDataset
+from coursekit.teaching.catalogue import REPOSITORY
 
 SIZES = {"train": 3500, "valid": 500, "test": 1000}
 
@@ -360,6 +364,57 @@ def test_both_jets_of_a_collision_are_in_the_same_part():
 def test_jets_of_the_same_event_number_are_stored_with_the_sample():
     stored = np.load(resources.files("coursekit.datasets") / "jets.npz")
     assert len(np.unique(stored["event"])) < 25_000  # some collisions give two jets
+
+
+def test_particles_belong_to_the_jets_row_by_row(capsys):
+    for particles, jets in zip(
+        parts(data.jet_particles()).values(), parts(data.jets()).values(), strict=True
+    ):
+        multiplicity = jets.x[:, data.JET_FEATURES.index("multiplicity")]
+        assert particles.x.shape == (len(jets), 30, 3)
+        assert particles.x.dtype == torch.float32
+        assert torch.equal(particles.y, jets.y)
+        missing = multiplicity.clamp(max=30) - (particles.x[..., 0] > 0).sum(dim=1)
+        assert (missing == 0).float().mean() > 0.98  # a few are so soft that they are rounded away
+        assert set(missing.tolist()) <= {0, 1, 2, 3, 4}
+    assert "Jets as particles: " in capsys.readouterr().out
+
+
+def test_particles_come_hardest_first_and_end_in_rows_of_zeros():
+    x = data.jet_particles().valid.x
+    assert (x[:, 1:, 0] <= x[:, :-1, 0]).all()
+    assert (x[x[..., 0] == 0] == 0).all()
+
+
+def test_mass_of_a_jet_is_that_of_its_particles():
+    particles, jets = data.jet_particles().valid, data.jets().valid
+    z, dy, dphi = particles.x.double().unbind(dim=2)  # of massless particles around an axis at y = 0
+    pt = torch.stack([z * dphi.cos(), z * dphi.sin(), z * dy.sinh(), z * dy.cosh()]).sum(dim=2)
+    mass = 1000 * (pt[3] ** 2 - pt[:3].square().sum(dim=0)).clamp(min=0).sqrt()
+    groomed = jets.x[:, data.JET_FEATURES.index("groomed mass (GeV)")].double()
+    top = jets.y == data.JETS.index("top")
+    assert torch.corrcoef(torch.stack([mass[top], groomed[top]]))[0, 1] > 0.5
+    assert mass[top].median() == pytest.approx(172.5, rel=0.2)  # the 30 hardest carry nine tenths
+
+
+@pytest.mark.parametrize("name", ["jets", "jets_held_out", "jet_particles", "jet_particles_held_out"])
+def test_stored_jets_are_those_of_the_data_card(name):
+    contents = (resources.files("coursekit.datasets") / f"{name}.npz").read_bytes()
+    card = (REPOSITORY / "data" / "README.md").read_text(encoding="utf-8")
+    assert hashlib.sha256(contents).hexdigest() in card
+
+
+def test_generator_makes_the_stored_jets_again(tmp_path):
+    pytest.importorskip("pythia8mc")
+    pytest.importorskip("fastjet")
+    files = [tmp_path / "jets.npz", tmp_path / "jet_particles.npz"]
+    generator = REPOSITORY / "data" / "generators" / "make_jets.py"
+    subprocess.run([sys.executable, generator, *files, "--count", "60"], check=True, capture_output=True)
+    for file in files:
+        made, stored = np.load(file), np.load(resources.files("coursekit.datasets") / file.name)
+        for array in stored:
+            first_of_each_kind = stored[array].reshape(5, 5000, *stored[array].shape[1:])[:, :60]
+            np.testing.assert_array_equal(made[array], first_of_each_kind.reshape(made[array].shape))
 
 
 def test_published_jets_get_our_columns_and_numbers(monkeypatch):

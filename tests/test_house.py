@@ -66,7 +66,7 @@ def test_other_rooms_are_entered_by_their_face(module):
             assert path[:1] == [own], f"{module.name}: {name} of {origin} is private"
 
 
-@pytest.mark.parametrize("name", ["data", "train", "checks"])
+@pytest.mark.parametrize("name", ["data", "train", "plots", "checks"])
 def test_a_face_hands_names_on_and_defines_nothing(name):
     tree = ast.parse((PACKAGE / name / "__init__.py").read_text(encoding="utf-8"))
     docstring, *statements = tree.body

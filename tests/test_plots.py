@@ -159,6 +159,26 @@ def test_decision_regions_need_points_of_the_plane():
         plots.decision_regions(nn.Linear(3, 2), torch.rand(5, 3), torch.zeros(5))
 
 
+def test_jet_draws_its_particles_and_no_padding():
+    particles = torch.tensor([[0.5, 0.1, -0.2], [0.25, 0.0, 0.3], [0.0, 0.0, 0.0]])
+    (dots,) = plots.jet(particles).collections
+    np.testing.assert_allclose(dots.get_offsets(), particles[:2, 1:])
+    large, small = dots.get_sizes()
+    assert large == pytest.approx(2 * small)
+
+
+@pytest.mark.parametrize(
+    ("particles", "words"),
+    [
+        (torch.rand(4, 30, 3), r"must be \(n, 3\): z, Δy, Δφ, not \(4, 30, 3\)"),
+        (torch.zeros(30, 3), "holds no particle"),
+    ],
+)
+def test_jet_explains_what_it_cannot_draw(particles, words):
+    with pytest.raises(ValueError, match=words):
+        plots.jet(particles)
+
+
 def test_network_draws_an_edge_for_every_weight():
     ax = plots.network([3, 2, 1])
     assert len(ax.lines) == 3 * 2 + 2 * 1
@@ -197,6 +217,7 @@ def test_network_too_large_to_draw_is_refused():
         lambda ax: plots.roc(torch.arange(3), torch.eye(3), CLASSES, ax=ax),
         lambda ax: plots.decision_regions(nn.Linear(2, 2), torch.rand(5, 2), torch.zeros(5).long(), ax=ax),
         lambda ax: plots.scatter_classes(torch.rand(5, 2), torch.zeros(5).long(), ax=ax),
+        lambda ax: plots.jet(torch.rand(5, 3), ax=ax),
     ],
 )
 def test_plots_draw_into_the_axes_they_are_given_and_label_them(plot):

@@ -160,8 +160,6 @@ def _told(entries: dict[str, list[_Pair]]) -> str | None:
     label, sentence = next(iter(told.items()), ("", None))
     alike = " and ".join(other for other in told if told[other] == sentence)
     rest = " The rest is right." if len(wrong) == 1 < len(entries) else ""
-    if len(wrong) > 1 and sentence:  # what is right of one entry is not all else
-        sentence = sentence.replace("; all else is right", "")
     return f"{alike if len(alike) < 50 else label}: {sentence}{rest}" if label else sentence
 
 
@@ -370,7 +368,7 @@ def _only_where(cases):
     there = f" There {cases.yours[0]:.6g} came out." if np.ptp(cases.yours) == 0 else ""
     there = " There the sign is opposite." if cases.pairs[0].same(cases.yours, -cases.expected) else there
     place = _where(cases, [pair.off for pair in cases.pairs], "a number that is 0")
-    return place and f"Wrong only {place}; all else is right.{there}"
+    return place and f"Wrong only {place}.{there}"
 
 
 def _not_finite(cases):
@@ -383,8 +381,8 @@ def _not_finite(cases):
     cause = " Does an exponential overflow, or underflow to 0?" if "±" in place else ""
     cause = " Is it 0 / 0, a logarithm of 0, or a root of less than 0?" if " is 0" in place else cause
     place = place or f"for {len(values)} of {sum(mask.size for mask in bad)} numbers"
-    rest = "; all else is right" if len(cases.yours) == len(values) < sum(mask.size for mask in bad) else ""
-    return f"{kind} came out {place}{rest}.{cause}" if len(values) else None
+    only = "only " if len(cases.yours) == len(values) < sum(mask.size for mask in bad) else ""
+    return f"{kind} came out {only}{place}.{cause}" if len(values) else None
 
 
 def _precise(cases):

@@ -1,4 +1,6 @@
-"""Generate the course's jets: `python make_jets.py jets.npz` writes 5,000 jets of each of five kinds.
+"""Generate the course's jets: `python make_jets.py jets.npz jet_particles.npz` writes 5,000 jets of each of five kinds.
+
+The first file holds features of the jets, the second the hardest particles of the same jets, row by row.
 
 Needs pythia8mc==8.317.2 and fastjet==3.5.2.0, which the course itself does not. Two runs with the same seed and
 versions write the same jets.
@@ -33,6 +35,8 @@ KINDS = {
 HADRONIC = [f"{boson}:{setting}" for boson in (23, 24) for setting in ("onMode = off", "onIfAny = 1 2 3 4 5")]
 ANTI_KT = fastjet.JetDefinition(fastjet.antikt_algorithm, 0.8)
 CAMBRIDGE_AACHEN = fastjet.JetDefinition(fastjet.cambridge_algorithm, 1.5)
+PARTICLES = 30  # the hardest ones, of the whole jet, that are stored
+PT_UNIT, ANGLE_UNIT = 0.1, 0.002  # GeV and radians: what the whole numbers in the file of particles count
 CONSTITUENTS = 60  # the hardest ones, of the groomed jet, that enter the energy correlators
 FEATURES = (
     "sum z ln z", "C1 b=0", "C1 b=1", "C1 b=2", "C2 b=1", "C2 b=2", "D2 b=1", "D2 b=2", "D2 a=1 b=2",
@@ -40,8 +44,8 @@ FEATURES = (
 )  # fmt: skip
 
 
-def jets(kind: str, seed: int) -> Iterator[tuple[int, list[float]]]:
-    """Yield (event number, features) of one jet after the other, without end."""
+def jets(kind: str, seed: int) -> Iterator[tuple[int, list[float], np.ndarray, float]]:
+    """Yield (event number, features, hardest particles, pT) of one jet after the other, without end."""
     settings, identities = KINDS[kind]
     pythia = pythia8mc.Pythia("", False)
     for line in [
@@ -66,7 +70,7 @@ def jets(kind: str, seed: int) -> Iterator[tuple[int, list[float]]]:
             if 800 < jet.pt() < 1200 and abs(jet.rap()) < 2.4 and nearest(jet, partons) in identities:
                 values = features(jet)
                 if values is not None:
-                    yield event, values
+                    yield event, values, hardest_particles(jet), jet.pt()
 
 
 def nearest(jet: fastjet.PseudoJet, partons: list[tuple[float, float, int]]) -> int | None:
@@ -80,6 +84,13 @@ def nearest(jet: fastjet.PseudoJet, partons: list[tuple[float, float, int]]) -> 
 def turn(angle: np.ndarray | float) -> np.ndarray | float:
     """Return an angle between −π and π."""
     return (angle + np.pi) % (2 * np.pi) - np.pi
+
+
+def hardest_particles(jet: fastjet.PseudoJet) -> np.ndarray:
+    """Return (PARTICLES, 3), hardest first, rows of 0 at the end: pT in GeV, Δy and Δφ from the jet's axis."""
+    particles = sorted(jet.constituents(), key=lambda particle: -particle.pt())[:PARTICLES]
+    rows = [(p.pt(), p.rap() - jet.rap(), turn(p.phi() - jet.phi())) for p in particles]
+    return np.pad(np.array(rows), ((0, PARTICLES - len(rows)), (0, 0)))
 
 
 def features(jet: fastjet.PseudoJet) -> list[float] | None:
@@ -144,27 +155,46 @@ def energy_correlators(particles: np.ndarray) -> list[float]:
     ]  # fmt: skip
 
 
-def generate(kind: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return features (count, 15) and event numbers (count,)."""
-    events, rows = zip(*itertools.islice(jets(kind, seed), count), strict=True)
+def generate(kind: str, count: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return the arrays of both files for one kind."""
+    events, rows, particles, jet_pt = zip(*itertools.islice(jets(kind, seed), count), strict=True)
     print(f"{kind}: {count} jets of {events[-1] + 1} events", flush=True)
-    return np.array(rows, np.float32), np.array(events, np.int32)
+    number = list(KINDS).index(kind)
+    of_jets = {
+        "x": np.array(rows, np.float32),
+        "y": np.full(count, number, np.uint8),
+        "event": np.array(events, np.int32) + number * 10_000_000,
+    }
+    return of_jets, in_whole_numbers(np.array(particles), np.array(jet_pt))
+
+
+def in_whole_numbers(particles: np.ndarray, jet_pt: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the arrays of the file of particles (N, PARTICLES, 3), which rounding makes a tenth as large."""
+    pt = np.rint(particles[..., 0].astype(np.float32) / PT_UNIT).astype(np.uint16)
+    angles = np.where(pt[..., None] > 0, np.rint(particles[..., 1:].astype(np.float32) / ANGLE_UNIT), 0)
+    dy, dphi = np.moveaxis(angles.astype(np.int16), -1, 0)
+    return {
+        "pt": pt,
+        "dy": dy,
+        "dphi": dphi,
+        "jet_pt": np.rint(jet_pt.astype(np.float32) / PT_UNIT).astype(np.uint16),
+    }
 
 
 def main() -> None:
-    """Generate all kinds and write x (N, 15), y (N,), event (N,) to one file."""
+    """Generate all kinds and write the two files: features, kind and event of the jets, and their particles."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file")
+    parser.add_argument("jets")
+    parser.add_argument("particles")
     parser.add_argument("--count", type=int, default=5000, help="jets of each kind (default: 5000)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the first kind (default: 1)")
     options = parser.parse_args()
     jobs = [(kind, options.count, options.seed + number) for number, kind in enumerate(KINDS)]
     with multiprocessing.get_context("spawn").Pool() as pool:
         parts = pool.starmap(generate, jobs, chunksize=1)
-    x = np.concatenate([rows for rows, _ in parts])
-    y = np.repeat(np.arange(len(KINDS), dtype=np.uint8), options.count)
-    event = np.concatenate([number * 10_000_000 + events for number, (_, events) in enumerate(parts)])
-    np.savez_compressed(options.file, x=x, y=y, event=event.astype(np.int32))
+    for file, of_kinds in zip((options.jets, options.particles), zip(*parts, strict=True), strict=True):
+        arrays = {name: np.concatenate([of_kind[name] for of_kind in of_kinds]) for name in of_kinds[0]}
+        np.savez_compressed(file, **arrays)
 
 
 if __name__ == "__main__":

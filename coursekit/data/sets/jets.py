@@ -45,6 +45,28 @@ def jets(source: str = "sample") -> Splits:
     return search.announce("Jets", splits_by_event(x, y, event, source), origin)
 
 
+def jet_particles() -> Splits:
+    """Return the jets of `jets()` as their hardest particles: x (N, 30, 3) float32; y (N,) int64, the kind.
+
+    A particle is z, the fraction of the jet's transverse momentum that it carries, and Δy and Δφ, how far it lies from
+    the jet's axis in rapidity and in azimuth (radians). The hardest comes first, and rows of zeros fill a jet up to 30
+    particles, so `x[..., 0] > 0` tells which are real. Row by row, and in the same parts, these are the jets of
+    `jets()`; 9 MB in memory.
+
+    Prints one line.
+    """
+    stored = shipped("jets.npz")
+    x = particle_table(shipped("jet_particles.npz"))
+    splits = splits_by_event(x, stored["y"], stored["event"], "sample")
+    return search.announce("Jets as particles", splits, "the sample that ships with the course")
+
+
+def particle_table(stored: dict[str, np.ndarray]) -> np.ndarray:
+    """Return z, Δy, Δφ (N, 30, 3) float32 from the whole numbers of a stored file; its units are in data/README.md."""
+    z = stored["pt"] / stored["jet_pt"][:, None]
+    return np.stack([z, 0.002 * stored["dy"], 0.002 * stored["dphi"]], axis=-1).astype(np.float32)
+
+
 def _published_jets() -> tuple[np.ndarray, np.ndarray]:
     table = _published_table()
     columns = [

@@ -50,6 +50,17 @@ _ADVICE = {
         "`backward()` finds nothing that was recorded: the loss was computed inside of `torch.no_grad()`, from a "
         "detached tensor or a number, or no input asks for a gradient: `x.requires_grad_()`."
     ),
+    "only one[- ]element tensors|only length-1 arrays": (
+        "A single number is wanted, and a tensor of several arrived. Python's `math` takes numbers: use `torch.sqrt`, "
+        "`torch.exp`. And `torch.tensor` takes no tensors: join them with `torch.cat` or `torch.stack`."
+    ),
+    r"bitwise_xor|for \^:": "A power is written `**`: in Python `^` is an operation on bits.",
+    "'(builtin_function_or_method|function|method)'": (
+        "A function stands there, not its result: are its brackets missing?"
+    ),
+    "must be Tensor, not (list|tuple)|'(list|tuple)' object has no attribute 'layout'": (
+        "One tensor is wanted, and several arrived in a list: join them, with `torch.cat` or `torch.stack`."
+    ),
     "object has no attribute '(weight|bias)'": (
         "A whole network has no weight or bias, its layers have: loop over `model.parameters()`, which finds all."
     ),

@@ -128,7 +128,12 @@ class Explanations:
         ]
 
     def _slip(self, failing: list[int], yours: list[Outcome]) -> str:
-        """Return the slip with which the solution does the same on all inputs, "" where there is none."""
+        """Return the slip with which the solution does the same on all inputs, "" where there is none.
+
+        Nothing is said of an attempt that raised: different slips end in the same words.
+        """
+        if any(mine.error for mine in yours):
+            return ""
         order = _first(failing, len(yours))
         for slip in self._slipped.copy():
             try:

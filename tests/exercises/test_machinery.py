@@ -4,6 +4,7 @@ import contextlib
 import copy
 import importlib
 import io
+import math
 import random
 import re
 import signal
@@ -272,12 +273,33 @@ def weight_of_a_network(x):
 
 @pytest.mark.parametrize(
     ("attempt", "means"),
-    [(empty_slice, "Nothing is left of a slice"), (weight_of_a_network, "its layers have")],
+    [
+        (empty_slice, "Nothing is left of a slice"),
+        (weight_of_a_network, "its layers have"),
+        (lambda x: math.sqrt(x), "use `torch.sqrt`"),
+        (lambda x: x ^ 2, "A power is written `**`"),
+        (lambda x: x + x.sqrt, "are its brackets missing?"),
+        (lambda x: torch.norm([x, x]), "in a list: join them"),
+        (lambda x: torch.exp([x, x]), "in a list: join them"),
+    ],
 )
 def test_common_error_is_told_what_it_means(double, attempt, means):
     verdict = double(attempt)
     assert verdict.status == "raised"
     assert means in verdict.message
+
+
+def chosen(x, rows):
+    """Return these rows of x."""
+    return x[rows]
+
+
+def test_slip_is_not_named_by_an_error_alone():
+    cases = [(normal(3), torch.tensor([0, 2])), (normal(4), torch.tensor([1]))]
+    exercise = ExerciseSet("Lesson").exercise(cases=cases, hints=["The rows."])(chosen)
+    verdict = exercise(lambda x, rows: rows[x + 1])  # raises in the words in which `x[x]` does
+    assert verdict.status == "raised"
+    assert "in place of" not in verdict.message
 
 
 def endless(x):

@@ -5,10 +5,12 @@ import hashlib
 import http.server
 import itertools
 import os
+import runpy
 import subprocess
 import sys
 import threading
 import types
+import unicodedata
 import urllib.error
 from importlib import resources
 from pathlib import Path
@@ -24,6 +26,7 @@ from torchvision import datasets
 from coursekit import data
 from coursekit.data import Split, download, search, sets
 from coursekit.data.idx import IdxDataset
+from coursekit.data.splits import splits_by_group
 from coursekit.teaching.catalogue import REPOSITORY
 
 SIZES = {"train": 3500, "valid": 500, "test": 1000}
@@ -355,7 +358,8 @@ def test_jets_have_the_masses_of_what_they_come_from():
 
 def test_both_jets_of_a_collision_are_in_the_same_part():
     x = torch.arange(1000.0).unsqueeze(1).numpy()
-    splits = sets.jets.splits_by_event(x, y=np.zeros(1000), event=np.arange(1000) // 2, source="sample")
+    pairs = np.arange(1000) // 2
+    splits = splits_by_group(x, np.zeros(1000), pairs, classes=("a", "b"), source="sample")
     collisions = [set((split.x.squeeze(1) // 2).tolist()) for split in parts(splits).values()]
     assert [len(part) for part in collisions] == [300, 75, 125]
     assert len(set.union(*collisions)) == 500
@@ -397,11 +401,10 @@ def test_mass_of_a_jet_is_that_of_its_particles():
     assert mass[top].median() == pytest.approx(172.5, rel=0.2)  # the 30 hardest carry nine tenths
 
 
-@pytest.mark.parametrize("name", ["jets", "jets_held_out", "jet_particles", "jet_particles_held_out"])
-def test_stored_jets_are_those_of_the_data_card(name):
-    contents = (resources.files("coursekit.datasets") / f"{name}.npz").read_bytes()
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "data").glob("*.npz")), ids=lambda path: path.name)
+def test_stored_files_are_those_of_the_data_card(path):
     card = (REPOSITORY / "data" / "README.md").read_text(encoding="utf-8")
-    assert hashlib.sha256(contents).hexdigest() in card
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in card
 
 
 def test_generator_makes_the_stored_jets_again(tmp_path):
@@ -441,6 +444,79 @@ def test_published_jets_without_a_network_point_to_the_sample(monkeypatch):
 def test_jets_of_unknown_source_name_the_choices():
     with pytest.raises(ValueError, match="'sample' or 'published', not 'full'"):
         data.jets("full")
+
+
+# Names and the laser ---------------------------------------------------------------------------------------
+
+
+def text_of(row):
+    return "".join(data.LETTERS[letter] for letter in row if letter)
+
+
+def test_names_are_rows_of_letters_without_accents(capsys):
+    names = data.names()
+    x = torch.cat([split.x for split in parts(names).values()])
+    assert x.shape == (3385, 16)
+    assert x.dtype == torch.int64
+    assert ((x > 0).long().diff(dim=1) <= 0).all()  # padding at the end alone
+    assert "abchazstina" in {text_of(row) for row in x}  # abcházština
+    assert capsys.readouterr().out.startswith("Names: ")
+
+
+def test_names_of_two_languages_are_left_out():
+    names = [text_of(row) for split in parts(data.names()).values() for row in split.x]
+    assert len(set(names)) == len(names)
+    assert "danemark" not in names  # without accents the Germans and the French write the same
+    assert "danimarca" in names
+
+
+def test_names_of_a_thing_are_in_one_part():
+    stored = data.shipped("names.npz")
+    things = {}
+    for name, thing in zip(stored["name"], stored["concept"], strict=True):
+        things.setdefault(sets.names._plain(str(name)), set()).add(str(thing))
+    of_names = {name: thing for name, (thing, *others) in things.items() if not others}
+    seen = [
+        {of_names[text] for row in split.x if (text := text_of(row)) in of_names}
+        for split in parts(data.names()).values()
+    ]
+    assert sum(map(len, seen)) == len(set().union(*seen)) > 800
+
+
+def test_marks_put_the_czech_names_together_again(capsys):
+    stored = data.shipped("names.npz")
+    czech = set(stored["name"][stored["language"] == data.LANGUAGES.index("Czech")].tolist())
+    marks = data.czech_marks()
+    names = [
+        unicodedata.normalize(
+            "NFC", "".join(data.LETTERS[a] + data.MARKS[m] for a, m in zip(x, y, strict=True) if a)
+        )
+        for split in parts(marks).values()
+        for x, y in zip(split.x, split.y, strict=True)
+    ]
+    assert set(names) == czech
+    assert len(names) == len(czech)
+    assert all((split.y[split.x == 0] == 0).all() for split in parts(marks).values())
+    assert capsys.readouterr().out.startswith("Czech names: ")
+
+
+def test_laser_pulses_and_never_repeats(capsys):
+    intensity = data.laser()
+    assert intensity.shape == (6000,)
+    assert (intensity >= 0).all()
+    assert 30 < intensity.std() < 100
+    assert len(intensity.unique()) > 5990
+    assert capsys.readouterr().out.startswith("Laser: ")
+
+
+def test_laser_follows_the_equations_step_by_step():
+    generator = runpy.run_path(str(REPOSITORY / "data" / "generators" / "make_laser.py"))
+    state, intensity = np.array([1.0, 1.0, 1.0]), data.laser()
+    for step in range(generator["SKIPPED"] + 200):
+        state = generator["runge_kutta"](state)
+        if step >= generator["SKIPPED"] and (step - generator["SKIPPED"]) % generator["EVERY"] == 0:
+            number = (step - generator["SKIPPED"]) // generator["EVERY"]
+            assert intensity[number] == pytest.approx(state[0] ** 2, rel=1e-4)
 
 
 # Splits and batches ----------------------------------------------------------------------------------------

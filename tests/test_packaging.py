@@ -93,5 +93,6 @@ def test_wheel_carries_all_that_the_package_needs(tmp_path):
         for path in (catalogue.REPOSITORY / "coursekit").rglob("*.*")
         if path.is_file() and path.suffix != ".pyc"
     }
-    shipped = {"__init__.py", *(path.name for path in (catalogue.REPOSITORY / "data").glob("*.npz"))}
+    stored = (path.name for path in (catalogue.REPOSITORY / "data").glob("*.npz"))
+    shipped = {"__init__.py", "LICENSE.unicode", *stored}
     assert inside == tracked | {f"coursekit/datasets/{name}" for name in shipped}

@@ -1,17 +1,19 @@
 """Real data, found offline first: images, labels, splits and minibatches as tensors.
 
-`mnist`, `fashion_mnist`, `jets` and `jet_particles` return the three splits of a data set, and say in one line where it
-came from.
+`mnist`, `fashion_mnist`, `jets`, `jet_particles`, `names` and `czech_marks` return the three splits of a data set, and
+say in one line where it came from; `laser` returns a series.
 """
 
 from coursekit.data.search import SOURCES
 from coursekit.data.sets.fashion_mnist import GARMENTS, fashion_mnist
 from coursekit.data.sets.jets import JET_FEATURES, JETS, jet_particles, jets
+from coursekit.data.sets.laser import laser
 from coursekit.data.sets.mnist import DIGITS, mnist
+from coursekit.data.sets.names import LANGUAGES, LETTERS, MARKS, czech_marks, names
 from coursekit.data.shipped import shipped
 from coursekit.data.splits import Batches, Split, Splits
 
 __all__ = [
-    "DIGITS", "GARMENTS", "JETS", "JET_FEATURES", "SOURCES", "Batches", "Split", "Splits", "fashion_mnist",
-    "jet_particles", "jets", "mnist", "shipped",
+    "DIGITS", "GARMENTS", "JETS", "JET_FEATURES", "LANGUAGES", "LETTERS", "MARKS", "SOURCES", "Batches", "Split",
+    "Splits", "czech_marks", "fashion_mnist", "jet_particles", "jets", "laser", "mnist", "names", "shipped",
 ]  # fmt: skip

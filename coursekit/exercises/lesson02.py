@@ -1,5 +1,7 @@
 """The exercises of lesson 2, Gradient descent: solutions, classic mistakes, hints."""
 
+import copy
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,21 +29,49 @@ class _Formula:
         return self.text
 
 
+_Formula.__name__ = "function"  # in error messages
+
+
+def _breaks_on(exercise, *inputs):
+    """Return a test of attempts: whether one breaks on inputs of later cells which its prompt does not mention."""
+
+    def breaks(attempt):
+        try:
+            torch.testing.assert_close(attempt(*inputs), exercise.reference(*inputs), check_dtype=False)
+        except Exception:
+            return True
+        return False
+
+    return breaks
+
+
 # Section 1: the derivative -----------------------------------------------------------------------------------
 
-_TINY_STEP = "steps far smaller than h"
+_TINY_STEP, _BY_AUTOGRAD, _NOT_CALLED = "steps far smaller than h", "autograd", "f is not called"
+
+
+class _Differentiated(Exception):  # noqa: N818 - it is no error
+    """Raised where f is called at a point x that records its gradient."""
 
 
 def _estimate(finite_difference, f, x, h):
-    """The estimate, unless f was asked only at points much nearer to x than h."""
-    asked = []
+    """The estimate; or words, if f was called nowhere, only much nearer to x than h, or for autograd."""
+    distances = []
 
     def recorded(point):
-        asked.append(abs(float(point) - x))
+        if getattr(point, "requires_grad", False) and point == x:
+            raise _Differentiated
+        distances.append(abs(float(point) - x))
         return f(point)
 
-    estimate = finite_difference(recorded, x, h)
-    return _TINY_STEP if asked and max(asked) < h / 100 else estimate
+    recorded.__qualname__ = "f"  # the name in error messages
+    try:
+        estimate = finite_difference(recorded, x, h)
+    except _Differentiated:
+        return _BY_AUTOGRAD
+    if not distances:
+        return _NOT_CALLED if isinstance(estimate, float | int | torch.Tensor) else estimate
+    return _TINY_STEP if 0 < max(distances) < h / 100 else estimate
 
 
 @lesson.exercise(
@@ -71,6 +101,42 @@ finite_difference.mistakes(
         "This is the one-sided difference from x − h to x. Evaluate f on both sides, at x +"
         " h and x − h.": lambda f, x, h: (f(x) - f(x - h)) / h,
         "The two points are 2h apart, but you divide the difference by h only.": {"(2 * h)": "h"},
+        "You divide by 2x. The two points are 2h apart, so divide by 2h.": {"(2 * h)": "(2 * x)"},
+        "You go 2h to either side. Go h to either side, and divide by 2h.": [
+            lambda f, x, h: (f(x + 2 * h) - f(x - 2 * h)) / (2 * h),
+            lambda f, x, h: (f(x + 2 * h) - f(x - 2 * h)) / (4 * h),
+        ],
+        "One of the two one-sided slopes has the wrong sign, so the slope itself cancels. Take the mean of "
+        "(f(x + h) − f(x)) / h and (f(x) − f(x − h)) / h.": [
+            lambda f, x, h: (f(x + h) - 2 * f(x) + f(x - h)) / (2 * h),
+            lambda f, x, h: (f(x + h) - 2 * f(x) + f(x - h)) / h,
+        ],
+        "`//` rounds the quotient down to a whole number. Divide with `/`.": {") / (": ") // ("},
+        "`x * h` multiplies. The point to the right of x is `x + h`.": [
+            {"f(x + h)": "f(x * h)"},
+            {"f(x + h) - f(x - h)": "f(x * h) - f(x / h)"},
+        ],
+        "That is the five-point formula, which calls f at x ± 2h as well. The central difference takes two values: "
+        "(f(x + h) − f(x − h)) / (2h).": lambda f, x, h: (
+            (8 * (f(x + h) - f(x - h)) - f(x + 2 * h) + f(x - 2 * h)) / (12 * h)
+        ),
+        "h is added to the value of f, not to x. Move x first, inside of the brackets: `f(x + h)`, `f(x - h)`.": {
+            "f(x + h) - f(x - h)": "(f(x) + h) - (f(x) - h)"
+        },
+        "That is autograd's derivative. The exercise asks for an estimate from two values of f, at x + h and "
+        "x − h.": lambda f, x, h: torch.func.grad(f)(torch.tensor(x, dtype=torch.float64)),
+        "Your code never calls f, the function that it is given. Evaluate f at x + h and x − h.": lambda f, x, h: (
+            (math.sin(x + h) - math.sin(x - h)) / (2 * h)
+        ),
+        "f is a function, not a factor. Call it: `f(x + h)`, without the `*`.": {
+            "f(x + h) - f(x - h)": "f * (x + h) - f * (x - h)"
+        },
+        "f is a function. Call it with round brackets: `f(x + h)`.": {
+            "f(x + h) - f(x - h)": "f[x + h] - f[x - h]"
+        },
+        "f takes one point. Call it twice, and subtract: `f(x + h) - f(x - h)`.": {
+            "(f(x + h) - f(x - h))": "f(x + h, x - h)"
+        },
         "In Python `a / 2 * h` is (a / 2) · h. Put brackets around the `2 * h`.": {"(2 * h)": "2 * h"},
         "f is evaluated at points much nearer to x than h. Evaluate it at x + h and x − h, with the h that was "
         "given. (A far smaller step is no better: the two values then agree in most of their digits, and their "
@@ -94,6 +160,10 @@ finite_difference.mistakes(
         },
     }
 )
+finite_difference.remark(
+    "A remark: it works for numbers only. Later cells call it with tensors, and with an f that returns one. Return the "
+    "quotient as it is, without `float`."
+)(_breaks_on(finite_difference, lambda step: step * torch.tensor([1.0, 2.0]), 0.0, 0.25))
 
 
 # Section 2: descent ------------------------------------------------------------------------------------------
@@ -190,8 +260,26 @@ def _early(gradient, start, lr, steps, *, keep=False):
     return path
 
 
+def _moves(gradient, start, lr, steps):
+    return [-lr * gradient(point) for point in _walk(gradient, start, lr, steps)[:-1]]
+
+
+def _in_a_tensor(gradient, start, lr, steps):
+    """The walk in a tensor of numbers."""
+    path = torch.zeros(steps + 1, dtype=torch.float64)
+    path[0] = start
+    for number in range(steps):
+        path[number + 1] = path[number] - lr * gradient(path[number])
+    return path
+
+
 descend.mistakes(
     {
+        "A position may be a tensor with several numbers, but `torch.zeros(steps + 1)` has room for one number each. "
+        "Begin with a list: `path = [start]`.": [
+            _in_a_tensor,
+            lambda *arguments: list(_in_a_tensor(*arguments)),
+        ],
         "The sign is wrong: the gradient points uphill, so subtract it.": lambda gradient, start, lr, steps: (
             _walk(gradient, start, -lr, steps)
         ),
@@ -210,9 +298,46 @@ descend.mistakes(
         ),
         "The position is replaced by the step. Each position is the last one minus lr times the gradient "
         "there.": {"path[-1] - lr * gradient(path[-1])": "-lr * gradient(path[-1])"},
-        "These are the gradients along the way. Return the positions.": lambda gradient, start, lr, steps: [
-            gradient(point) for point in _walk(gradient, start, lr, steps)
+        "These are the gradients along the way. Return the positions.": [
+            lambda gradient, start, lr, steps: [
+                gradient(point) for point in _walk(gradient, start, lr, steps)
+            ],
+            lambda gradient, start, lr, steps: [
+                start,
+                *(gradient(point) for point in _walk(gradient, start, lr, steps)[:-1]),
+            ],
+            lambda gradient, start, lr, steps: [
+                start,
+                *(gradient(point) for point in _walk(gradient, start, lr, steps)[1:]),
+            ],
         ],
+        "These are the moves, −lr times the gradient. Return the positions: each is the last one plus the move.": [
+            lambda gradient, start, lr, steps: [start, *_moves(gradient, start, lr, steps)],
+            lambda gradient, start, lr, steps: _moves(gradient, start, lr, steps),
+        ],
+        "`return` stands inside of the loop and ends it after one step. Move it to the left, below the "
+        "loop.": [
+            lambda gradient, start, lr, steps: _walk(gradient, start, lr, 1) if steps else None,
+            lambda gradient, start, lr, steps: _walk(gradient, start, lr, min(steps, 1)),
+        ],
+        "The starting point is missing, and there is one step too many. Begin with `path = [start]`, and make `steps` "
+        "steps.": lambda gradient, start, lr, steps: _walk(gradient, start, lr, steps + 1)[1:],
+        "The path is in reverse order. It begins with the start, and each new position is appended at the "
+        "end.": lambda gradient, start, lr, steps: _walk(gradient, start, lr, steps)[::-1],
+        "`gradient` is a function. Call it, with the position in round brackets: `gradient(path[-1])`.": [
+            {"gradient(path[-1])": "gradient"},
+            {"gradient(path[-1])": "gradient[path[-1]]"},
+        ],
+        "`path[i + 1] = …` needs a place that is there already, and the list has one entry so far. Add the position "
+        "with `path.append(…)`.": {"for _": "for i", "path.append(path[-1]": "path[i + 1] = (path[-1]"},
+        "`steps` is a number. Loop over `range(steps)`.": {"range(steps)": "steps"},
+        "`path` is a position here, and only a list has `append`. Begin with a list: `path = [start]`.": {
+            "[start]": "start"
+        },
+        "`list(start)` takes the start apart into its numbers. Put it into a list as it is: `[start]`.": {
+            "[start]": "list(start)"
+        },
+        "`extend` adds all entries of a list. One position is added with `append`.": {"append": "extend"},
         "The walk stops where the gradient is tiny. The path should have steps + 1 positions, even where "
         "they no longer differ: cells that follow count on it.": [
             lambda gradient, start, lr, steps: _early(gradient, start, lr, steps),
@@ -223,8 +348,15 @@ descend.mistakes(
             start,
             *_walk(gradient, start, lr, steps),
         ][: steps + 1],
-        "Every step begins at the start again. Take the last position of the path: "
-        "`path[-1]`.": lambda gradient, start, lr, steps: [start] + [start - lr * gradient(start)] * steps,
+        "Every step begins at the start again. Take the last position of the path: `path[-1]`.": [
+            lambda gradient, start, lr, steps: [start] + [start - lr * gradient(start)] * steps,
+            {"path[-1] - lr": "start - lr"},
+        ],
+        "`gradient` is the gradient already. You differentiate it once more: call it, `gradient(path[-1])`.": {
+            "gradient(path[-1])": (
+                "torch.func.grad(lambda at: gradient(at).sum())(torch.as_tensor(path[-1], dtype=torch.float64))"
+            )
+        },
     }
 )
 
@@ -236,6 +368,16 @@ descend.mistakes(
 def _(gradient, start, lr, steps):
     first = gradient(start)
     return [start - step * lr * first for step in range(steps + 1)]
+
+
+@descend.mistake(
+    "The learning rate falls from step to step. Every step is lr times the gradient, with the same lr."
+)
+def _(gradient, start, lr, steps):
+    path = [start]
+    for number in range(steps):
+        path.append(path[-1] - lr / (number + 1) * gradient(path[-1]))
+    return path
 
 
 @descend.mistake("You return one tensor. Return the list of positions as it is, without `torch.stack`.")
@@ -296,6 +438,13 @@ def largest_learning_rate(H):
     return 2 / torch.linalg.eigvalsh(H).max()
 
 
+def _by_power_iteration(H, count):
+    direction = torch.ones(len(H), dtype=H.dtype)
+    for _ in range(count):
+        direction = H @ direction
+    return 2 * (direction @ direction) / (direction @ H @ direction)
+
+
 largest_learning_rate.mistakes(
     {
         "That is half of it: with 1/λ the steepest direction is done in one step, but up to 2/λ it still"
@@ -319,6 +468,29 @@ largest_learning_rate.mistakes(
         "diverges first: take the largest.": {"max": "mean"},
         "That is the condition number λmax/λmin, which says how narrow the valley is. The limit is "
         "2/λmax.": lambda H: torch.linalg.cond(H),
+        "That is 2 divided by the condition number λmax/λmin. The flattest direction plays no role: divide by λmax "
+        "alone.": lambda H: 2 / torch.linalg.cond(H),
+        "That is half the limit of the flattest direction. The limit is 2/λ, with the largest eigenvalue.": {
+            " 2 ": " 1 ",
+            "max": "min",
+        },
+        "You divide by the root of the largest eigenvalue. The eigenvalue itself is the curvature: 2/λmax.": {
+            "max()": "max().sqrt()"
+        },
+        "`eigvals` returns the eigenvalues in no particular order, so the largest may stand anywhere. Use `eigvalsh`, "
+        "which sorts them, or take the maximum.": [
+            lambda H: 2 / torch.linalg.eigvals(H).real[-1],
+            lambda H: 2 / torch.linalg.eigvals(H).real[0],
+        ],
+        "Index 1 is the second of two, and H may have any size. `eigvalsh` returns the eigenvalues in ascending order: "
+        "the largest is the last, `[-1]`.": {".max()": "[1]"},
+        "`argmax` returns the place of the largest eigenvalue. Its value is `max`.": {"max": "argmax"},
+        "The power iteration has not converged: its value is still below the largest eigenvalue. Iterate until it no "
+        "longer changes, or use `torch.linalg.eigvalsh(H)`.": [
+            lambda H, count=count: _by_power_iteration(H, count) for count in (1, 2, 3, 5, 10)
+        ],
+        "That is the curvature in the direction (1, …, 1). The steepest direction diverges first: take the largest "
+        "eigenvalue.": lambda H: _by_power_iteration(H, 0),
         "That is one limit for each direction. The smallest of them holds for all: divide by the largest "
         "eigenvalue.": {".max()": ""},
         "The largest eigenvalue is squared. The singular values of a symmetric H are its eigenvalues' "
@@ -333,6 +505,14 @@ largest_learning_rate.mistakes(
 def _(H):
     values = torch.linalg.eigvalsh(H)
     return 2 / (values.min() + values.max())
+
+
+@largest_learning_rate.mistake(
+    "That is Polyak's learning rate, the best one together with momentum. Plain descent converges up to 2/λmax."
+)
+def _(H):
+    values = torch.linalg.eigvalsh(H)
+    return 4 / (values.min().sqrt() + values.max().sqrt()) ** 2
 
 
 def _numbers(*values, dtype=torch.float64):
@@ -387,6 +567,31 @@ momentum_step.mistakes(
         ],
         "Position first, then velocity: return `theta, v`.": {"theta + v,": "v, theta +"},
         "The velocity is not slowed down: multiply the old one by mu.": {" mu *": ""},
+        "mu is the fraction of the old velocity that is kept: μv, not (1 − μ)v.": {"mu * v": "(1 - mu) * v"},
+        "Two things at once: mu is the fraction of the old velocity that is kept, μv, and the gradient is subtracted: "
+        "v ← μv − αg.": {"mu * v -": "(1 - mu) * v +"},
+        "mu multiplies the old velocity twice. Once is enough: v ← μv − αg.": {"mu * v": "mu * mu * v"},
+        "The old velocity is forgotten, which leaves plain descent. Keep the fraction μ of it: v ← μv − αg.": {
+            "mu * v - lr * g": "-lr * g"
+        },
+        "The move multiplies the new velocity by μ once more. Move by v itself: θ + v.": {
+            "+ v,": "+ mu * v,"
+        },
+        "The gradient comes in twice: the new v already contains −αg. Move by v alone: θ + v.": {
+            "+ v,": "+ v - lr * g,"
+        },
+        "The move is the mean of the old and the new velocity. Move by the new one: θ + v.": {
+            "v = mu": "old, v = v, mu",
+            "+ v,": "+ (old + v) / 2,",
+        },
+        "mu multiplies θ as well. It belongs to the velocity only: θ + v.": {"theta +": "mu * theta +"},
+        "Your v is a running mean of the gradients, with the weights μ and 1 − μ. Here v is a velocity: v ← μv − αg, "
+        "θ ← θ + v.": [
+            {"- lr * g": "+ (1 - mu) * g", "theta +": "theta - lr *"},
+            {"- lr * g": "- (1 - mu) * g", "theta +": "theta + lr *"},
+        ],
+        "That is PyTorch's rule, v ← μv + g, and the results are swapped. Here it is v ← μv − αg, θ ← θ + v; return θ "
+        "first.": {"- lr *": "+", "theta + v, v": "v, theta - lr * v"},
         "The learning rate comes in twice: v already contains it, so the move is θ + v.": {"+ v": "+ lr * v"},
         "Your v points uphill: with v ← μv + αg the move would be θ − v, and the next step would need "
         "that sign, too. Here v is the velocity itself: v ← μv − αg, θ ← θ + v.": {
@@ -416,6 +621,16 @@ def _(theta, v, g, lr, mu):
     # PyTorch's buffer is −v/α
     buffer = mu * (-v / lr) + g
     return theta - lr * buffer, buffer
+
+
+_RATES = _numbers([0.1], [0.2])
+_ONE_RATE = (
+    "A remark: it works for a single learning rate only. A later cell tries 91 at once: a tensor `lr` that broadcasts, "
+    "as in `lr * g`."
+)
+momentum_step.remark(_ONE_RATE)(
+    _breaks_on(momentum_step, _numbers(1.0, -2.0), _numbers(0.5, 0.4), _numbers(2.0, 3.0), _RATES, 0.9)
+)
 
 
 @lesson.exercise(
@@ -456,17 +671,47 @@ def rmsprop_step(theta, s, g, lr, beta, eps):
     return theta - lr * g / (s.sqrt() + eps), s
 
 
-def _rmsprop(theta, s, g, lr, beta, eps, *, sign=-1, root=torch.sqrt):
+def _rmsprop(theta, s, g, lr, beta, eps, *, sign=-1):
     s = beta * s + (1 - beta) * g**2
-    return theta + sign * lr * g / (root(s) + eps), s
+    return theta + sign * lr * g / (s.sqrt() + eps), s
 
 
 rmsprop_step.mistakes(
     {
-        "The root is missing: divide by √s, which has the size of a "
-        "gradient, not by s.": lambda theta, s, g, lr, beta, eps: _rmsprop(
-            theta, s, g, lr, beta, eps, root=lambda s: s
-        ),
+        "The root is missing: divide by √s, which has the size of a gradient, not by s.": [
+            {"s.sqrt()": "s"},
+            {"(s.sqrt() + eps)": "s"},
+        ],
+        "Every component has a running mean of its own. Square g component by component: `g**2`, without a sum, a "
+        "mean or a norm.": [
+            {"g**2": "(g**2).mean()"},
+            {"g**2": "(g**2).sum()"},
+            {"g**2": "(g @ g)"},
+        ],
+        "The move squares the gradient. g² is for s only; the move is α · g / (√s + ε).": {
+            "lr * g": "lr * g**2"
+        },
+        "Only the sign of g is left in the move, and g has a size as well: α · g / (√s + ε).": [
+            {"lr * g": "lr * g.sign()"},
+            {"lr * g / (s.sqrt() + eps)": "lr * g.sign()"},
+        ],
+        "g is divided by its own size, |g|. Divide by √s + ε, the root of the running mean.": {
+            "s.sqrt()": "g.abs()"
+        },
+        "s is the mean of the squares, not the square of a mean: square g alone, `beta * s + (1 - beta) * g**2`.": {
+            "beta * s + (1 - beta) * g**2": "(beta * s + (1 - beta) * g) ** 2"
+        },
+        "s averages |g| here. Average the squares, g², and divide by the root of that mean, √s + ε.": [
+            {"g**2": "g.abs()", "s.sqrt()": "s"},
+            {"g**2": "g.abs()"},
+        ],
+        "You average √s and |g|, and square the result. Average the squares themselves: s ← βs + (1 − β)g².": {
+            "beta * s + (1 - beta) * g**2": "(beta * s.sqrt() + (1 - beta) * g.abs()) ** 2"
+        },
+        "ε is the least that √s may be here. Add it: √s + ε.": {
+            "(s.sqrt() + eps)": "s.sqrt().clamp(min=eps)"
+        },
+        "ε multiplies the root. Add it: √s + ε.": {"+ eps": "* eps"},
         "ε belongs outside the root: √s + ε.": {"(s.sqrt() + eps)": "(s + eps).sqrt()"},
         "Downhill is against the gradient: subtract the move.": lambda theta, s, g, lr, beta, eps: _rmsprop(
             theta, s, g, lr, beta, eps, sign=1
@@ -490,7 +735,10 @@ rmsprop_step.mistakes(
         "The root of s is taken before it is returned. Return the mean of the squares itself, s.": {
             " + eps), s": " + eps), s.sqrt()"
         },
-        "ε stands outside the fraction: put brackets around √s + ε.": {"(s.sqrt() + eps)": "s.sqrt() + eps"},
+        "ε stands outside the fraction: put brackets around √s + ε.": [
+            {"(s.sqrt() + eps)": "s.sqrt() + eps"},
+            {"lr * g / (s.sqrt() + eps)": "lr * (g / s.sqrt() + eps)"},
+        ],
         "s adds up the squares and forgets nothing, as in AdaGrad. RMSProp keeps a running mean: β times the "
         "old s plus 1 − β times g².": {"beta * s + (1 - beta) * g**2": "s + g**2"},
         "Without ε the move is 0 / 0 where all gradients have been 0: "
@@ -504,6 +752,11 @@ rmsprop_step.mistakes(
 )
 def _(theta, s, g, lr, beta, eps):
     return theta - lr * g / (s.sqrt() + eps), beta * s + (1 - beta) * g**2
+
+
+rmsprop_step.remark(_ONE_RATE)(
+    _breaks_on(rmsprop_step, _numbers(1.0, -2.0), _numbers(0.5, 0.4), _numbers(2.0, 3.0), _RATES, 0.9, 1e-8)
+)
 
 
 @lesson.exercise(
@@ -642,6 +895,37 @@ adam_step.mistakes(
             "m / (1 - beta1**t), s / (1 - beta2**t)": "m * (1 - beta1**t), s * (1 - beta2**t)"
         },
         "s averages the squares of m here. It is the running mean of g squared.": {"* g**2": "* m**2"},
+        "s averages the squared distance of g from m, as in a variance. Average g² itself.": [
+            {"* g**2": "* (g - m) ** 2"},
+            {"m = beta1 *": "old, m = m, beta1 *", "* g**2": "* (g - old) ** 2"},
+        ],
+        "Every component has a running mean of its own. Square g component by component: `g**2`, without a sum, a "
+        "mean or a norm.": [
+            {"* g**2": "* (g**2).sum()"},
+            {"* g**2": "* (g**2).mean()"},
+            {"* g**2": "* (g @ g)"},
+        ],
+        "The root of s is taken before its correction. Divide s by 1 − β₂ᵗ first, then take the root: √ŝ + ε.": {
+            "s / (1 - beta2**t)": "s",
+            "(s_hat.sqrt() + eps)": "(s_hat.sqrt() / (1 - beta2**t) + eps)",
+        },
+        "That is the paper's short form, which adds ε to √s, not to √ŝ, and so makes it count for more. Divide s by "
+        "1 − β₂ᵗ first: √ŝ + ε.": {
+            "s / (1 - beta2**t)": "s",
+            "lr * m_hat": "lr * (1 - beta2**t) ** 0.5 * m_hat",
+        },
+        "Division binds more tightly than subtraction: `m / 1 - beta1**t` is m − β₁ᵗ. Put brackets around 1 − βᵗ.": {
+            "(1 - beta1**t)": "1 - beta1**t",
+            "(1 - beta2**t)": "1 - beta2**t",
+        },
+        "ε stands outside the fraction: put brackets around √ŝ + ε.": [
+            {"(s_hat.sqrt() + eps)": "s_hat.sqrt() + eps"},
+            {"lr * m_hat / (s_hat.sqrt() + eps)": "lr * (m_hat / s_hat.sqrt() + eps)"},
+        ],
+        "`torch.pow` takes a tensor, and beta1 and t are numbers: write `beta1**t`.": {
+            "beta1**t": "torch.pow(beta1, t)",
+            "beta2**t": "torch.pow(beta2, t)",
+        },
         "Without ε the move is 0 / 0 where all gradients have been 0: add it to the root.": {" + eps": ""},
         "The power belongs to β alone: 1 − βᵗ, not (1 − β)ᵗ.": {
             "(1 - beta1**t)": "(1 - beta1) ** t",
@@ -675,6 +959,14 @@ def _(theta, m, s, g, t, lr, beta1, beta2, eps):
     return theta, m / (1 - beta1**t), s / (1 - beta2**t)
 
 
+@adam_step.mistake(
+    "The move takes m and s as they were before the step. Update both first, then correct them and move."
+)
+def _(theta, m, s, g, t, lr, beta1, beta2, eps):
+    move = m / (1 - beta1**t) / ((s / (1 - beta2**t)).sqrt() + eps)
+    return theta - lr * move, beta1 * m + (1 - beta1) * g, beta2 * s + (1 - beta2) * g**2
+
+
 @adam_step.mistake("Move by the mean m̂ of the gradients, not by the latest gradient alone.")
 def _(theta, m, s, g, *rest):
     return _adam(theta, m, s, g, *rest, move=lambda m, s, eps: g / (s.sqrt() + eps))
@@ -693,6 +985,14 @@ def _(theta, m, s, g, t, lr, beta1, beta2, eps):
 def _(theta, m, s, g, t, lr, beta1, beta2, eps):
     m, s = beta1 * m + g, beta2 * s + g**2
     return theta - lr * m / (1 - beta1**t) / ((s / (1 - beta2**t)).sqrt() + eps), m, s
+
+
+adam_step.remark(_ONE_RATE)(
+    _breaks_on(
+        adam_step, *(_numbers(1.0, -2.0), _numbers(0.5, 0.4), _numbers(0.3, 0.2), _numbers(2.0, 3.0)), 2, _RATES,
+        0.9, 0.999, 1e-8,
+    )
+)  # fmt: skip
 
 
 # Section 6: one neuron ---------------------------------------------------------------------------------------
@@ -771,6 +1071,26 @@ def _logistic(x, y, w, b, *, delta):
     return x.T @ difference, difference.sum()
 
 
+def _of_errors(errors, dw=lambda x, errors: x.T @ errors / len(x)):
+    """A wrong solution by its errors, made of p and y, of which db is the mean, and by a formula for dw."""
+
+    def attempt(x, y, w, b):
+        made = errors(torch.sigmoid(x @ w + b), y)
+        return dw(x, made), made.mean()
+
+    return attempt
+
+
+def _times_w(x, y, w, b):
+    errors = torch.sigmoid(x * w + b) - y
+    return x.T @ errors / len(x), errors.mean()
+
+
+def _every_pair(dw, *, turned=False):
+    """(N, 1) − (N,), or turned (N,) − (N, 1), in the errors of which dw and db are made."""
+    return _of_errors(lambda p, y: p - y[:, None] if turned else p[:, None] - y, dw)
+
+
 @logistic_gradient.mistake("This is the sum over the examples. The loss is their mean: divide by `len(x)`.")
 def _(x, y, w, b):
     dw, db = _logistic(x, y, w, b, delta=lambda p: p - y)
@@ -801,7 +1121,77 @@ logistic_gradient.mistakes(
         "the shape (N,).": [
             {"torch.sigmoid(x @ w + b)": "torch.sigmoid(x @ w[:, None] + b)"},
             {" - y": " - y[:, None]"},
+            *(
+                _every_pair(dw, turned=turned)
+                for turned in (False, True)
+                for dw in (
+                    lambda x, errors: x.T @ errors / len(x),
+                    lambda x, errors: (x.T @ errors).mean(dim=1),
+                    lambda x, errors: (errors * x).mean(dim=0),
+                    lambda x, errors: (x.T @ errors / len(x)).mean(dim=1),
+                )
+            ),
         ],
+        "You multiply the mean error by the mean input. Take the mean of the products: every error times its row of x, "
+        "as in `x.T @ delta`.": _of_errors(
+            lambda p, y: p - y, lambda x, errors: errors.mean() * x.mean(dim=0)
+        ),
+        "(N,) · (N, D) puts the errors beside the columns of x, not beside its rows. Make a column of them, "
+        "`errors[:, None] * x`, or write `x.T @ errors`.": [
+            _of_errors(lambda p, y: p - y, lambda x, errors: errors * x / len(x)),
+            _of_errors(lambda p, y: p - y, lambda x, errors: (errors * x).mean(dim=0)),
+            _of_errors(lambda p, y: p - y, lambda x, errors: (x * errors).mean(dim=0)),
+        ],
+        "That is the derivative with respect to p. The chain goes on through the sigmoid, whose slope p(1 − p) cancels "
+        "the denominator: p − y is left.": [
+            _of_errors(lambda p, y: (p - y) / (p * (1 - p))),
+            _of_errors(lambda p, y: -y / p + (1 - y) / (1 - p)),
+        ],
+        "p is rounded to a decision, 0 or 1, and that has no slope. Subtract y from the probability: p − y.": (
+            _of_errors(lambda p, y: (p > 0.5).to(p.dtype) - y)
+        ),
+        "You divide by N − 1, which is for variances, and by 0 for a batch of one. The mean divides by N.": [
+            {"len(x)": "(len(x) - 1)"},
+            _of_errors(lambda p, y: p - y, lambda x, errors: x.T @ errors / (len(x) - 1)),
+        ],
+        "The sign of the error is lost. Where p is too low, the gradient points the other way: p − y, without `abs`.": (
+            _of_errors(lambda p, y: (p - y).abs())
+        ),
+        "(p − y)² is a loss. The gradient of the cross-entropy starts from p − y itself.": _of_errors(
+            lambda p, y: (p - y) ** 2
+        ),
+        "That is p(1 − p), the slope of the sigmoid. It cancels; what is left is p − y.": _of_errors(
+            lambda p, y: p * (1 - p)
+        ),
+        "p − 1 is right for the label 1 only. For every label it is p − y.": _of_errors(lambda p, y: p - 1),
+        "The sigmoid is applied twice. Once, to x·w + b, gives p.": _of_errors(
+            lambda p, y: torch.sigmoid(p) - y
+        ),
+        "`softmax` makes the examples compete. Here each has a probability of its own: `torch.sigmoid`.": {
+            "torch.sigmoid(x @ w + b)": "torch.softmax(x @ w + b, dim=0)"
+        },
+        "Two things at once: it is p − y, not y − p, and the mean over the examples, not their sum.": {
+            "(torch.sigmoid(x @ w + b) - y) / len(x)": "(y - torch.sigmoid(x @ w + b))"
+        },
+        "dw is the loss itself, one number. Its gradient has a number for each of the D weights: `x.T @ delta`.": [
+            _of_errors(
+                lambda p, y: p - y,
+                lambda x, errors: -(1 - errors.abs()).log().mean(),
+            )
+        ],
+        "dw multiplies the error by w. The derivative of x·w + b with respect to w is x: `x.T @ delta`.": {
+            "x.T @ delta": "delta.sum() * w"
+        },
+        "`x * w` has the shape (N, D). Its products have to be added up in each row: `x @ w`, of shape (N,).": [
+            {"x @ w": "x * w"},
+            _times_w,
+        ],
+        "The factors are in the wrong order: x is (N, D), and w is (D,). Write `x @ w`.": {"x @ w": "w @ x"},
+        "The transpose is missing: x is (N, D), and the gradient has a number for each of the D columns. Write "
+        "`x.T @ delta`.": {"x.T": "x"},
+        "(N,) @ (D, N) does not fit. With the N errors on the left it is `delta @ x`, else `x.T @ delta`.": {
+            "x.T @ delta": "delta @ x.T"
+        },
         "A factor 2 too many: that is the derivative of a square. The cross-entropy gives p − y.": {
             "- y) / len": "- y) * 2 / len"
         },
@@ -809,9 +1199,10 @@ logistic_gradient.mistakes(
         "gradient starts from p − y alone.": lambda x, y, w, b: _logistic(
             x, y, w, b, delta=lambda p: 2 * (p - y) * p * (1 - p)
         ),
-        "You divide by the number of inputs D. The mean is over the N examples: `len(x)`.": {
-            "len(x)": "x.shape[1]"
-        },
+        "You divide by the number of inputs D. The mean is over the N examples: `len(x)`.": [
+            {"len(x)": "x.shape[1]"},
+            _of_errors(lambda p, y: p - y, lambda x, errors: x.T @ errors / x.shape[1]),
+        ],
         "These are the contributions of the single examples. Add them up over the N examples: `x.T @ delta`.": {
             "x.T @ delta, delta.sum()": "x * delta[:, None], delta"
         },
@@ -869,32 +1260,62 @@ noise_of_larger_batch = lesson.prediction(
 )
 
 
+_PAIRS = "inputs (B, 2) with labels (B,)"
+_SEEN = (
+    "what comes back",
+    "the sizes of the batches",
+    "every example comes once per epoch",
+    "inputs keep their labels",
+    "the types of inputs and labels",
+    "the examples come in the order in which they are stored",
+    "a batch holds examples stored close to each other",
+    "the second epoch repeats the order of the first",
+)
+
+
+def _seen(*values) -> dict[str, object]:
+    return dict(itertools.zip_longest(_SEEN, values))
+
+
+def _form(batches) -> str:
+    """What batches are, in words: pairs of tensors, as they should be, or what the first that is none is instead."""
+    for batch in batches:
+        if not isinstance(batch, tuple | list):
+            return f"a {type(batch).__name__} for each batch"
+        if len(batch) != 2 or not all(isinstance(part, torch.Tensor) for part in batch):
+            kinds = " and ".join(sorted({type(part).__name__ for part in batch}))
+            return f"for each batch a {type(batch).__name__} of {len(batch)}: {kinds}"
+        inputs, labels = (tuple(part.shape) for part in batch)
+        if len(inputs) != 2 or inputs[1] != 2 or labels != inputs[:1]:
+            return f"inputs {inputs} with labels {labels}"
+    return _PAIRS
+
+
 def _two_epochs(minibatches, x, y, size):
     """What can be seen of two epochs of batches; the first column of x says the place of an example."""
-    places = x[:, 0].tolist()
-    epochs = [minibatches(x, y, size) for _ in range(2)]
-    if epochs[0] is None:
-        return {"what comes back": "None: `yield` each batch, or return a list of them"}
-    epochs = [list(batches) for batches in epochs]
-    if not all(isinstance(one, tuple | list) and len(one) == 2 for one in epochs[0]):
-        return {
-            "what comes back": "not pairs: `yield x[rows], y[rows]` hands out one batch and goes on with "
-            "the loop"
-        }
+    places, epochs = x[:, 0].tolist(), []
+    for _ in range(2):
+        batches = minibatches(x, y, size)
+        if batches is None:
+            return _seen("None: `yield` each batch, or return a list of them")
+        if isinstance(batches, tuple) and all(isinstance(one, torch.Tensor) for one in batches):
+            return _seen("a single pair (x, y)")
+        epochs.append(copy.deepcopy(list(batches)))  # of views it should not matter what becomes of x
+    if (form := _form(epochs[0] + epochs[1])) != _PAIRS:
+        return _seen(form)
     orders = [[place for one, _ in batches for place in one[:, 0].tolist()] for batches in epochs]
-    jumps = [one[:, 0].diff().abs() for one, _ in epochs[0] if len(one) > 1]
-    return {
-        "what comes back": "pairs (x, y)",
-        "the sizes of the batches": tuple(sorted((len(one) for one, _ in epochs[0]), reverse=True)),
-        "every example comes once per epoch": sorted(orders[0]) == sorted(places),
-        "inputs keep their labels": all(bool((one[:, 0] * 10 == label).all()) for one, label in epochs[0]),
-        "the types of inputs and labels": " and ".join(str(one.dtype) for one in epochs[0][0]),
-        "the examples come in the order in which they are stored": orders[0] == places,
+    jumps = torch.cat([torch.zeros(0), *(one[:, 0].diff().abs() for one, _ in epochs[0])])
+    return _seen(
+        _PAIRS,
+        tuple(len(one) for one, _ in epochs[0]),
+        sorted(orders[0]) == sorted(places),
+        all(bool((one[:, 0] * 10 == label).all()) for one, label in epochs[0]),
+        " and ".join(str(part.dtype) for batch in epochs[0][:1] for part in batch),
+        orders[0] == places,
         # at random, two members of a batch are N/3 apart on average
-        "a batch holds examples stored close to each other": len(x) > 100
-        and bool(torch.cat(jumps).mean() < len(x) / 6),
-        "the second epoch repeats the order of the first": orders[0] == orders[1],
-    }
+        len(x) > 100 and bool(jumps.mean() < len(x) / 6),
+        orders[0] == orders[1],
+    )
 
 
 def _examples(count):
@@ -931,15 +1352,23 @@ def minibatches(x, y, size):
         yield x[rows], y[rows]
 
 
-def _pieces(x, y, size, places):
+def _pick(x, y, pieces):
+    return [(x[rows], y[rows]) for rows in pieces]
+
+
+def _pieces(x, y, size, places, end=lambda place, size: place + size):
     """Batches that begin at the places given of a random order."""
     order = torch.randperm(len(x))
-    return [(x[order[place : place + size]], y[order[place : place + size]]) for place in places]
+    return _pick(x, y, [order[place : end(place, size)] for place in places])
 
 
 def _cut(x, y, size, order, *, whole=False):
-    pieces = [rows for rows in order.split(size) if not whole or len(rows) == size]
-    return [(x[rows], y[rows]) for rows in pieces]
+    return _pick(x, y, [rows for rows in order.split(size) if not whole or len(rows) == size])
+
+
+def _handed_out(batch):
+    """A wrong solution by what it hands out for the rows of a batch."""
+    return lambda x, y, size: [batch(x, y, rows) for rows in torch.randperm(len(x)).split(size)]
 
 
 minibatches.mistakes(
@@ -966,15 +1395,103 @@ minibatches.mistakes(
         ],
         "The last batch is lost even where it is full: let the loop run over `range(0, len(x), "
         "size)`.": lambda x, y, size: _pieces(x, y, size, range(0, len(x) - size, size)),
-        "The batches overlap: each begins one example after the last. Go on by `size`: `range(0, len(x), "
-        "size)`.": lambda x, y, size: _pieces(x, y, size, range(len(x))),
-        "These are the places of the examples. Pick the examples themselves: `x[rows], "
-        "y[rows]`.": lambda x, y, size: [
-            (rows[:, None], rows) for rows in torch.randperm(len(x)).split(size)
+        "The batches overlap: each begins one example after the last. Go on by `size`: `range(0, len(x), size)`.": [
+            lambda x, y, size: _pieces(x, y, size, range(len(x))),
+            lambda x, y, size: _pieces(x, y, size, range(len(x) // size)),
+            lambda x, y, size: _pieces(x, y, size, range(math.ceil(len(x) / size))),
         ],
-        "`chunk` takes the number of batches. For their size use `split`.": lambda x, y, size: [
-            (x[rows], y[rows]) for rows in torch.randperm(len(x)).chunk(size)
+        "These are all inputs, batch by batch, and then all labels. Hand out pairs: `zip` makes them of the "
+        "two.": lambda x, y, size: (lambda order: (x[order].split(size), y[order].split(size)))(
+            torch.randperm(len(x))
+        ),
+        "A batch is a single tensor here. Hand out a pair, the inputs and their labels: `x[rows], y[rows]`.": (
+            _handed_out(lambda x, y, rows: x[rows])
+        ),
+        "These are the places of the examples. Pick the examples themselves: `x[rows], y[rows]`.": _handed_out(
+            lambda x, y, rows: (rows[:, None], rows)
+        ),
+        "The order is wrong: hand out the inputs first, then their labels, `x[rows], y[rows]`.": _handed_out(
+            lambda x, y, rows: (y[rows], x[rows])
+        ),
+        "A batch is two lists of single examples here. Pick all its rows at once, which gives tensors: `x[rows], "
+        "y[rows]`.": _handed_out(lambda x, y, rows: ([x[row] for row in rows], [y[row] for row in rows])),
+        "`squeeze` removes the axis of a batch of one. Leave it out: the inputs are (B, D), even where B is 1.": [
+            _handed_out(lambda x, y, rows: (x[rows].squeeze(), y[rows].squeeze())),
+            _handed_out(lambda x, y, rows: (x[rows].squeeze(), y[rows])),
+            _handed_out(lambda x, y, rows: (x[rows], y[rows].squeeze())),
         ],
+        "Every batch of inputs comes with all labels. Pick both with the same rows: `x[rows], y[rows]`.": [
+            _handed_out(lambda x, y, rows: (x[rows], y)),
+            lambda x, y, size: [
+                (one, y[order]) for order in [torch.randperm(len(x))] for one in x[order].split(size)
+            ],
+        ],
+        "The labels get an axis of their own. Leave them as they are, of shape (B,): `y[rows]`.": _handed_out(
+            lambda x, y, rows: (x[rows], y[rows][:, None])
+        ),
+        "A batch is a dictionary here. Hand out a pair: `x[rows], y[rows]`.": _handed_out(
+            lambda x, y, rows: {"x": x[rows], "y": y[rows]}
+        ),
+        "These are single examples. A batch has `size` of them: cut the order into pieces, and pick all rows of a "
+        "piece.": lambda x, y, size: list(zip(x, y, strict=True)),
+        "A single pair comes back, as from `return` inside of a loop. Write `yield`, which hands out a batch and goes "
+        "on.": lambda x, y, size: _pieces(x, y, size, [0])[0],
+        "All batches are handed out at once, in one list. `yield` them one by one, or return the list "
+        "itself.": lambda x, y, size: [_cut(x, y, size, torch.randperm(len(x)))],
+        "`yield` stands below the loop, so only the last batch is handed out. Move it into the "
+        "loop.": lambda x, y, size: _cut(x, y, size, torch.randperm(len(x)))[-1:],
+        "The short batch comes first. Make it the last one: `order.split(size)` does.": lambda x, y, size: (
+            _pick(x, y, sorted(torch.randperm(len(x)).split(size), key=len))
+        ),
+        "The batches are of nearly equal size. All have `size` examples, and only the last one may be shorter: "
+        "`order.split(size)`.": lambda x, y, size: _pick(
+            x, y, torch.randperm(len(x)).tensor_split(math.ceil(len(x) / size))
+        ),
+        "The last batch is filled up with examples that came before. It should hold only those that are left.": [
+            lambda x, y, size: _pieces(
+                x, y, size, [min(place, max(len(x) - size, 0)) for place in range(0, len(x), size)]
+            ),
+            lambda x, y, size: _pick(
+                x, y, torch.randperm(len(x)).repeat(3)[: math.ceil(len(x) / size) * size].split(size)
+            ),
+        ],
+        "One example never comes. Draw a permutation of all of them, `torch.randperm(len(x))`, and begin the first "
+        "batch at 0.": [
+            {"len(x)": "len(x) - 1"},
+            lambda x, y, size: _pieces(x, y, size, range(1, len(x), size)),
+        ],
+        "A last batch of one example is lost: let the loop run over `range(0, len(x), size)`.": lambda x, y, size: (
+            _pieces(x, y, size, range(0, len(x) - 1, size))
+        ),
+        "Where `size` divides the number of examples, an empty batch comes last. Let the loop run over "
+        "`range(0, len(x), size)`.": lambda x, y, size: _pieces(x, y, size, range(0, len(x) + 1, size)),
+        "Every slice is one example short, since its end does not belong to it. Write `order[first : first + "
+        "size]`.": lambda x, y, size: _pieces(
+            x, y, size, range(0, len(x), size), lambda place, size: place + size - 1
+        ),
+        "Every slice ends at `size`. Go on from where it begins: `order[first : first + size]`.": lambda x, y, size: (
+            _pieces(x, y, size, range(0, len(x), size), lambda place, size: size)
+        ),
+        "`x.shape[1]` is the number of columns. The examples are the rows: `torch.randperm(len(x))`.": {
+            "len(x)": "x.shape[1]"
+        },
+        "`torch.randperm` takes a number: `len(x)`.": {"len(x)": "x"},
+        "`/` gives a float, and `range` takes integers. Let it run over the places where batches begin: `range(0, "
+        "len(x), size)`.": {"torch.randperm(len(x)).split(size)": "range(len(x) / size)"},
+        "`order[x]` picks places by the inputs. It is the other way round: `x[order]`.": {
+            "x[rows], y[rows]": "rows[x], rows[y]"
+        },
+        "Every example comes twice: the loop goes through the data two times. One call is one "
+        "epoch.": lambda x, y, size: (
+            _cut(x, y, size, torch.randperm(len(x))) + _cut(x, y, size, torch.randperm(len(x)))
+        ),
+        "`chunk` takes the number of batches. For their size use `split`.": lambda x, y, size: _pick(
+            x, y, torch.randperm(len(x)).chunk(size)
+        ),
+        "These are `size` batches, of every `size`-th example. A batch has `size` examples: "
+        "`order.split(size)`.": lambda x, y, size: _pick(
+            x, y, (lambda order: [order[place::size] for place in range(size)])(torch.randperm(len(x)))
+        ),
     }
 )
 
@@ -1003,6 +1520,15 @@ def _(x, y, size):
 def _(x, y, size):
     batches = _cut(x, y, size, torch.arange(len(x)))
     return [batches[place] for place in torch.randperm(len(batches))]
+
+
+@minibatches.mistake(
+    "The order changes only within each batch; each still holds the same neighbours. Shuffle all examples, then "
+    "split them."
+)
+def _(x, y, size):
+    pieces = torch.arange(len(x)).split(size)
+    return _pick(x, y, [rows[torch.randperm(len(rows))] for rows in pieces])
 
 
 @minibatches.mistake("This is one batch only. An epoch has as many as it takes to see every example once.")
@@ -1078,8 +1604,69 @@ def least_squares_gradient(X, theta, y):
     return 2 * X.T @ (X @ theta - y)
 
 
+def _every_pair_of_squares(reduced, *, turned=False):
+    """(N, 1) − (N,), or turned (N,) − (N, 1), as the residual."""
+
+    def attempt(X, theta, y):
+        residual = X @ theta - y[:, None] if turned else (X @ theta)[:, None] - y
+        return reduced(2 * X.T @ residual)
+
+    return attempt
+
+
 least_squares_gradient.mistakes(
     {
+        "(N, 1) − (N,) broadcasts to (N, N): every prediction meets every measurement. Xθ and y should both have the "
+        "shape (N,).": [
+            _every_pair_of_squares(reduced, turned=turned)
+            for turned in (False, True)
+            for reduced in (lambda a: a, lambda a: a.sum(dim=1), lambda a: a.mean(dim=1))
+        ],
+        "Only one of the two terms has the factor 2. It multiplies the whole residual: 2Xᵀ(Xθ − y).": [
+            {"2 * X.T @ (X @ theta - y)": "2 * X.T @ X @ theta - X.T @ y"},
+            {"2 * X.T @ (X @ theta - y)": "X.T @ X @ theta - 2 * X.T @ y"},
+        ],
+        "(N,) · (N, D) puts the residuals beside the columns of X, not beside its rows. Make a column of them, "
+        "`residual[:, None] * X`, or write `X.T @ residual`.": [
+            lambda X, theta, y: 2 * (X * (X @ theta - y)).sum(dim=0),
+            lambda X, theta, y: 2 * ((X @ theta - y) * X).sum(dim=0),
+            lambda X, theta, y: 2 * (X @ theta - y) * X,
+        ],
+        "Two things at once: the residual is Xθ − y, not y − Xθ, and its errors are summed, not divided by N.": {
+            "(X @ theta - y)": "(y - X @ theta) / len(y)"
+        },
+        "2XᵀX is the Hessian, (D, D). The gradient multiplies the residual: 2Xᵀ(Xθ − y).": {
+            "(X @ theta - y)": "X"
+        },
+        "θ is missing: the residual is Xθ − y.": [
+            {"X @ theta - y": "X - y"},
+            {"X @ theta - y": "X.sum(dim=1) - y"},
+        ],
+        "Every residual multiplies its own row of X. Multiply first and add up then, as in `X.T @ residual`.": [
+            lambda X, theta, y: 2 * (X @ theta - y).mean() * X.sum(dim=0),
+            lambda X, theta, y: 2 * (X @ theta - y).sum() * X.sum(dim=0),
+        ],
+        "The sign of the residual is lost. The derivative of r² is 2r, without `abs`.": {
+            "(X @ theta - y)": "(X @ theta - y).abs()"
+        },
+        "Xθ is missing: the residual is Xθ − y.": {"(X @ theta - y)": "-y"},
+        "`sign` belongs to the gradient of the absolute error. The derivative of r² is 2r.": [
+            {" 2 *": "", "(X @ theta - y)": "(X @ theta - y).sign()"},
+            {"(X @ theta - y)": "(X @ theta - y).sign()"},
+        ],
+        "That is the θ with the smallest error. Return the gradient at the θ that is given: 2Xᵀ(Xθ − y).": (
+            lambda X, theta, y: torch.linalg.pinv(X) @ y
+        ),
+        "The factors are in the wrong order: X is (N, D), and θ is (D,). Write `X @ theta`.": {
+            "X @ theta": "theta @ X"
+        },
+        "`X * theta` has the shape (N, D). Its products have to be added up in each row: `X @ theta`, of shape (N,).": {
+            "X @ theta": "X * theta"
+        },
+        "(N,) @ (D, N) does not fit. With the N residuals on the left it is `residual @ X`, else `X.T @ residual`.": {
+            "2 * X.T @ (X @ theta - y)": "2 * (X @ theta - y) @ X.T"
+        },
+        "`dot` takes two vectors. For a matrix and a vector it is `@`.": {"X @ theta": "X.dot(theta)"},
         "The factor 2 is missing: the derivative of r² is 2r.": {" 2 *": ""},
         "The transpose is missing: the residual has a number for each of the N rows, the gradient one "
         "for each of the D columns. `X.T @ residual` goes from one to the other.": {"X.T": "X"},
@@ -1096,9 +1683,10 @@ least_squares_gradient.mistakes(
         "The brackets are missing: Xᵀ multiplies the whole residual, Xθ − y.": {
             "(X @ theta - y)": "X @ theta - y"
         },
-        "The derivative of r² is 2r: the residual should not be squared in the gradient.": {
-            "(X @ theta - y)": "(X @ theta - y) ** 2"
-        },
+        "The derivative of r² is 2r: the residual should not be squared in the gradient.": [
+            {"(X @ theta - y)": "(X @ theta - y) ** 2"},
+            {" 2 *": "", "(X @ theta - y)": "(X @ theta - y) ** 2"},
+        ],
         "These are the contributions of the rows, (N, D). Add them up over the N measurements.": {
             "X.T @ (X @ theta - y)": "X * (X @ theta - y)[:, None]"
         },
@@ -1186,35 +1774,118 @@ def _joint_norm(gradients):
     return torch.cat([gradient.flatten() for gradient in gradients]).norm()
 
 
+def _with_norm(norm):
+    """The solution with another norm."""
+
+    def attempt(gradients, max_norm):
+        length = norm(gradients)
+        return [gradient * max_norm / length if length > max_norm else gradient for gradient in gradients]
+
+    return attempt
+
+
+def _by_rows(gradients, max_norm):
+    norm = sum((gradient**2).sum(dim=-1) for gradient in gradients).sqrt()
+    return [gradient * (max_norm / norm).clamp(max=1) for gradient in gradients]
+
+
 clip_by_norm.mistakes(
     {
-        "The largest number decides here. The norm is the root of the sum of all "
-        "squares.": lambda gradients, max_norm: (
-            [
-                gradient * min(1.0, max_norm / max(max(one.abs().max().item() for one in gradients), 1e-12))
-                for gradient in gradients
-            ]
-        ),
-        "The norm is compared with 1. Compare it with `max_norm`.": {"norm > max_norm": "norm > 1"},
-        "The mean of the squares gives the size of a typical number. The norm is the root of their sum.": {
-            "torch.cat([gradient.flatten() for gradient in gradients]).norm()": (
-                "torch.cat([gradient.flatten() for gradient in gradients]).square().mean().sqrt()"
-            )
+        "Every tensor decides for itself whether it is scaled. Compare the joint norm with `max_norm`: all are scaled, "
+        "or none.": lambda gradients, max_norm: [
+            gradient * max_norm / _joint_norm(gradients) if gradient.norm() > max_norm else gradient
+            for gradient in gradients
+        ],
+        "Every tensor is scaled to the length `max_norm` on its own, even a short one. Scale all by one factor, from "
+        "their joint norm, and only where that is above `max_norm`.": lambda gradients, max_norm: [
+            gradient * max_norm / gradient.norm() for gradient in gradients
+        ],
+        "Each tensor gets its share of `max_norm` and is clipped on its own. Scale all by one factor, max_norm / norm, "
+        "with their joint norm.": lambda gradients, max_norm: [
+            gradient * min(1.0, max_norm / len(gradients) / gradient.norm()) for gradient in gradients
+        ],
+        "Zeros become nan: they are divided by a norm of 0. Divide only where the norm is above the "
+        "threshold.": lambda gradients, max_norm: [
+            gradient / _joint_norm(gradients) * min(_joint_norm(gradients), max_norm)
+            for gradient in gradients
+        ],
+        "The tensors come back flattened. Flatten them for the norm only, and scale those that were given.": {
+            "[gradient * factor": "[gradient.flatten() * factor"
         },
+        "Each tensor is scaled by the norm of those so far. Compute the joint norm of all first, then scale them in a "
+        "second loop.": lambda gradients, max_norm: [
+            gradient * min(1.0, max_norm / _joint_norm(gradients[: number + 1]))
+            for number, gradient in enumerate(gradients)
+        ],
+        "`return` stands inside of the loop and ends it with the first tensor. Move it to the left, below the loop.": {
+            "[gradient * factor for gradient in gradients]": "[gradients[0] * factor]",
+        },
+        "The mean of the squares gives the size of a typical number. The norm is the root of their sum.": _with_norm(
+            lambda gradients: torch.cat([one.flatten() for one in gradients]).square().mean().sqrt()
+        ),
+        "Only the largest of the tensors' norms counts here. Their joint norm is the root of the sum of all "
+        "squares.": _with_norm(lambda gradients: max(one.norm() for one in gradients)),
+        "Only the norm of the first tensor counts here. The joint norm is the root of the sum of all squares.": (
+            _with_norm(lambda gradients: gradients[0].norm())
+        ),
+        "The joint norm is the root of the sum of squares. The sum of the tensors' norms is larger.": _with_norm(
+            lambda gradients: sum(one.norm() for one in gradients)
+        ),
+        "The root is missing: the norm is the root of the sum of all squares.": _with_norm(
+            lambda gradients: _joint_norm(gradients) ** 2
+        ),
+        "This norm adds up absolute values. The length of a vector is the root of the sum of its squares.": (
+            _with_norm(lambda gradients: sum(one.abs().sum() for one in gradients))
+        ),
+        "The norms of the tensors are averaged. Their joint norm is the root of the sum of all squares.": (
+            _with_norm(lambda gradients: sum(one.norm() for one in gradients) / len(gradients))
+        ),
+        "Only the norm of the last tensor counts here: is it overwritten in a loop? The joint norm is the root of the "
+        "sum of all squares.": _with_norm(lambda gradients: gradients[-1].norm()),
+        "The tensors are added before the norm is taken. Add up their squares: the joint norm is the root of the sum "
+        "of all squares.": _with_norm(lambda gradients: sum(gradients).norm()),
+        "The sums run along the rows only, so there are several norms. One joint norm is the root of the sum of *all* "
+        "squares.": _by_rows,
+        "The squares are missing under the root. The norm is the root of the sum of all squared numbers.": [
+            _with_norm(lambda gradients: sum(one.norm() for one in gradients) ** 0.5),
+            _with_norm(lambda gradients: sum(one.abs().sum() for one in gradients) ** 0.5),
+        ],
+        "The numbers are added up without squares, so some cancel. The norm is the root of the sum of all squares.": [
+            _with_norm(lambda gradients: sum(one.sum() for one in gradients)),
+            lambda gradients, max_norm: [
+                gradient * min(1.0, max_norm / sum(one.sum() for one in gradients)) for gradient in gradients
+            ],
+        ],
+        "The factor is max_norm / norm itself, without a root.": {
+            "max_norm / norm": "(max_norm / norm) ** 0.5"
+        },
+        "The factor is squared. It is max_norm / norm: take the root of the sum of squares first.": {
+            "max_norm / norm": "(max_norm / norm) ** 2"
+        },
+        "`gradients` is a list, and a list cannot be scaled. Scale its tensors: "
+        "`[gradient * factor for gradient in gradients]`.": lambda gradients, max_norm: (
+            gradients * min(1.0, max_norm / _joint_norm(gradients))
+        ),
+        "Tensors of different shapes cannot be joined as they are. Flatten each of them: "
+        "`torch.cat([gradient.flatten() for gradient in gradients])`.": [
+            {"gradient.flatten()": "gradient"},
+            {"torch.cat": "torch.stack", "gradient.flatten()": "gradient"},
+        ],
+        "The norm comes back as well. Return the list of the scaled gradients alone.": {
+            "return [gradient * factor for gradient in gradients]": (
+                "return [gradient * factor for gradient in gradients], norm"
+            ),
+        },
+        "The largest number decides here. The norm is the root of the sum of all squares.": [
+            _with_norm(lambda gradients: max(one.abs().max() for one in gradients)),
+            _with_norm(lambda gradients: max(one.max() for one in gradients)),
+        ],
+        "The norm is compared with 1. Compare it with `max_norm`.": {"norm > max_norm": "norm > 1"},
         "They come back unchanged, whatever their norm. Is the scaled gradient thrown "
         "away?": lambda gradients, max_norm: gradients,
         "The factor is upside down: multiply by max_norm / norm.": {"max_norm / norm": "norm / max_norm"},
-        "Only the largest of the tensors' norms counts here. Their joint norm is the root of the sum of all "
-        "squares.": {
-            "torch.cat([gradient.flatten() for gradient in gradients]).norm()": (
-                "max(gradient.norm() for gradient in gradients)"
-            )
-        },
         "The square of the norm is compared with `max_norm`. Compare the norm itself.": {
             "norm > max_norm": "norm**2 > max_norm"
-        },
-        "Only the norm of the first tensor counts here. The joint norm is the root of the sum of all squares.": {
-            "torch.cat([gradient.flatten() for gradient in gradients]).norm()": "gradients[0].norm()"
         },
         "This clips each number on its own, which changes the direction of the "
         "gradient. Scale all of them by one factor.": lambda gradients, max_norm: [
@@ -1255,28 +1926,6 @@ def _(gradients, max_norm):
 def _(gradients, max_norm):
     norm = _joint_norm(gradients)
     return [gradient / norm if norm > max_norm else gradient for gradient in gradients]
-
-
-@clip_by_norm.mistake(
-    "The joint norm is the root of the sum of squares. The sum of the tensors' norms is larger."
-)
-def _(gradients, max_norm):
-    norm = sum(gradient.norm() for gradient in gradients)
-    return [gradient * max_norm / norm if norm > max_norm else gradient for gradient in gradients]
-
-
-@clip_by_norm.mistake("The root is missing: the norm is the root of the sum of all squares.")
-def _(gradients, max_norm):
-    norm = _joint_norm(gradients) ** 2
-    return [gradient * max_norm / norm if norm > max_norm else gradient for gradient in gradients]
-
-
-@clip_by_norm.mistake(
-    "This norm adds up absolute values. The length of a vector is the root of the sum of its squares."
-)
-def _(gradients, max_norm):
-    norm = sum(gradient.abs().sum() for gradient in gradients)
-    return [gradient * max_norm / norm if norm > max_norm else gradient for gradient in gradients]
 
 
 # The quiz ----------------------------------------------------------------------------------------------------

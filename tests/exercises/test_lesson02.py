@@ -89,12 +89,9 @@ def batches_by_dataloader(x, y, size):
     return torch.utils.data.DataLoader(pairs, batch_size=size, shuffle=True)
 
 
-def batches_short_one_first(x, y, size):
+def batches_of_a_random_key(x, y, size):
     order = torch.rand(len(x)).argsort()
-    short = len(x) % size
-    pieces = [order[:short]] if short else []
-    pieces += order[short:].split(size) if short < len(x) else []
-    return [(x[rows], y[rows]) for rows in pieces]
+    yield from zip(x[order].split(size), y[order].split(size), strict=True)
 
 
 def logistic_by_autograd(x, y, w, b):
@@ -177,7 +174,7 @@ class TestLesson02(Contract):
         ],
         "rmsprop_step": [rmsprop_by_pytorch, rmsprop_with_rsqrt],
         "adam_step": [adam_as_pytorch_orders_it, adam_by_pytorch],
-        "minibatches": [batches_as_a_list, batches_by_dataloader, batches_short_one_first],
+        "minibatches": [batches_as_a_list, batches_by_dataloader, batches_of_a_random_key],
         "logistic_gradient": [logistic_in_a_loop, logistic_by_einsum, logistic_by_a_column],
         "clip_by_norm": [clip_by_pytorch, clip_with_a_small_number, clip_by_the_norm_of_norms],
     }
@@ -188,6 +185,52 @@ def test_every_step_far_smaller_than_asked_is_told_so():
     for own in (1e-5, 1e-8, 1e-14):
         verdict = ex.finite_difference(lambda f, x, h, own=own: (f(x + own) - f(x - own)) / (2 * own))
         assert "mostly rounding error" in verdict.message, verdict
+
+
+def test_right_answers_that_break_in_later_cells_get_a_remark():
+    def by_alpha(theta, v, g, lr, mu):
+        v = torch.sub(mu * v, g, alpha=lr)
+        return theta + v, v
+
+    for verdict, words in (
+        (ex.finite_difference(lambda f, x, h: float((f(x + h) - f(x - h)) / (2 * h))), "without `float`"),
+        (ex.momentum_step(by_alpha), "single learning rate"),
+        (ex.rmsprop_step(rmsprop_by_pytorch), "single learning rate"),
+        (ex.adam_step(adam_by_pytorch), "single learning rate"),
+    ):
+        assert verdict.status == "correct"
+        assert [words in remark for remark in verdict.remarks] == [True]
+    for name in ("finite_difference", "momentum_step", "rmsprop_step", "adam_step"):
+        exercise = ex.lesson.exercises[name]
+        assert not exercise(exercise.reference).remarks
+
+
+def test_batches_of_another_form_are_wrong_and_not_an_error():
+    def of_floats(x, y, size):
+        return [(1.0, 2.0)]
+
+    def joined(x, y, size):
+        return [torch.cat([x, y[:, None]], dim=1)]
+
+    def three(x, y, size):
+        return [(x, y, y)]
+
+    def none_at_all(x, y, size):
+        return []
+
+    for attempt in (of_floats, joined, three, none_at_all):
+        verdict = ex.minibatches(attempt)
+        assert verdict.status == "wrong"
+        assert "The entry" not in verdict.message
+
+
+def test_shuffling_the_data_themselves_is_told_so():
+    def in_place(x, y, size):
+        order = torch.randperm(len(x))
+        x[:], y[:] = x[order], y[order]
+        yield from zip(x.split(size), y.split(size), strict=True)
+
+    assert "`x` is no longer what it was" in ex.minibatches(in_place).message.splitlines()[0]
 
 
 def test_neuron_by_autograd_is_told_to_use_the_formula():

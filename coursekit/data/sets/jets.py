@@ -1,13 +1,12 @@
 """Simulated jets of the Large Hadron Collider."""
 
 import numpy as np
-import torch
 
 from coursekit.data import search
 from coursekit.data.download import socket_timeout
 from coursekit.data.problems import PlaceError
 from coursekit.data.shipped import shipped
-from coursekit.data.splits import Split, Splits, split_random
+from coursekit.data.splits import Splits, splits_by_group
 
 JETS = ("gluon", "quark", "W", "Z", "top")
 JET_FEATURES = (
@@ -42,7 +41,7 @@ def jets(source: str = "sample") -> Splits:
         event, origin = np.arange(len(y)), "OpenML"
     else:
         raise ValueError(f"jets: `source` must be 'sample' or 'published', not {source!r}")
-    return search.announce("Jets", splits_by_event(x, y, event, source), origin)
+    return search.announce("Jets", splits_by_group(x, y, event, classes=JETS, source=source), origin)
 
 
 def jet_particles() -> Splits:
@@ -57,7 +56,7 @@ def jet_particles() -> Splits:
     """
     stored = shipped("jets.npz")
     x = particle_table(shipped("jet_particles.npz"))
-    splits = splits_by_event(x, stored["y"], stored["event"], "sample")
+    splits = splits_by_group(x, stored["y"], stored["event"], classes=JETS, source="sample")
     return search.announce("Jets as particles", splits, "the sample that ships with the course")
 
 
@@ -92,18 +91,3 @@ def _published_table():
         raise FileNotFoundError(
             f"jets: OpenML cannot be reached ({error}); source='sample' needs no network"
         ) from error
-
-
-def splits_by_event(x: np.ndarray, y: np.ndarray, event: np.ndarray, source: str) -> Splits:
-    """Return 60 % of the events as train, 15 % as valid, 25 % as test; all rows of an event are in the same part."""
-    random = split_random()
-    events = random.permutation(np.unique(event))
-    test, valid, train = (
-        random.permutation(np.flatnonzero(np.isin(event, part)))
-        for part in np.split(events, [len(events) * 25 // 100, len(events) * 40 // 100])
-    )
-    parts = [
-        Split(torch.from_numpy(x[rows]), torch.from_numpy(y[rows].astype(np.int64)))
-        for rows in (train, valid, test)
-    ]
-    return Splits(*parts, classes=JETS, source=source)

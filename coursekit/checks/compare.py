@@ -185,7 +185,9 @@ def remarks(yours: list[object], expected: list[object]) -> list[str]:
         return [
             f"A remark: the result is always {_name(given.pop())}. Keep the type of the input: `dtype=x.dtype`."
         ]
-    return [f"A remark: the result is {_name(pairs[0][0])}, {_name(pairs[0][1])} would fit better."]
+    one, other = pairs[0]
+    keep = " Keep the type of the input." if one.is_floating_point and other.is_floating_point else ""
+    return [f"A remark: the result is {_name(one)} where {_name(other)} would fit better.{keep}"]
 
 
 def _types(yours: object, expected: object) -> Iterator[tuple[torch.dtype, torch.dtype]]:

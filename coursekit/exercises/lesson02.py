@@ -861,11 +861,17 @@ adam_step.mistakes(
     {
         "The bias correction is missing: m and s start at 0, so early on they are too small."
         " Divide them by 1 − β₁ᵗ and 1 − β₂ᵗ for the move.": lambda *state: _adam(*state, correct=(0, 0)),
-        "m is corrected, s is not: divide s by 1 − β₂ᵗ as well.": lambda *state: _adam(
-            *state, correct=(1, 0)
+        "s is averaged with β₁. The mean of the squares has a memory of its own: s ← β₂ s + (1 − β₂) g².": {
+            "beta2 * s + (1 - beta2)": "beta1 * s + (1 - beta1)"
+        },
+        "m is averaged with β₂. The mean of the gradient has a memory of its own: m ← β₁ m + (1 − β₁) g.": {
+            "beta1 * m + (1 - beta1)": "beta2 * m + (1 - beta2)"
+        },
+        "m is corrected, s is not: divide s by 1 − β₂ᵗ as well, and use that ŝ in the move.": lambda *state: (
+            _adam(*state, correct=(1, 0))
         ),
-        "s is corrected, m is not: divide m by 1 − β₁ᵗ as well.": lambda *state: _adam(
-            *state, correct=(0, 1)
+        "s is corrected, m is not: divide m by 1 − β₁ᵗ as well, and use that m̂ in the move.": lambda *state: (
+            _adam(*state, correct=(0, 1))
         ),
         "ε belongs outside the root: √ŝ + ε, not √(ŝ + ε).": lambda *state: _adam(
             *state, move=lambda m, s, eps: m / (s + eps).sqrt()

@@ -118,13 +118,6 @@ shape_of_output = lesson.prediction(
             torch.ones(1, 2),
             torch.tensor([0.5]),
         ),
-        "a hidden unit driven to 100": (
-            torch.tensor([[10.0, 1.0]]),
-            torch.tensor([[10.0, 0.0], [0.0, 1.0]]),
-            torch.zeros(2),
-            torch.tensor([[1.0, 2.0]]),
-            torch.zeros(1),
-        ),
         "an ordinary batch": (
             normal(2, 3),
             normal(5, 3, seed=1),
@@ -162,6 +155,16 @@ def forward(x, W1, b1, W2, b2):
     return h, h @ W2.T + b2
 
 
+@forward.remark(
+    "A remark: exp overflows for large activations, and inf / inf is nan. `torch.tanh` takes care of that."
+)
+def _(attempt):
+    h, _ = attempt(
+        torch.full((1, 1), 200.0), torch.ones(1, 1), torch.zeros(1), torch.ones(1, 1), torch.zeros(1)
+    )
+    return bool(h.isnan().any())
+
+
 forward.mistakes(
     {
         "The biases are subtracted. Add them.": {"+ b1": "- b1", "+ b2": "- b2"},
@@ -187,11 +190,6 @@ forward.mistakes(
         "The second layer has a bias, too: add b2.": {" + b2": ""},
         "The first layer has a bias, too: add b1 before the tanh.": {" + b1": ""},
         "The activation function of this network is tanh, not the sigmoid.": {"torch.tanh": "torch.sigmoid"},
-        "exp overflows for large activations, and inf / inf is nan. `torch.tanh` takes care of that.": {
-            "torch.tanh(x @ W1.T + b1)": (
-                "(lambda a: (a.exp() - (-a).exp()) / (a.exp() + (-a).exp()))(x @ W1.T + b1)"
-            )
-        },
         "The second layer does not use h: it gets what goes into the tanh. Its input is h.": {
             "return h, h @": "return h, (x @ W1.T + b1) @"
         },
@@ -642,6 +640,14 @@ def build_mlp(hidden):
     for inputs, outputs in itertools.pairwise([784, *hidden]):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(hidden[-1], 10))
+
+
+@build_mlp.remark(
+    "A remark: the lesson looks into the network layer by layer, `model[1]`, which a class of your own does not allow. "
+    "Return an `nn.Sequential`."
+)
+def _(attempt):
+    return not isinstance(attempt([5, 4]), nn.Sequential)
 
 
 class _Squeeze(nn.Module):

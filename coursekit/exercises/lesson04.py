@@ -337,8 +337,8 @@ def _answer_of_kernel(edge_kernel, picture):
         tiny = 1e-5
         facts["its response"] = {
             (False, False): "0 everywhere",
-            (True, False): "positive at the edge, nowhere negative",
-            (False, True): "negative at the edge, nowhere positive",
+            (True, False): "positive, nowhere negative",
+            (False, True): "negative, nowhere positive",
             (True, True): "positive in some places, negative in others",
         }[bool((answer > tiny).any()), bool((answer < -tiny).any())]
         if not answer.isfinite().all():
@@ -1644,8 +1644,8 @@ convolve_1d.mistakes(
         },
         "The copies come one place too late: indices count from 0, so the copy for kernel[0] begins at index "
         "0.": lambda x, kernel: F.pad(convolve_1d.reference(x, kernel), (1, 0))[:-1],
-        "The last K − 1 numbers are missing: the echoes go on after the signal has ended. Pad x at both "
-        "ends.": [
+        "The last K − 1 numbers are missing: the echoes go on after the signal has ended. Let i run to "
+        "N + K − 1, and leave out what lies outside x, or pad x at both ends.": [
             lambda x, kernel: convolve_1d.reference(x, kernel)[: len(x)],
             lambda x, kernel: _correlate(x, kernel)[: len(x)],
         ],

@@ -2235,6 +2235,14 @@ def anomaly_scores(model, x):
         return (model(x) - x).square().flatten(1).sum(dim=1)
 
 
+@anomaly_scores.remark(
+    "A remark: these scores carry gradients, which histograms and scikit-learn cannot take. Compute them under `with "
+    "torch.no_grad():`."
+)
+def _(attempt):
+    return attempt(nn.Linear(3, 3), torch.ones(2, 3)).requires_grad
+
+
 def _score(
     error=lambda y, x: (y - x).square(),
     total=lambda errors: errors.flatten(1).sum(dim=1),

@@ -376,8 +376,8 @@ knn_accuracy.mistakes(
 
 
 _TOO_FEW = (
-    "Of k neighbours, itself included, k − 1 are left, and none for k = 1. Rule the point out first: put inf on the "
-    "diagonal of the distances."
+    "Of k neighbours, itself included, k − 1 are left, and none for k = 1. Rule the point out first, with inf on the "
+    "diagonal of the distances, and then take the first k; or leave it in, and take k + 1 without the first."
 )
 
 
@@ -719,7 +719,7 @@ def symmetric_p(conditional):
 
 symmetric_p.mistakes(
     {
-        "All entries together should sum to one; yours sum to N. Divide by 2N.": {
+        "All entries together should sum to one; yours sum to N: the 2 is there, the N is missing.": {
             "(2 * len(conditional))": "2"
         },
         "Two tables were added: the sum is 2N, not N, so divide by 2N.": {
@@ -786,7 +786,9 @@ def _(conditional):
     return larger / larger.sum()
 
 
-@symmetric_p.mistake("Each row sums to one again, which breaks the symmetry. Divide by one number, 2N.")
+@symmetric_p.mistake(
+    "Each row sums to one again, which breaks the symmetry. Divide by one number, the sum of the whole table."
+)
 def _(conditional):
     total = conditional + conditional.T
     return total / total.sum(dim=1, keepdim=True)
@@ -1945,8 +1947,8 @@ def _means(x, labels, centroids, empty):
 
 
 @update_centroids.mistake(
-    "The mean of an empty cluster is 0 / 0, nan, and from then on no distance to it is smaller than any other. Let a "
-    "cluster without points keep its centroid."
+    "The mean of an empty cluster is 0 / 0, nan, and every distance to it is nan, too, which `argmin` takes for the "
+    "smallest. Let a cluster without points keep its centroid."
 )
 def _(x, labels, centroids):
     return torch.stack([x[labels == k].mean(dim=0) for k in range(len(centroids))])
@@ -2797,10 +2799,10 @@ perplexity_sigma.mistakes(
     {
         "exp(−d²/2σ²) underflows for every point when σ is small, and 0 / 0 is nan. Subtract the smallest d² first, as "
         "a softmax does; the probabilities do not change.": _reaches(_without_a_softmax),
-        "The 2 in the exponent is missing: exp(−d² / 2σ²). Your σ is √2 too large.": {
+        "The 2 in the exponent is missing: exp(−d² / 2σ²). Your σ is √2 times too large.": {
             "(2 * sigma**2)": "sigma**2"
         },
-        "Your σ is √2 too small: is there a 2 too many in the exponent? It is exp(−d² / 2σ²).": {
+        "Your σ is √2 times too small: is there a 2 too many in the exponent? It is exp(−d² / 2σ²).": {
             "(2 * sigma**2)": "(4 * sigma**2)"
         },
         "That is σ²: return its root, or square σ in the exponent, exp(−d² / 2σ²).": {

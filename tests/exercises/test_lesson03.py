@@ -406,3 +406,27 @@ def test_tagger_that_is_none_is_told_what_is_asked():
     assert ex.jet_tagger(nn.Linear(16, 5)).status == "raised"
     broken = frozen(nn.Linear(15, 5), torch.full((5, 15), torch.nan), torch.zeros(5))
     assert "nan or inf" in ex.jet_tagger(broken).message
+
+
+def test_right_answers_that_break_in_later_cells_get_a_remark():
+    def by_exponentials(x, W1, b1, W2, b2):
+        a = x @ W1.T + b1
+        h = (a.exp() - (-a).exp()) / (a.exp() + (-a).exp())
+        return h, h @ W2.T + b2
+
+    class Own(nn.Module):
+        def __init__(self, hidden):
+            super().__init__()
+            self.layers = ex.build_mlp.reference(hidden)
+
+        def forward(self, x):
+            return self.layers(x)
+
+    for verdict, words in (
+        (ex.forward(by_exponentials), "exp overflows"),
+        (ex.build_mlp(Own), "nn.Sequential"),
+    ):
+        assert verdict.status == "correct"
+        assert [words in remark for remark in verdict.remarks] == [True]
+    assert not ex.forward(ex.forward.reference).remarks
+    assert not ex.build_mlp(ex.build_mlp.reference).remarks

@@ -328,3 +328,14 @@ def test_sigma_by_softplus_is_not_taken_for_the_variance():
     verdict = ex.reparameterize(lambda mu, log_variance: mu + F.softplus(log_variance) * torch.randn_like(mu))
     assert verdict.status == "wrong"
     assert "the variance" not in verdict.message
+
+
+def test_scores_that_carry_gradients_get_a_remark():
+    def recorded(model, x):
+        model.eval()
+        return (model(x) - x).square().flatten(1).sum(dim=1)
+
+    verdict = ex.anomaly_scores(recorded)
+    assert verdict.status == "correct"
+    assert ["carry gradients" in remark for remark in verdict.remarks] == [True]
+    assert not ex.anomaly_scores(ex.anomaly_scores.reference).remarks

@@ -187,7 +187,7 @@ def test_changed_argument_of_a_wrong_answer_is_told_besides(double):
 def test_other_precision_is_correct_with_a_remark(double):
     verdict = double(lambda x: 2 * x.float())
     assert verdict.status == "correct"
-    assert "the result is float32, float64 would fit better" in verdict.message
+    assert "the result is float32 where float64 would fit better" in verdict.message
 
 
 def test_smallest_failing_input_is_shown_with_both_sides(double):
@@ -723,7 +723,9 @@ def test_nan_is_the_largest_difference():
 
 def test_remark_names_both_types():
     single, double = torch.ones(1), torch.ones(1).double()
-    assert remarks([double], [single]) == ["A remark: the result is float64, float32 would fit better."]
+    assert remarks([double], [single]) == [
+        "A remark: the result is float64 where float32 would fit better. Keep the type of the input."
+    ]
     assert remarks([single.bool(), 1.0], [single, single]) == []
 
 

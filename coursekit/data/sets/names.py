@@ -22,8 +22,8 @@ def names() -> Splits:
 
     A letter is its place in `LETTERS`; zeros fill a row up, so `x > 0` tells which are real. The names are those of
     countries, regions and languages, in lower case and up to 16 letters long. Names that two of the languages share
-    are left out, and what is named (Denmark, say) is in one part only, in all its languages. `classes` names the
-    languages.
+    are left out, and what is named (Denmark, say) is in one part only, in all its languages; one name in a hundred
+    stands for two things, as a country and its language, and counts for one of them. `classes` names the languages.
 
     Prints one line.
     """

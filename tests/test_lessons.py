@@ -201,7 +201,9 @@ def test_exercises_are_numbered_in_order(lesson):
 
 
 def test_opening_names_the_exercises_for_home(lesson):
-    ones, first, last = re.findall(r"marked \*at home\* \((.+?)\)|exercises (\d+) to (\d+)", lesson.opening)[-1]
+    ones, first, last = re.findall(r"marked \*at home\* \((.+?)\)|exercises (\d+) to (\d+)", lesson.opening)[
+        -1
+    ]
     named = (
         [*range(int(first), int(last) + 1)] if first else [int(number) for number in re.findall(r"\d+", ones)]
     )

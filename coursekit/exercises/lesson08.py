@@ -874,6 +874,15 @@ def _all_losses(w, u, x):
     return sum(bptt_gradient.reference(w, u, x[: t + 1]) for t in range(len(x)))
 
 
+def _carried_too_soon(w, u, x):
+    states, total = _states(w, u, x), 0
+    gradient = states[-1]
+    for t in range(len(x), 0, -1):
+        gradient = gradient * (1 - states[t] ** 2) * w
+        total = total + gradient * (1 - states[t] ** 2) * states[t - 1]
+    return total
+
+
 bptt_gradient.mistakes(
     {
         "Autograd is switched off in this check: the chain rule is to be written out by hand, one term for each use of "
@@ -884,6 +893,8 @@ bptt_gradient.mistakes(
         "step between.": lambda w, u, x: (
             lambda s: sum(s[-1] * (1 - s[-1] ** 2) * w**k * s[-2 - k] for k in range(len(x)))
         )(_states(w, u, x)),
+        "g is carried back before its term is added. At step t, first add g_t (1 − h_t²) h_(t−1), then compute "
+        "g_(t−1).": _carried_too_soon,
         "This is the loss, not its derivative with respect to w.": lambda w, u, x: (
             _states(w, u, x)[-1] ** 2 / 2
         ),
@@ -972,7 +983,6 @@ def _weights_and_states(H, T, seed, dtype=torch.float32):
             normal(3, 3, seed=150),
             torch.tensor([[0.1, 0.2, 0.3], [0.5, 1.0, -0.2], [0.0, 0.3, 0.4]]),
         ),
-        "float64 numbers": _weights_and_states(3, 6, seed=160, dtype=torch.float64),
     },
     hints=[
         "What is the derivative of h_t[i] with respect to h_(t−1)[j]? Of the tanh at row i comes a factor.",
@@ -2639,10 +2649,17 @@ masked_loss.mistakes(
                 logits.reshape(len(logits), logits.shape[2], -1), targets, reduction="none"
             )[_mask(logits, lengths)].mean(),
         ],
-        "The padding is only left out where the target is −100. Padded targets may be anything: go by the "
-        "lengths.": [
+        "`lengths` is not used, so padding counts in the mean: cross-entropy leaves out targets of −100 alone, and a "
+        "padded target may be any number. Select the real steps by their lengths.": [
             lambda logits, targets, lengths: F.cross_entropy(logits[targets >= 0], targets[targets >= 0]),
             lambda logits, targets, lengths: F.cross_entropy(logits.transpose(1, 2), targets),
+        ],
+        "Target 0 is a class, no accent, and not padding: `ignore_index=0` leaves out real steps. Select the real steps "
+        "by their lengths.": [
+            lambda logits, targets, lengths: F.cross_entropy(
+                logits.flatten(0, 1), targets.flatten(), ignore_index=0
+            ),
+            lambda logits, targets, lengths: F.cross_entropy(logits[targets > 0], targets[targets > 0]),
         ],
         "−100 in the padding is no class, so `gather` fails. Select the real steps first: `targets[mask]`.": (
             lambda logits, targets, lengths: (

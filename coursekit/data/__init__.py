@@ -6,7 +6,7 @@ say in one line where it came from; `laser` returns a series.
 
 from coursekit.data.search import SOURCES
 from coursekit.data.sets.fashion_mnist import GARMENTS, fashion_mnist
-from coursekit.data.sets.jets import JET_FEATURES, JETS, jet_particles, jets
+from coursekit.data.sets.jets import JET_FEATURES, JETS, jet_particles, jets, particle_table
 from coursekit.data.sets.laser import laser
 from coursekit.data.sets.mnist import DIGITS, mnist
 from coursekit.data.sets.names import LANGUAGES, LETTERS, MARKS, czech_marks, names
@@ -15,5 +15,6 @@ from coursekit.data.splits import Batches, Split, Splits
 
 __all__ = [
     "DIGITS", "GARMENTS", "JETS", "JET_FEATURES", "LANGUAGES", "LETTERS", "MARKS", "SOURCES", "Batches", "Split",
-    "Splits", "czech_marks", "fashion_mnist", "jet_particles", "jets", "laser", "mnist", "names", "shipped",
+    "Splits", "czech_marks", "fashion_mnist", "jet_particles", "jets", "laser", "mnist", "names",
+    "particle_table", "shipped",
 ]  # fmt: skip

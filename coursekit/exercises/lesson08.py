@@ -2654,7 +2654,7 @@ masked_loss.mistakes(
             lambda logits, targets, lengths: F.cross_entropy(logits[targets >= 0], targets[targets >= 0]),
             lambda logits, targets, lengths: F.cross_entropy(logits.transpose(1, 2), targets),
         ],
-        "Target 0 is a class, no accent, and not padding: `ignore_index=0` leaves out real steps. Select the real steps "
+        "Target 0 is a class, no accent, and not padding: `ignore_index=0` leaves out real steps. Select real steps "
         "by their lengths.": [
             lambda logits, targets, lengths: F.cross_entropy(
                 logits.flatten(0, 1), targets.flatten(), ignore_index=0

@@ -62,7 +62,150 @@ def _reals(N, n, counts, seed=None):
     return mask.gather(1, order)
 
 
-# Section 1: invariant and equivariant -------------------------------------------------------------------------
+# Section 1: a jet is a set ------------------------------------------------------------------------------------
+
+
+def _table(*jets):
+    """Jets as particles: rows of zeros fill up to the longest one."""
+    longest = max(map(len, jets))
+    return torch.tensor([[*jet, *[[0.0, 0.0, 0.0]] * (longest - len(jet))] for jet in jets])
+
+
+def _mask_and_type(attempt, x):
+    mask = attempt(x)
+    kind = str(mask.dtype).removeprefix("torch.") if isinstance(mask, Tensor) else "bool"
+    return {"mask": mask, "type of its numbers": kind}
+
+
+@lesson.exercise(
+    cases={
+        "one jet of two particles": (_table([[0.7, 0.1, -0.1], [0.3, -0.2, 0.2]]),),
+        "a jet of two and a jet of one": (_table([[0.6, 0.1, 0.2], [0.2, -0.3, 0.1]], [[0.9, 0.02, -0.01]]),),
+        "Δy = 0": (_table([[0.5, 0.0, 0.1], [0.2, 0.1, 0.1], [0.1, 0.0, -0.3]], [[0.4, 0.0, 0.2]]),),
+        "Δφ = 0": (_table([[0.5, 0.2, 0.0], [0.2, 0.1, 0.1]], [[0.4, -0.1, 0.0]], [[0.3, 0.2, 0.1]]),),
+        "on the jet's axis": (
+            _table([[0.5, 0.0, 0.0], [0.2, 0.1, 0.1], [0.001, 0.1, -0.2]], [[0.8, 0.0, 0.0]]),
+        ),
+        "a row that adds up to 0": (_table([[0.5, -0.25, -0.25], [0.25, 0.1, 0.1]], [[0.5, -0.5, 0.0]]),),
+        "a row that adds up to less than 0": (
+            _table([[0.1, -0.25, -0.25], [0.2, 0.1, 0.1]], [[0.3, 0.1, 0.1]]),
+        ),
+        "particles behind padding": (
+            torch.tensor([[[0.0, 0.0, 0.0], [0.4, 0.1, 0.2]], [[0.6, 0.1, -0.2], [0.0, 0.0, 0.0]]]),
+        ),
+        "a jet without particles": (_table([[0.3, 0.1, 0.1], [0.2, 0.2, 0.2], [0.1, 0.1, 0.1]], []),),
+    },
+    hints=[
+        "Which of the three numbers can never be 0 for a real particle?",
+        "`x[..., 0]` is z, of shape (N, n). A comparison of it is True or False for each particle.",
+    ],
+    observe=_mask_and_type,
+)
+def mask_of(x):
+    """Return a mask (N, n), bool: True for the real particles of x (N, n, 3), False for padding.
+
+    A row is z, Δy, Δφ. Padding is all zeros; a real particle has z > 0, and may well have Δy = 0 or Δφ = 0.
+    """
+    return x[..., 0] > 0
+
+
+mask_of.mistakes(
+    {
+        "`any(dim=1)` looks through the particles, axis 1. The three numbers of a particle are the last axis, "
+        "`dim=-1`.": [
+            lambda x: (x != 0).any(dim=1),
+            lambda x: (x != 0).all(dim=1),
+            lambda x: x.sum(dim=1) != 0,
+        ],
+        "This says which jets have particles, (N,). Return an answer for each particle: `x[..., 0] > 0`.": [
+            lambda x: (x[..., 0] > 0).any(dim=1),
+            lambda x: (x[..., 0] > 0).all(dim=1),
+        ],
+        "A real particle with Δy = 0 or Δφ = 0 is taken for padding: you ask for all of them to differ from 0. "
+        "Look at z alone.": [
+            lambda x: (x[..., 1:] != 0).all(dim=-1),
+            lambda x: (x != 0).all(dim=-1),
+            lambda x: x.prod(dim=-1) != 0,
+        ],
+        "The three numbers of a real particle can add up to 0, or less: Δy and Δφ may be negative. Look at z alone: "
+        "`x[..., 0] > 0`.": [lambda x: x.sum(dim=-1) != 0, lambda x: x.sum(dim=-1) > 0],
+        "This looks at Δy, which is 0 for some real particles. z is column 0: `x[..., 0] > 0`.": [
+            lambda x: x[..., 1] != 0,
+            lambda x: x[..., 1] > 0,
+        ],
+        "This looks at Δφ, which is 0 for some real particles. z is column 0: `x[..., 0] > 0`.": [
+            lambda x: x[..., 2] != 0,
+            lambda x: x[..., 2] > 0,
+        ],
+        "Δy and Δφ of a particle on the jet's axis are both 0. Look at z: `x[..., 0] > 0`.": [
+            lambda x: (x[..., 1:] != 0).any(dim=-1),
+            lambda x: x[..., 1:].norm(dim=-1) > 0,
+        ],
+        "All three numbers are asked to be above 0, but Δy and Δφ may be negative or 0. Look at z alone.": [
+            lambda x: (x > 0).all(dim=-1),
+        ],
+        "The mask is (N, n, 1) here, and (N, n) expected: `x[..., 0]` drops the last axis, `x[..., :1]` keeps it.": [
+            lambda x: x[..., :1] > 0,
+            lambda x: (x != 0).any(dim=-1, keepdim=True),
+        ],
+        "The mask is (N, n, 3): one answer for each number. A particle needs only one, from z: `x[..., 0] > 0`.": [
+            lambda x: x != 0,
+            lambda x: x > 0,
+        ],
+        "`x[0]` is the first jet, so only its particles come back. z is the first entry of the last axis: "
+        "`x[..., 0]`.": [
+            lambda x: x[0, :, 0] > 0,
+            lambda x: x[0][:, 0] > 0,
+        ],
+        "`x[0]` is the first jet. z is the first entry of the last axis: `x[..., 0]`.": lambda x: x[0] > 0,
+        "`x[:, 0]` is the first particle of every jet. z is the first entry of the last axis: `x[..., 0]` or "
+        "`x[:, :, 0]`.": [lambda x: x[:, 0] > 0, lambda x: x[:, 0] != 0],
+        "The mask holds the numbers 1 and 0. Leave the comparison as it is: its True and False are what `~`, `where` "
+        "and indexing need.": [
+            lambda x: (x[..., 0] > 0).float(),
+            lambda x: (x[..., 0] > 0).int(),
+            lambda x: (x[..., 0] > 0).long(),
+            lambda x: torch.where(x[..., 0] > 0, 1.0, 0.0),
+            lambda x: torch.where(x[..., 0] > 0, 1, 0),
+            lambda x: x[..., 0].sign(),
+            lambda x: x[..., 0].ceil(),
+        ],
+        "The mask is inverted: True belongs to the real particles, with z > 0.": [
+            lambda x: x[..., 0] == 0,
+            lambda x: x[..., 0] <= 0,
+            lambda x: (x == 0).all(dim=-1),
+        ],
+        "z >= 0 holds for padding as well, which has z = 0. A real particle has z > 0.": [
+            lambda x: x[..., 0] >= 0,
+            lambda x: torch.ones(x.shape[:2], dtype=torch.bool),
+        ],
+        "z < 0 holds for no particle. A real one has z > 0.": lambda x: x[..., 0] < 0,
+        "This is z itself. Compare it with 0: `x[..., 0] > 0`.": lambda x: x[..., 0],
+        "This is the number of real particles of each jet. Return a mask (N, n), without the sum.": [
+            lambda x: (x[..., 0] > 0).sum(dim=1),
+        ],
+        "These are the real particles themselves. Return the mask, (N, n), that tells which they are.": [
+            lambda x: x[x[..., 0] > 0],
+        ],
+        "These are the indices of the real particles. Return the mask itself, (N, n).": [
+            lambda x: (x[..., 0] > 0).nonzero(),
+            lambda x: x[..., 0].nonzero(),
+        ],
+        "The padding is looked for at the end of each jet only, after so many rows as there are particles. Test every "
+        "row: `x[..., 0] > 0`.": lambda x: (
+            torch.arange(x.shape[1]) < (x[..., 0] > 0).sum(dim=1, keepdim=True)
+        ),
+        "The threshold is too high: soft particles have a z of a few thousandths. Everything above 0 is "
+        "real.": [lambda x: x[..., 0] > 0.01, lambda x: x[..., 0] > 0.1],
+        "A list came back. Compare the whole tensor at once, `x[..., 0] > 0`.": [
+            lambda x: (x[..., 0] > 0).tolist(),
+            lambda x: list(x[..., 0] > 0),
+        ],
+    }
+)
+
+
+# Section 2: invariant and equivariant -------------------------------------------------------------------------
 
 
 _FALLING = torch.arange(6.0, 0.0, -1.0)[:, None] * torch.tensor([1.0, 0.5])
@@ -279,8 +422,24 @@ def is_invariant(f, x):
 
 _invariance = _judging(lambda f, x, order: f(x))
 is_invariant.slips(_invariance, _ORDERS, _SAME, _DECISIONS)
+
+
+def _shuffling(f, x, *, copied=True):
+    before, rows = f(x), x.clone() if copied else x
+    for _ in range(20):
+        random.shuffle(rows)  # of a tensor this copies rows over each other
+        if (f(rows) - before).abs().max() > 1e-4:
+            return False
+    return True
+
+
 is_invariant.mistakes(
     {
+        "Some rows come twice and others not at all, as with `torch.randint`, or `random.shuffle` of a tensor. A "
+        "permutation is `x[torch.randperm(len(x))]`.": [
+            _shuffling,
+            lambda f, x: _shuffling(f, x, copied=False),
+        ],
         "This is a tensor of comparisons, not one answer. Return True if they all hold: `bool(….all())`.": [
             lambda f, x: torch.stack([(f(x[order]) - f(x)).abs() < 1e-4 for order in _twenty(x)]),
             lambda f, x: (f(x[torch.randperm(len(x))]) - f(x)).abs() < 1e-4,
@@ -607,149 +766,6 @@ equivariant_linear.mistakes(
 )
 
 
-# Section 2: jets as sets --------------------------------------------------------------------------------------
-
-
-def _table(*jets):
-    """Jets as particles: rows of zeros fill up to the longest one."""
-    longest = max(map(len, jets))
-    return torch.tensor([[*jet, *[[0.0, 0.0, 0.0]] * (longest - len(jet))] for jet in jets])
-
-
-def _mask_and_type(attempt, x):
-    mask = attempt(x)
-    kind = str(mask.dtype).removeprefix("torch.") if isinstance(mask, Tensor) else "bool"
-    return {"mask": mask, "type of its numbers": kind}
-
-
-@lesson.exercise(
-    cases={
-        "one jet of two particles": (_table([[0.7, 0.1, -0.1], [0.3, -0.2, 0.2]]),),
-        "a jet of two and a jet of one": (_table([[0.6, 0.1, 0.2], [0.2, -0.3, 0.1]], [[0.9, 0.02, -0.01]]),),
-        "Δy = 0": (_table([[0.5, 0.0, 0.1], [0.2, 0.1, 0.1], [0.1, 0.0, -0.3]], [[0.4, 0.0, 0.2]]),),
-        "Δφ = 0": (_table([[0.5, 0.2, 0.0], [0.2, 0.1, 0.1]], [[0.4, -0.1, 0.0]], [[0.3, 0.2, 0.1]]),),
-        "on the jet's axis": (
-            _table([[0.5, 0.0, 0.0], [0.2, 0.1, 0.1], [0.001, 0.1, -0.2]], [[0.8, 0.0, 0.0]]),
-        ),
-        "a row that adds up to 0": (_table([[0.5, -0.25, -0.25], [0.25, 0.1, 0.1]], [[0.5, -0.5, 0.0]]),),
-        "a row that adds up to less than 0": (
-            _table([[0.1, -0.25, -0.25], [0.2, 0.1, 0.1]], [[0.3, 0.1, 0.1]]),
-        ),
-        "particles behind padding": (
-            torch.tensor([[[0.0, 0.0, 0.0], [0.4, 0.1, 0.2]], [[0.6, 0.1, -0.2], [0.0, 0.0, 0.0]]]),
-        ),
-        "a jet without particles": (_table([[0.3, 0.1, 0.1], [0.2, 0.2, 0.2], [0.1, 0.1, 0.1]], []),),
-    },
-    hints=[
-        "Which of the three numbers can never be 0 for a real particle?",
-        "`x[..., 0]` is z, of shape (N, n). A comparison of it is True or False for each particle.",
-    ],
-    observe=_mask_and_type,
-)
-def mask_of(x):
-    """Return a mask (N, n), bool: True for the real particles of x (N, n, 3), False for padding.
-
-    A row is z, Δy, Δφ. Padding is all zeros; a real particle has z > 0, and may well have Δy = 0 or Δφ = 0.
-    """
-    return x[..., 0] > 0
-
-
-mask_of.mistakes(
-    {
-        "`any(dim=1)` looks through the particles, axis 1. The three numbers of a particle are the last axis, "
-        "`dim=-1`.": [
-            lambda x: (x != 0).any(dim=1),
-            lambda x: (x != 0).all(dim=1),
-            lambda x: x.sum(dim=1) != 0,
-        ],
-        "This says which jets have particles, (N,). Return an answer for each particle: `x[..., 0] > 0`.": [
-            lambda x: (x[..., 0] > 0).any(dim=1),
-            lambda x: (x[..., 0] > 0).all(dim=1),
-        ],
-        "A real particle with Δy = 0 or Δφ = 0 is taken for padding: you ask for all of them to differ from 0. "
-        "Look at z alone.": [
-            lambda x: (x[..., 1:] != 0).all(dim=-1),
-            lambda x: (x != 0).all(dim=-1),
-            lambda x: x.prod(dim=-1) != 0,
-        ],
-        "The three numbers of a real particle can add up to 0, or less: Δy and Δφ may be negative. Look at z alone: "
-        "`x[..., 0] > 0`.": [lambda x: x.sum(dim=-1) != 0, lambda x: x.sum(dim=-1) > 0],
-        "This looks at Δy, which is 0 for some real particles. z is column 0: `x[..., 0] > 0`.": [
-            lambda x: x[..., 1] != 0,
-            lambda x: x[..., 1] > 0,
-        ],
-        "This looks at Δφ, which is 0 for some real particles. z is column 0: `x[..., 0] > 0`.": [
-            lambda x: x[..., 2] != 0,
-            lambda x: x[..., 2] > 0,
-        ],
-        "Δy and Δφ of a particle on the jet's axis are both 0. Look at z: `x[..., 0] > 0`.": [
-            lambda x: (x[..., 1:] != 0).any(dim=-1),
-            lambda x: x[..., 1:].norm(dim=-1) > 0,
-        ],
-        "All three numbers are asked to be above 0, but Δy and Δφ may be negative or 0. Look at z alone.": [
-            lambda x: (x > 0).all(dim=-1),
-        ],
-        "The mask is (N, n, 1) here, and (N, n) expected: `x[..., 0]` drops the last axis, `x[..., :1]` keeps it.": [
-            lambda x: x[..., :1] > 0,
-            lambda x: (x != 0).any(dim=-1, keepdim=True),
-        ],
-        "The mask is (N, n, 3): one answer for each number. A particle needs only one, from z: `x[..., 0] > 0`.": [
-            lambda x: x != 0,
-            lambda x: x > 0,
-        ],
-        "`x[0]` is the first jet, so only its particles come back. z is the first entry of the last axis: "
-        "`x[..., 0]`.": [
-            lambda x: x[0, :, 0] > 0,
-            lambda x: x[0][:, 0] > 0,
-        ],
-        "`x[0]` is the first jet. z is the first entry of the last axis: `x[..., 0]`.": lambda x: x[0] > 0,
-        "`x[:, 0]` is the first particle of every jet. z is the first entry of the last axis: `x[..., 0]` or "
-        "`x[:, :, 0]`.": [lambda x: x[:, 0] > 0, lambda x: x[:, 0] != 0],
-        "The mask holds the numbers 1 and 0. Leave the comparison as it is: its True and False are what `~`, `where` "
-        "and indexing need.": [
-            lambda x: (x[..., 0] > 0).float(),
-            lambda x: (x[..., 0] > 0).int(),
-            lambda x: (x[..., 0] > 0).long(),
-            lambda x: torch.where(x[..., 0] > 0, 1.0, 0.0),
-            lambda x: torch.where(x[..., 0] > 0, 1, 0),
-            lambda x: x[..., 0].sign(),
-            lambda x: x[..., 0].ceil(),
-        ],
-        "The mask is inverted: True belongs to the real particles, with z > 0.": [
-            lambda x: x[..., 0] == 0,
-            lambda x: x[..., 0] <= 0,
-            lambda x: (x == 0).all(dim=-1),
-        ],
-        "z >= 0 holds for padding as well, which has z = 0. A real particle has z > 0.": [
-            lambda x: x[..., 0] >= 0,
-            lambda x: torch.ones(x.shape[:2], dtype=torch.bool),
-        ],
-        "z < 0 holds for no particle. A real one has z > 0.": lambda x: x[..., 0] < 0,
-        "This is z itself. Compare it with 0: `x[..., 0] > 0`.": lambda x: x[..., 0],
-        "This is the number of real particles of each jet. Return a mask (N, n), without the sum.": [
-            lambda x: (x[..., 0] > 0).sum(dim=1),
-        ],
-        "These are the real particles themselves. Return the mask, (N, n), that tells which they are.": [
-            lambda x: x[x[..., 0] > 0],
-        ],
-        "These are the indices of the real particles. Return the mask itself, (N, n).": [
-            lambda x: (x[..., 0] > 0).nonzero(),
-            lambda x: x[..., 0].nonzero(),
-        ],
-        "The padding is looked for at the end of each jet only, after so many rows as there are particles. Test every "
-        "row: `x[..., 0] > 0`.": lambda x: (
-            torch.arange(x.shape[1]) < (x[..., 0] > 0).sum(dim=1, keepdim=True)
-        ),
-        "The threshold is too high: soft particles have a z of a few thousandths. Everything above 0 is "
-        "real.": [lambda x: x[..., 0] > 0.01, lambda x: x[..., 0] > 0.1],
-        "A list came back. Compare the whole tensor at once, `x[..., 0] > 0`.": [
-            lambda x: (x[..., 0] > 0).tolist(),
-            lambda x: list(x[..., 0] > 0),
-        ],
-    }
-)
-
-
 # Section 3: Deep Sets -----------------------------------------------------------------------------------------
 
 
@@ -757,7 +773,7 @@ def _sets(N, n, D, counts, seed, *, H=4, C=2, scattered=False, padding=0.0, dtyp
     """Jets with so many particles, a mask, and the networks phi and rho; `padding` scales what stands there."""
     mask = _reals(N, n, counts, seed if scattered else None)
     x = normal(N, n, D, seed=seed, dtype=dtype)
-    x = torch.where(mask[:, :, None], x, padding * x)
+    x = torch.where(mask[:, :, None], x, padding * x + 0.0)
     return x, mask, _layers(D, H, seed + 1), _layers(H, C, seed + 5, name="ρ")
 
 
@@ -923,7 +939,243 @@ deep_set.mistakes(
 )
 
 
-# Section 4: graphs --------------------------------------------------------------------------------------------
+# Section 4: a second symmetry ---------------------------------------------------------------------------------
+
+
+def _jets(N, n, counts, seed, *, padding=0.0, dtype=torch.float32):
+    """Weights z (N, n), 0 for padding, and directions (N, n, 2) of long and narrow jets, off the centre."""
+    mask = _reals(N, n, counts)
+    z = 0.1 + torch.rand(N, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    tilt = 0.5 * normal(N, 2, 2, seed=seed + 1) + torch.tensor([[1.5, 0.8], [-0.3, 0.5]])
+    direction = normal(N, n, 2, seed=seed + 2) @ tilt + torch.tensor([0.3, -0.4])
+    direction = torch.where(mask[:, :, None], direction, padding * direction + 0.0)
+    return (0.3 * z * mask).to(dtype), direction.to(dtype)
+
+
+def _up_to_signs(attempt, z, direction):
+    """The turned directions, with each axis the way in which its largest entry is positive."""
+    turned = attempt(z, direction)
+    if not isinstance(turned, Tensor) or turned.shape != direction.shape or not turned.isfinite().all():
+        return turned
+    largest = turned.gather(1, turned.abs().argmax(dim=1, keepdim=True))
+    return turned * torch.where(largest < 0, -1.0, 1.0).to(turned.dtype)
+
+
+@lesson.exercise(
+    cases={
+        "one jet of three": (
+            torch.tensor([[0.5, 0.25, 0.25]]),
+            torch.tensor([[[0.0, 0.0], [1.0, 1.0], [3.0, 2.0]]]),
+        ),
+        "no padding": _jets(2, 4, [4, 4], seed=400),
+        "zeros in the padding": _jets(3, 6, [4, 6, 3], seed=410),
+        "numbers in the padding": _jets(2, 5, [3, 4], seed=420, padding=1.0),
+        "as many jets as particles": _jets(4, 4, [4, 3, 4, 3], seed=430),
+        "two jets, two particles": _jets(2, 2, [2, 2], seed=440),
+        "one hard particle": (
+            torch.tensor([[0.9, 0.02, 0.02, 0.02]]),
+            torch.tensor([[[0.1, 0.2], [0.5, -0.4], [-0.2, 0.9], [0.3, 0.4]]]),
+        ),
+        "float64 numbers": _jets(2, 5, [5, 3], seed=450, dtype=torch.float64),
+    },
+    hints=[
+        "The weights of a jet do not add up to 1, so the weighted mean is `(z[..., None] * direction).sum(1) / "
+        "z.sum(1)`, with the axes kept.",
+        "The covariance is `(weight * direction).transpose(1, 2) @ direction`, (N, 2, 2), of the centred directions.",
+        "`torch.linalg.eigh` gives the eigenvalues in ascending order, and the eigenvectors as columns: "
+        "`direction @ axes.flip(-1)`.",
+    ],
+    observe=_up_to_signs,
+)
+def turn_to_axes(z, direction):
+    """Return the directions (N, n, 2) of the particles, each jet centred and turned onto its principal axes.
+
+    `direction` is (N, n, 2), `z` (N, n) the weights, 0 for padding. Subtract the weighted mean, set padding to 0, and
+    express what is left in the eigenvectors of the weighted covariance, largest eigenvalue first.
+    """
+    weight = (z / z.sum(dim=1, keepdim=True)).unsqueeze(-1)  # (N, n, 1)
+    mean = (weight * direction).sum(dim=1, keepdim=True)  # (N, 1, 2)
+    direction = (direction - mean) * (z > 0).unsqueeze(-1)
+    covariance = (weight * direction).transpose(1, 2) @ direction  # (N, 2, 2)
+    _, axes = torch.linalg.eigh(covariance)  # ascending; the eigenvectors are columns
+    return direction @ axes.flip(-1)
+
+
+def _column(z):
+    return z.unsqueeze(-1)
+
+
+def _turned(
+    mean=lambda z, d: (_column(z) * d).sum(dim=1, keepdim=True) / _column(z).sum(dim=1, keepdim=True),
+    cleared=lambda centred, z: centred * _column(z > 0),
+    covariance=lambda z, d: (_column(z) * d).transpose(1, 2) @ d,
+    axes=lambda C: torch.linalg.eigh(C)[1].flip(-1),
+    turn=lambda d, axes: d @ axes,
+):
+    """Centring and turning, with what can go wrong as arguments."""
+
+    def attempt(z, direction):
+        direction = cleared(direction - mean(z, direction), z)
+        return turn(direction, axes(covariance(z, direction)))
+
+    return attempt
+
+
+def _real_count(z):
+    return (z > 0).sum(dim=1)[:, None, None]
+
+
+turn_to_axes.slips(
+    _turned,
+    {
+        "The jets are not centred. Subtract the weighted mean of the directions first.": {
+            "mean": lambda z, d: 0
+        },
+        "The mean is that of all n rows, without weights. Weight each particle with its z.": {
+            "mean": lambda z, d: d.mean(dim=1, keepdim=True)
+        },
+        "The mean is that of the real particles, without weights. Weight each particle with its z.": {
+            "mean": lambda z, d: (d * _column(z > 0)).sum(dim=1, keepdim=True) / _real_count(z)
+        },
+        "The weighted sum is not divided by the sum of the weights, which is not 1. Divide by "
+        "`z.sum(dim=1)`.": {"mean": lambda z, d: (_column(z) * d).sum(dim=1, keepdim=True)},
+        "The weighted mean is divided by the number of rows. Divide by the sum of the weights, `z.sum(dim=1)`.": {
+            "mean": lambda z, d: (_column(z) * d).mean(dim=1, keepdim=True)
+        },
+        "The mean goes over all jets together. Each jet has a mean of its own, over its particles, axis 1.": {
+            "mean": lambda z, d: (_column(z) * d).sum(dim=(0, 1)) / z.sum()
+        },
+        "The mean goes over the jets, axis 0. Take it over the particles, axis 1.": {
+            "mean": lambda z, d: (_column(z) * d).sum(dim=0) / _column(z).sum(dim=0)
+        },
+        "The hardest particle is moved to the origin. Subtract the weighted mean.": {
+            "mean": lambda z, d: d[:, :1]
+        },
+        "Padding is no longer at 0: it was moved along with the particles. Set it to 0 after centring, `* (z > "
+        "0).unsqueeze(-1)`.": {"cleared": lambda centred, z: centred},
+        "The directions are multiplied with z. z weights the mean and the covariance, the directions stay as they "
+        "are.": {"cleared": lambda centred, z: centred * _column(z)},
+        "The covariance is not weighted. Each particle enters with its z: `(weight * direction).transpose(1, 2) @ "
+        "direction`.": {"covariance": lambda z, d: d.transpose(1, 2) @ d},
+        "The weight is squared in the covariance: z stands on both sides. Put it on one.": {
+            "covariance": lambda z, d: (_column(z) * d).transpose(1, 2) @ (_column(z) * d)
+        },
+        "This is the covariance of all jets together, so all are turned alike. Each jet has its own, (N, 2, 2).": {
+            "covariance": lambda z, d: ((_column(z) * d).transpose(1, 2) @ d).sum(dim=0, keepdim=True)
+        },
+        "The smallest eigenvalue comes first: `eigh` sorts them in ascending order. Turn the order around, "
+        "`axes.flip(-1)`.": {"axes": lambda C: torch.linalg.eigh(C)[1]},
+        "The rows of the matrix are taken for the eigenvectors. They are its columns: flip the last axis and do not "
+        "transpose, `direction @ axes.flip(-1)`.": {"axes": lambda C: torch.linalg.eigh(C)[1].flip(1)},
+        "The rows of the matrix are taken for the eigenvectors, and the smallest eigenvalue comes first. They are its "
+        "columns, in ascending order: `direction @ axes.flip(-1)`.": {
+            "axes": lambda C: torch.linalg.eigh(C)[1].flip(1, 2)
+        },
+        "`flip(0)` swaps the jets. The eigenvectors are the columns of each matrix: `axes.flip(-1)`.": {
+            "axes": lambda C: torch.linalg.eigh(C)[1].flip(0)
+        },
+        "`eigh` returns eigenvalues first, eigenvectors second. Multiply with the eigenvectors.": {
+            "axes": lambda C: torch.diag_embed(torch.linalg.eigh(C)[0].flip(-1))
+        },
+        "The jets are centred, but not turned. Multiply with the eigenvectors of the covariance.": {
+            "turn": lambda d, axes: d
+        },
+        "Only the first axis is here. Return both components, (N, n, 2).": {
+            "turn": lambda d, axes: (d @ axes)[..., 0]
+        },
+        "The directions are divided by their spread along each axis. Only turn them.": {
+            "axes": lambda C: (
+                torch.linalg.eigh(C)[1].flip(-1)
+                / torch.linalg.eigh(C)[0].flip(-1).clamp(min=1e-12).sqrt().unsqueeze(1)
+            )
+        },
+        "The directions are multiplied with the covariance itself. Multiply with its eigenvectors.": {
+            "axes": _same
+        },
+    },
+)
+turn_to_axes.mistakes(
+    {
+        "These are the directions as they came. Subtract the weighted mean, then multiply with the eigenvectors of the "
+        "covariance.": lambda z, direction: direction,
+        "Without `keepdim=True` the mean is (N, 2), and its rows meet the wrong axis. Keep the axis of the particles, "
+        "(N, 1, 2).": [
+            _turned(mean=lambda z, d: (_column(z) * d).sum(dim=1) / z.sum(dim=1, keepdim=True)),
+            _turned(mean=lambda z, d: (_column(z) * d).sum(dim=1) / z.sum(dim=1)),
+            _turned(
+                mean=lambda z, d: (_column(z) * d).sum(dim=1) / z.sum(dim=1, keepdim=True),
+                cleared=lambda centred, z: centred,
+            ),
+            _turned(
+                mean=lambda z, d: (_column(z) * d).sum(dim=1) / z.sum(dim=1),
+                cleared=lambda centred, z: centred,
+            ),
+        ],
+        "The weights do not enter at all, neither in the mean nor in the covariance. Weight each particle with its "
+        "z.": [
+            _turned(
+                mean=lambda z, d: d.mean(dim=1, keepdim=True), covariance=lambda z, d: d.transpose(1, 2) @ d
+            ),
+            _turned(
+                mean=lambda z, d: d.mean(dim=1, keepdim=True),
+                cleared=lambda centred, z: centred,
+                covariance=lambda z, d: d.transpose(1, 2) @ d,
+            ),
+            _turned(
+                mean=lambda z, d: (d * _column(z > 0)).sum(dim=1, keepdim=True) / _real_count(z),
+                covariance=lambda z, d: d.transpose(1, 2) @ d,
+            ),
+        ],
+        "The weighted sum is not divided by the sum of the weights, and padding is moved along. Divide by "
+        "`z.sum(dim=1)`, and set padding to 0 after centring.": _turned(
+            mean=lambda z, d: (_column(z) * d).sum(dim=1, keepdim=True), cleared=lambda centred, z: centred
+        ),
+        "Padding was moved along with the particles, and the smallest eigenvalue comes first. Set padding to 0 after "
+        "centring, and flip the axes: `axes.flip(-1)`.": _turned(
+            cleared=lambda centred, z: centred, axes=lambda C: torch.linalg.eigh(C)[1]
+        ),
+        "`eig` is for any matrix and gives complex numbers, in no order. The covariance is symmetric: "
+        "`torch.linalg.eigh`.": [
+            _turned(axes=lambda C: torch.linalg.eig(C)[1]),
+            _turned(axes=lambda C: torch.linalg.eig(C)[1].flip(-1)),
+        ],
+        "This product pairs particles, (n, n). The covariance is (2, 2): `(weight * direction).transpose(1, 2) @ "
+        "direction`.": _turned(covariance=lambda z, d: d @ (_column(z) * d).transpose(1, 2)),
+        "`flip(1)` after the turn reverses the particles. The axes are the last axis: `.flip(-1)`.": _turned(
+            axes=lambda C: torch.linalg.eigh(C)[1], turn=lambda d, axes: (d @ axes).flip(1)
+        ),
+        "`torch.cov` takes one table, not a batch, and no z for each jet. Write the covariance as a product: "
+        "`(weight * direction).transpose(1, 2) @ direction`.": _turned(covariance=lambda z, d: torch.cov(d)),
+        "The weighted mean is subtracted before the turn, but the padding is set to 0 only after it, and counts in the "
+        "covariance. Its weight is 0: use z there.": _turned(
+            cleared=lambda centred, z: centred, covariance=lambda z, d: d.transpose(1, 2) @ d
+        ),
+        "The covariance is taken before the directions are centred. Subtract the weighted mean first.": (
+            lambda z, direction: (
+                _turned(turn=lambda d, axes: d)(z, direction)
+                @ torch.linalg.eigh((_column(z) * direction).transpose(1, 2) @ direction)[1].flip(-1)
+            )
+        ),
+        "The directions are turned, but as they were before the mean was subtracted. Turn the centred ones.": (
+            lambda z, direction: (
+                direction
+                * _column(z > 0)
+                @ torch.linalg.eigh(
+                    (lambda d: (_column(z) * d).transpose(1, 2) @ d)(
+                        _turned(turn=lambda d, axes: d)(z, direction)
+                    )
+                )[1].flip(-1)
+            )
+        ),
+        "`z` is (N, n), the directions (N, n, 2). Give z an axis at the end: `z.unsqueeze(-1)`.": [
+            _turned(mean=lambda z, d: (z * d).sum(dim=1, keepdim=True) / z.sum(dim=1, keepdim=True)),
+            lambda z, direction: direction - (z * direction).sum(dim=1, keepdim=True),
+        ],
+    }
+)
+
+
+# Section 5: graphs --------------------------------------------------------------------------------------------
 
 
 def _graph(n, F_, pairs, seed, dtype=torch.float32):
@@ -1131,8 +1383,11 @@ def _unpacked(h, edges):
 
 def _edge_by_edge(out, h, edges, *, plus=True):
     for i, j in edges.tolist():
-        out[i] = out[i] + h[j] if plus else h[j]
-        out[j] = out[j] + h[i] if plus else h[i]
+        for one, other in ((i, j), (j, i)):
+            if plus:
+                out[one] += h[other]
+            else:
+                out[one] = h[other]
     return out
 
 
@@ -1314,7 +1569,7 @@ gcn_matrix.mistakes(
 )
 
 
-# Section 5: jets as one list of particles ---------------------------------------------------------------------
+# Section 6: without padding -----------------------------------------------------------------------------------
 
 
 def _list(F_, jets, count, seed, dtype=torch.float32):
@@ -1477,241 +1732,7 @@ pool_by_jet.mistakes(
 )
 
 
-# Section 6: the second symmetry -------------------------------------------------------------------------------
-
-
-def _jets(N, n, counts, seed, *, padding=0.0, dtype=torch.float32):
-    """Weights z (N, n), 0 for padding, and directions (N, n, 2) of long and narrow jets, off the centre."""
-    mask = _reals(N, n, counts)
-    z = 0.1 + torch.rand(N, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    tilt = 0.5 * normal(N, 2, 2, seed=seed + 1) + torch.tensor([[1.5, 0.8], [-0.3, 0.5]])
-    direction = normal(N, n, 2, seed=seed + 2) @ tilt + torch.tensor([0.3, -0.4])
-    direction = torch.where(mask[:, :, None], direction, padding * direction)
-    return (0.3 * z * mask).to(dtype), direction.to(dtype)
-
-
-def _up_to_signs(attempt, z, direction):
-    """The turned directions, with each axis the way in which its largest entry is positive."""
-    turned = attempt(z, direction)
-    if not isinstance(turned, Tensor) or turned.shape != direction.shape or not turned.isfinite().all():
-        return turned
-    largest = turned.gather(1, turned.abs().argmax(dim=1, keepdim=True))
-    return turned * torch.where(largest < 0, -1.0, 1.0).to(turned.dtype)
-
-
-@lesson.exercise(
-    cases={
-        "one jet of three": (
-            torch.tensor([[0.5, 0.25, 0.25]]),
-            torch.tensor([[[0.0, 0.0], [1.0, 1.0], [3.0, 2.0]]]),
-        ),
-        "no padding": _jets(2, 4, [4, 4], seed=400),
-        "zeros in the padding": _jets(3, 6, [4, 6, 3], seed=410),
-        "numbers in the padding": _jets(2, 5, [3, 4], seed=420, padding=1.0),
-        "as many jets as particles": _jets(4, 4, [4, 3, 4, 3], seed=430),
-        "two jets, two particles": _jets(2, 2, [2, 2], seed=440),
-        "one hard particle": (
-            torch.tensor([[0.9, 0.02, 0.02, 0.02]]),
-            torch.tensor([[[0.1, 0.2], [0.5, -0.4], [-0.2, 0.9], [0.3, 0.4]]]),
-        ),
-        "float64 numbers": _jets(2, 5, [5, 3], seed=450, dtype=torch.float64),
-    },
-    hints=[
-        "The weights of a jet do not add up to 1, so the weighted mean is `(z[..., None] * direction).sum(1) / "
-        "z.sum(1)`, with the axes kept.",
-        "The covariance is `(weight * direction).transpose(1, 2) @ direction`, (N, 2, 2), of the centred directions.",
-        "`torch.linalg.eigh` gives the eigenvalues in ascending order, and the eigenvectors as columns: "
-        "`direction @ axes.flip(-1)`.",
-    ],
-    observe=_up_to_signs,
-)
-def turn_to_axes(z, direction):
-    """Return the directions (N, n, 2) of the particles, each jet centred and turned onto its principal axes.
-
-    `direction` is (N, n, 2), `z` (N, n) the weights, 0 for padding. Subtract the weighted mean, set padding to 0, and
-    express what is left in the eigenvectors of the weighted covariance, largest eigenvalue first.
-    """
-    weight = (z / z.sum(dim=1, keepdim=True)).unsqueeze(-1)  # (N, n, 1)
-    mean = (weight * direction).sum(dim=1, keepdim=True)  # (N, 1, 2)
-    direction = (direction - mean) * (z > 0).unsqueeze(-1)
-    covariance = (weight * direction).transpose(1, 2) @ direction  # (N, 2, 2)
-    _, axes = torch.linalg.eigh(covariance)  # ascending; the eigenvectors are columns
-    return direction @ axes.flip(-1)
-
-
-def _column(z):
-    return z.unsqueeze(-1)
-
-
-def _turned(
-    mean=lambda z, d: (_column(z) * d).sum(dim=1, keepdim=True) / _column(z).sum(dim=1, keepdim=True),
-    cleared=lambda centred, z: centred * _column(z > 0),
-    covariance=lambda z, d: (_column(z) * d).transpose(1, 2) @ d,
-    axes=lambda C: torch.linalg.eigh(C)[1].flip(-1),
-    turn=lambda d, axes: d @ axes,
-):
-    """Centring and turning, with what can go wrong as arguments."""
-
-    def attempt(z, direction):
-        direction = cleared(direction - mean(z, direction), z)
-        return turn(direction, axes(covariance(z, direction)))
-
-    return attempt
-
-
-def _real_count(z):
-    return (z > 0).sum(dim=1)[:, None, None]
-
-
-turn_to_axes.slips(
-    _turned,
-    {
-        "The jets are not centred. Subtract the weighted mean of the directions first.": {
-            "mean": lambda z, d: 0
-        },
-        "The mean is that of all n rows, without weights. Weight each particle with its z.": {
-            "mean": lambda z, d: d.mean(dim=1, keepdim=True)
-        },
-        "The mean is that of the real particles, without weights. Weight each particle with its z.": {
-            "mean": lambda z, d: (d * _column(z > 0)).sum(dim=1, keepdim=True) / _real_count(z)
-        },
-        "The weighted sum is not divided by the sum of the weights, which is not 1. Divide by "
-        "`z.sum(dim=1)`.": {"mean": lambda z, d: (_column(z) * d).sum(dim=1, keepdim=True)},
-        "The weighted mean is divided by the number of rows. Divide by the sum of the weights, `z.sum(dim=1)`.": {
-            "mean": lambda z, d: (_column(z) * d).mean(dim=1, keepdim=True)
-        },
-        "The mean goes over all jets together. Each jet has a mean of its own, over its particles, axis 1.": {
-            "mean": lambda z, d: (_column(z) * d).sum(dim=(0, 1)) / z.sum()
-        },
-        "The mean goes over the jets, axis 0. Take it over the particles, axis 1.": {
-            "mean": lambda z, d: (_column(z) * d).sum(dim=0) / _column(z).sum(dim=0)
-        },
-        "The hardest particle is moved to the origin. Subtract the weighted mean.": {
-            "mean": lambda z, d: d[:, :1]
-        },
-        "Padding is no longer at 0: it was moved along with the particles. Set it to 0 after centring, `* (z > "
-        "0).unsqueeze(-1)`.": {"cleared": lambda centred, z: centred},
-        "The directions are multiplied with z. z weights the mean and the covariance, the directions stay as they "
-        "are.": {"cleared": lambda centred, z: centred * _column(z)},
-        "The covariance is not weighted. Each particle enters with its z: `(weight * direction).transpose(1, 2) @ "
-        "direction`.": {"covariance": lambda z, d: d.transpose(1, 2) @ d},
-        "The weight is squared in the covariance: z stands on both sides. Put it on one.": {
-            "covariance": lambda z, d: (_column(z) * d).transpose(1, 2) @ (_column(z) * d)
-        },
-        "This is the covariance of all jets together, so all are turned alike. Each jet has its own, (N, 2, 2).": {
-            "covariance": lambda z, d: ((_column(z) * d).transpose(1, 2) @ d).sum(dim=0, keepdim=True)
-        },
-        "The smallest eigenvalue comes first: `eigh` sorts them in ascending order. Turn the order around, "
-        "`axes.flip(-1)`.": {"axes": lambda C: torch.linalg.eigh(C)[1]},
-        "The rows of the matrix are taken for the eigenvectors. They are its columns: flip the last axis and do not "
-        "transpose, `direction @ axes.flip(-1)`.": {"axes": lambda C: torch.linalg.eigh(C)[1].flip(1)},
-        "The rows of the matrix are taken for the eigenvectors, and the smallest eigenvalue comes first. They are its "
-        "columns, in ascending order: `direction @ axes.flip(-1)`.": {
-            "axes": lambda C: torch.linalg.eigh(C)[1].flip(1, 2)
-        },
-        "`flip(0)` swaps the jets. The eigenvectors are the columns of each matrix: `axes.flip(-1)`.": {
-            "axes": lambda C: torch.linalg.eigh(C)[1].flip(0)
-        },
-        "`eigh` returns eigenvalues first, eigenvectors second. Multiply with the eigenvectors.": {
-            "axes": lambda C: torch.diag_embed(torch.linalg.eigh(C)[0].flip(-1))
-        },
-        "The jets are centred, but not turned. Multiply with the eigenvectors of the covariance.": {
-            "turn": lambda d, axes: d
-        },
-        "Only the first axis is here. Return both components, (N, n, 2).": {
-            "turn": lambda d, axes: (d @ axes)[..., 0]
-        },
-        "The directions are divided by their spread along each axis. Only turn them.": {
-            "axes": lambda C: (
-                torch.linalg.eigh(C)[1].flip(-1)
-                / torch.linalg.eigh(C)[0].flip(-1).clamp(min=1e-12).sqrt().unsqueeze(1)
-            )
-        },
-        "The directions are multiplied with the covariance itself. Multiply with its eigenvectors.": {
-            "axes": _same
-        },
-    },
-)
-turn_to_axes.mistakes(
-    {
-        "Without `keepdim=True` the mean is (N, 2), and its rows meet the wrong axis. Keep the axis of the particles, "
-        "(N, 1, 2).": [
-            _turned(mean=lambda z, d: (_column(z) * d).sum(dim=1) / z.sum(dim=1, keepdim=True)),
-            _turned(mean=lambda z, d: (_column(z) * d).sum(dim=1) / z.sum(dim=1)),
-            _turned(
-                mean=lambda z, d: (_column(z) * d).sum(dim=1) / z.sum(dim=1, keepdim=True),
-                cleared=lambda centred, z: centred,
-            ),
-            _turned(
-                mean=lambda z, d: (_column(z) * d).sum(dim=1) / z.sum(dim=1),
-                cleared=lambda centred, z: centred,
-            ),
-        ],
-        "The weights do not enter at all, neither in the mean nor in the covariance. Weight each particle with its "
-        "z.": [
-            _turned(
-                mean=lambda z, d: d.mean(dim=1, keepdim=True), covariance=lambda z, d: d.transpose(1, 2) @ d
-            ),
-            _turned(
-                mean=lambda z, d: d.mean(dim=1, keepdim=True),
-                cleared=lambda centred, z: centred,
-                covariance=lambda z, d: d.transpose(1, 2) @ d,
-            ),
-            _turned(
-                mean=lambda z, d: (d * _column(z > 0)).sum(dim=1, keepdim=True) / _real_count(z),
-                covariance=lambda z, d: d.transpose(1, 2) @ d,
-            ),
-        ],
-        "The weighted sum is not divided by the sum of the weights, and padding is moved along. Divide by "
-        "`z.sum(dim=1)`, and set padding to 0 after centring.": _turned(
-            mean=lambda z, d: (_column(z) * d).sum(dim=1, keepdim=True), cleared=lambda centred, z: centred
-        ),
-        "Padding was moved along with the particles, and the smallest eigenvalue comes first. Set padding to 0 after "
-        "centring, and flip the axes: `axes.flip(-1)`.": _turned(
-            cleared=lambda centred, z: centred, axes=lambda C: torch.linalg.eigh(C)[1]
-        ),
-        "`eig` is for any matrix and gives complex numbers, in no order. The covariance is symmetric: "
-        "`torch.linalg.eigh`.": [
-            _turned(axes=lambda C: torch.linalg.eig(C)[1]),
-            _turned(axes=lambda C: torch.linalg.eig(C)[1].flip(-1)),
-        ],
-        "This product pairs particles, (n, n). The covariance is (2, 2): `(weight * direction).transpose(1, 2) @ "
-        "direction`.": _turned(covariance=lambda z, d: d @ (_column(z) * d).transpose(1, 2)),
-        "`flip(1)` after the turn reverses the particles. The axes are the last axis: `.flip(-1)`.": _turned(
-            axes=lambda C: torch.linalg.eigh(C)[1], turn=lambda d, axes: (d @ axes).flip(1)
-        ),
-        "`torch.cov` takes one table, not a batch, and no z for each jet. Write the covariance as a product: "
-        "`(weight * direction).transpose(1, 2) @ direction`.": _turned(covariance=lambda z, d: torch.cov(d)),
-        "The weighted mean is subtracted before the turn, but the padding is set to 0 only after it, and counts in the "
-        "covariance. Its weight is 0: use z there.": _turned(
-            cleared=lambda centred, z: centred, covariance=lambda z, d: d.transpose(1, 2) @ d
-        ),
-        "The covariance is taken before the directions are centred. Subtract the weighted mean first.": (
-            lambda z, direction: (
-                _turned(turn=lambda d, axes: d)(z, direction)
-                @ torch.linalg.eigh((_column(z) * direction).transpose(1, 2) @ direction)[1].flip(-1)
-            )
-        ),
-        "The directions are turned, but as they were before the mean was subtracted. Turn the centred ones.": (
-            lambda z, direction: (
-                direction
-                * _column(z > 0)
-                @ torch.linalg.eigh(
-                    (lambda d: (_column(z) * d).transpose(1, 2) @ d)(
-                        _turned(turn=lambda d, axes: d)(z, direction)
-                    )
-                )[1].flip(-1)
-            )
-        ),
-        "`z` is (N, n), the directions (N, n, 2). Give z an axis at the end: `z.unsqueeze(-1)`.": [
-            _turned(mean=lambda z, d: (z * d).sum(dim=1, keepdim=True) / z.sum(dim=1, keepdim=True)),
-            lambda z, direction: direction - (z * direction).sum(dim=1, keepdim=True),
-        ],
-    }
-)
-
-
-# Section 7: infrared and collinear safety ---------------------------------------------------------------------
+# Section 7: what physics asks ---------------------------------------------------------------------------------
 
 
 @lesson.exercise(
@@ -1841,7 +1862,7 @@ energy_flow.mistakes(
 )
 
 
-# Section 8: how far message passing sees ----------------------------------------------------------------------
+# Section 8: what no message passing can see -------------------------------------------------------------------
 
 
 def _ring(*nodes):
@@ -1890,11 +1911,12 @@ def _refined(attempt, first_colours, first_neighbours, second_colours, second_ne
         for own, around in zip(colours, (first_neighbours, second_neighbours), strict=True):
             if unfit := _no_colours(own, len(around)):
                 return {
-                    f"equal colours after {one} round{s}": unfit for one, s in (("one", ""), ("two", "s"))
+                    f"equal letters for equal colours, after {one} round{s}": unfit
+                    for one, s in (("one", ""), ("two", "s"))
                 }
         both = _letters([*colours[0], *colours[1]])
         split = len(first_neighbours)
-        found[f"equal colours after {rounds}"] = f"{both[:split]}, {both[split:]}"
+        found[f"equal letters for equal colours, after {rounds}"] = f"{both[:split]}, {both[split:]}"
     return found
 
 
@@ -2090,14 +2112,14 @@ def _in_place(colours, neighbours, key=None):
     return colours
 
 
-# Section 9: graphs of neighbours ------------------------------------------------------------------------------
+# Section 9: jets as graphs ------------------------------------------------------------------------------------
 
 
 def _points(N, n, D, counts, k, seed, *, scattered=False, padding=0.0, dtype=torch.float32):
     """Points, a mask of the real ones, and k."""
     mask = _reals(N, n, counts, seed if scattered else None)
     points = normal(N, n, D, seed=seed, dtype=dtype)
-    return torch.where(mask[:, :, None], points, padding * points), mask, k
+    return torch.where(mask[:, :, None], points, padding * points + 0.0), mask, k
 
 
 def _of_the_real(attempt, points, mask, k):
@@ -2588,9 +2610,9 @@ quiz = lesson.quiz(
         "a",
         "Each of the 30 receives from 6: 30 · 6 = 180.",
         {
-            "b": "That would be right if all were mutual and counted once. But that j is among the nearest of i does not "
-            "mean that i is among those of j.",
-            "c": "That is the number of pairs, 30 · 29 / 2, without directions. Only the 6 nearest are joined.",
+            "b": "That would be right if all were mutual and counted once. But if j is among the nearest of i, i need "
+            "not be among those of j.",
+            "c": "That is the number of all pairs, 30 · 29 / 2. Only the 6 nearest of each are joined.",
             "d": "That is every pair in both directions, with each particle joined to itself: 30 · 30.",
         },
     ),

@@ -121,7 +121,7 @@ mask_of.mistakes(
             lambda x: (x[..., 0] > 0).any(dim=1),
             lambda x: (x[..., 0] > 0).all(dim=1),
         ],
-        "A real particle with Δy = 0 or Δφ = 0 is taken for padding: you ask for all of them to differ from 0. "
+        "A real particle with Δy = 0 or Δφ = 0 is taken for padding: you require all of its numbers to be nonzero. "
         "Look at z alone.": [
             lambda x: (x[..., 1:] != 0).all(dim=-1),
             lambda x: (x != 0).all(dim=-1),
@@ -141,7 +141,7 @@ mask_of.mistakes(
             lambda x: (x[..., 1:] != 0).any(dim=-1),
             lambda x: x[..., 1:].norm(dim=-1) > 0,
         ],
-        "All three numbers are asked to be above 0, but Δy and Δφ may be negative or 0. Look at z alone.": [
+        "You require all three numbers to be positive, but Δy and Δφ may be negative or 0. Look at z alone.": [
             lambda x: (x > 0).all(dim=-1),
         ],
         "The mask is (N, n, 1) here, and (N, n) expected: `x[..., 0]` drops the last axis, `x[..., :1]` keeps it.": [
@@ -191,7 +191,7 @@ mask_of.mistakes(
             lambda x: (x[..., 0] > 0).nonzero(),
             lambda x: x[..., 0].nonzero(),
         ],
-        "The padding is looked for at the end of each jet only, after so many rows as there are particles. Test every "
+        "This takes for granted that padding comes last, after the particles of a jet. Test every "
         "row: `x[..., 0] > 0`.": lambda x: (
             torch.arange(x.shape[1]) < (x[..., 0] > 0).sum(dim=1, keepdim=True)
         ),
@@ -210,10 +210,11 @@ mask_of.mistakes(
 
 _FALLING = torch.arange(6.0, 0.0, -1.0)[:, None] * torch.tensor([1.0, 0.5])
 _ROWS = normal(6, 2, seed=3)
-_CANCELLING = torch.tensor(
-    [[100.3, -50.7], [-70.1, 33.3], [55.9, 81.7], [-86.1, -64.3], [10.7, 9.9], [-10.7, -9.9]]
+_CANCELLING = (
+    torch.tensor([[100.3, -50.7], [-70.1, 33.3], [55.9, 81.7], [-86.1, -64.3], [10.7, 9.9], [-10.7, -9.9]])
+    / 4
 )
-_LARGE = torch.tensor([[31.7, 12.9], [5.3, 41.1], [22.4, 3.6], [17.2, 28.8], [44.6, 9.7], [11.9, 36.3]])
+_LARGE = torch.tensor([[31.7, 12.9], [5.3, 41.1], [22.4, 3.6], [17.2, 28.8], [44.6, 9.7], [11.9, 36.3]]) / 4
 _WEIGHTS = torch.arange(1.0, 7.0)[:, None]
 _BOTH_ENDS = torch.tensor([1.0, 2.0, 4.0, 4.0, 2.0, 1.0])[:, None]
 _EXTREMES = torch.tensor([[0.5, 1.0], [0.1, 0.2], [3.0, 0.7], [0.4, 0.9], [-2.0, 0.3], [0.8, 0.6]])
@@ -312,7 +313,7 @@ _SAME = {
     "number: `(a - b).abs().max()`.": {
         "same": lambda one, other: bool((one.sum() - other.sum()).abs() <= 1e-4)
     },
-    "It is enough here that one number agrees. All have to: `(a - b).abs().max() < 1e-4`.": {
+    "One number that agrees is enough here. All of them have to: `(a - b).abs().max() < 1e-4`.": {
         "same": lambda one, other: bool((one - other).abs().min() <= 1e-4)
     },
     "The results are sorted before they are compared, which hides their order. Compare them as they are.": {
@@ -401,7 +402,7 @@ _DECISIONS = {
         ),
     },
     hints=[
-        "Permute the rows with `x[torch.randperm(len(x))]`, and compare what f says to that with what it says to x.",
+        "Permute the rows with `x[torch.randperm(len(x))]`, and compare the result with f(x).",
         "A single order may happen to be one that f does not notice. Return False at the first order that makes a "
         "difference, True only after all 20.",
         "Compare with `(f(x[order]) - f(x)).abs().max() > 1e-4`: a sum in another order differs in its last digits.",
@@ -696,10 +697,10 @@ equivariant_linear.slips(
         "The mean is divided by the number of particles once more.": {
             "pooled": lambda x: x.mean(dim=1, keepdim=True) / x.shape[1]
         },
-        "The mean over the particles does not enter: add `x.mean(dim=1, keepdim=True) @ V.T`.": {
+        "The mean over the particles is missing: add `x.mean(dim=1, keepdim=True) @ V.T`.": {
             "common": lambda mean, V: 0 * mean @ V.T
         },
-        "The particle itself does not enter: add `x @ W.T`.": {"own": lambda x, W: 0 * x @ W.T},
+        "The particle's own x_i is missing: add `x @ W.T`.": {"own": lambda x, W: 0 * x @ W.T},
         "W has to be transposed, it is (H, D): `x @ W.T`.": {"own": lambda x, W: x @ W},
         "V has to be transposed, it is (H, D): `mean @ V.T`.": {"common": lambda mean, V: mean @ V},
         "The mean is subtracted. Add it: x_i times W plus the mean times V.": {
@@ -716,9 +717,9 @@ equivariant_linear.slips(
         "The two parts stand side by side, (N, n, 2H). Add them.": {
             "joined": lambda own, common, b: torch.cat([own + b, common.expand_as(own) + b], dim=-1)
         },
-        "This is the mean over the particles as well, (N, H). An equivariant layer returns a row for each "
+        "The particles are averaged at the end, (N, H). An equivariant layer returns a row for each "
         "particle.": {"joined": lambda own, common, b: (own + common + b).mean(dim=1)},
-        "This is the sum over the particles, (N, H). An equivariant layer returns a row for each particle.": {
+        "The particles are summed at the end, (N, H). An equivariant layer returns a row for each particle.": {
             "joined": lambda own, common, b: (own + common + b).sum(dim=1)
         },
     },
@@ -729,7 +730,7 @@ equivariant_linear.mistakes(
             lambda x, W, V, b: W @ x + V @ x.mean(dim=1, keepdim=True) + b,
             lambda x, W, V, b: W @ x + V @ x.mean(dim=1) + b,
         ],
-        "`*` multiplies number by number. Particles and weights take a matrix product, `x @ W.T`.": [
+        "`*` multiplies number by number. Between particles and weights you need a matrix product, `x @ W.T`.": [
             lambda x, W, V, b: x * W + x.mean(dim=1, keepdim=True) * V + b,
             lambda x, W, V, b: x * W.T + x.mean(dim=1, keepdim=True) * V.T + b,
         ],
@@ -851,8 +852,10 @@ _POOLED = {
     "This is the mean over the real particles. A Deep Set takes their sum here: it knows how many there are.": {
         "pooled": lambda h, mask: h.sum(dim=1) / mask.sum(dim=1, keepdim=True)
     },
-    "This is the mean over the real particles, of at least one. A Deep Set takes their sum here: it knows how many "
-    "there are.": {"pooled": lambda h, mask: h.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)},
+    "This is the mean over the real particles, and 0 for a jet without any. A Deep Set takes their sum here: it knows "
+    "how many there are.": {
+        "pooled": lambda h, mask: h.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
+    },
     "This is the maximum over the particles. Take the sum, `.sum(dim=1)`.": {
         "pooled": lambda h, mask: h.amax(dim=1)
     },
@@ -885,8 +888,8 @@ _READ = {
 deep_set.slips(_deep, _MASKED, _POOLED, _READ)
 deep_set.mistakes(
     {
-        "This is the mean over the real particles, divided along the wrong axis. Take their sum, `.sum(dim=1)`, and "
-        "divide by nothing.": _deep(pooled=lambda h, mask: h.sum(dim=1) / mask.sum(dim=1)),
+        "This is the mean over the real particles, divided along the wrong axis. Take their sum, `.sum(dim=1)`, and do "
+        "not divide it.": _deep(pooled=lambda h, mask: h.sum(dim=1) / mask.sum(dim=1)),
         "A list came back. Stack the sums of the jets first, (N, H), then apply ρ.": [
             lambda x, mask, phi, rho: [
                 rho(phi(jet[real]).sum(dim=0)) for jet, real in zip(x, mask, strict=True)
@@ -1063,7 +1066,7 @@ turn_to_axes.slips(
         "This is the covariance of all jets together, so all are turned alike. Each jet has its own, (N, 2, 2).": {
             "covariance": lambda z, d: ((_column(z) * d).transpose(1, 2) @ d).sum(dim=0, keepdim=True)
         },
-        "The smallest eigenvalue comes first: `eigh` sorts them in ascending order. Turn the order around, "
+        "The smallest eigenvalue comes first: `eigh` sorts them in ascending order. Reverse them, "
         "`axes.flip(-1)`.": {"axes": lambda C: torch.linalg.eigh(C)[1]},
         "The rows of the matrix are taken for the eigenvectors. They are its columns: flip the last axis and do not "
         "transpose, `direction @ axes.flip(-1)`.": {"axes": lambda C: torch.linalg.eigh(C)[1].flip(1)},
@@ -1111,8 +1114,7 @@ turn_to_axes.mistakes(
                 cleared=lambda centred, z: centred,
             ),
         ],
-        "The weights do not enter at all, neither in the mean nor in the covariance. Weight each particle with its "
-        "z.": [
+        "The weights are used neither in the mean nor in the covariance. Weight each particle with its z.": [
             _turned(
                 mean=lambda z, d: d.mean(dim=1, keepdim=True), covariance=lambda z, d: d.transpose(1, 2) @ d
             ),
@@ -1141,7 +1143,8 @@ turn_to_axes.mistakes(
         ],
         "This product pairs particles, (n, n). The covariance is (2, 2): `(weight * direction).transpose(1, 2) @ "
         "direction`.": _turned(covariance=lambda z, d: d @ (_column(z) * d).transpose(1, 2)),
-        "`flip(1)` after the turn reverses the particles. The axes are the last axis: `.flip(-1)`.": _turned(
+        "`flip(1)` after the turn reverses the particles. The two components stand on the last axis: "
+        "`.flip(-1)`.": _turned(
             axes=lambda C: torch.linalg.eigh(C)[1], turn=lambda d, axes: (d @ axes).flip(1)
         ),
         "`torch.cov` takes one table, not a batch, and no z for each jet. Write the covariance as a product: "
@@ -1199,8 +1202,8 @@ _PAPER = [[0, 1], [1, 2], [1, 3], [2, 3]]
     },
     hints=[
         "Every edge carries two messages, one each way. Which row goes where?",
-        "Put the edges and the turned ones below each other, `torch.cat([edges, edges.flip(1)])`: then column 0 is "
-        "where a message comes from, column 1 where it goes.",
+        "Put the edges and the same edges reversed below each other, `torch.cat([edges, edges.flip(1)])`: then column "
+        "0 is where a message comes from, column 1 where it goes.",
         "`torch.zeros_like(h).index_add(0, target, h[source])` adds all messages, however many arrive at a node.",
     ],
 )
@@ -1260,7 +1263,7 @@ messages.slips(
     _passed,
     {
         "Every edge is used in one direction only, from its first node to its second. A message goes back as well: add "
-        "the turned edges, `edges.flip(1)`.": {"directed": _same},
+        "the reversed edges, `edges.flip(1)`.": {"directed": _same},
         "Every edge is used in one direction only, from its second node to its first. A message goes the other way as "
         "well.": {"directed": lambda edges: edges.flip(1)},
         "Every message arrives twice: the list holds every edge once, and each of its two directions is one message.": {
@@ -1326,10 +1329,10 @@ messages.mistakes(
             lambda h, edges: _edge_by_edge(torch.zeros(len(h)), h, edges),
         ],
         "`A[edges] = 1` fills whole rows. One entry for each edge takes both columns: `A[edges[:, 0], edges[:, 1]] = "
-        "1`, and the same turned around.": [
+        "1`, and the same with i and j swapped.": [
             lambda h, edges: torch.zeros(len(h), len(h)).to(h).index_fill(0, edges.flatten(), 1.0) @ h,
         ],
-        "The number of nodes is guessed from the edges, but nodes may have none. It is `len(h)`.": [
+        "The number of nodes is taken from the edges, but some nodes may have none. It is `len(h)`.": [
             lambda h, edges: (_adjacent(edges, int(edges.max()) + 1).to(h)) @ h,
             lambda h, edges: (_adjacent(edges, edges.max() + 1).to(h)) @ h,
             lambda h, edges: (_adjacent(edges, int(edges.max()) + 1).to(h)) @ h[: int(edges.max()) + 1],
@@ -1355,11 +1358,11 @@ messages.mistakes(
             lambda h, edges: _unpacked(h, edges),
             lambda h, edges: _with_rows(h, edges[0], edges[1]),
         ],
-        "Only two edges are used: `edges[0]` and `edges[1]` are the first two edges. Its columns are `edges[:, 0]` and "
+        "Only two edges are used: `edges[0]` and `edges[1]` are the first two edges. The columns are `edges[:, 0]` and "
         "`edges[:, 1]`.": lambda h, edges: (
             torch.zeros_like(h).index_add(0, edges[1], h[edges[0]]).index_add(0, edges[0], h[edges[1]])
         ),
-        "The adjacency matrix has each edge once, A[i, j]. In an undirected graph A[j, i] is 1 as well.": [
+        "The adjacency matrix holds each edge only once, at A[i, j]. In an undirected graph A[j, i] is 1 as well.": [
             lambda h, edges: _adjacent(edges, len(h), both=False) @ h,
         ],
         "The adjacency matrix is float32, h may be float64: `torch.zeros(n, n, dtype=h.dtype)`.": [
@@ -1530,12 +1533,8 @@ gcn_matrix.pairs_of_slips(
         },
         "D^(-1/2) is on the left only.": {"product": lambda scale, M: scale[:, None] * M},
         "The root is missing: both sides take 1/√d.": {"scale": lambda degrees: 1 / degrees},
-        "Divide by the degrees' roots instead of multiplying with the degrees.": {
-            "scale": lambda degrees: degrees
-        },
-        "Divide by the degrees' roots instead of multiplying with them.": {
-            "scale": lambda degrees: degrees**0.5
-        },
+        "The degrees multiply: divide by their roots instead.": {"scale": lambda degrees: degrees},
+        "The degrees' roots multiply: divide by them instead.": {"scale": lambda degrees: degrees**0.5},
     },
 )
 gcn_matrix.mistakes(
@@ -1669,7 +1668,7 @@ pool_by_jet.mistakes(
         "`range(count)`.": [
             lambda h, jet, count: torch.stack([h[jet == one].sum(dim=0) for one in jet.unique()]),
         ],
-        "The number of jets is guessed from the particles: the last jets may have none. Use `count`.": [
+        "The number of jets is taken from the particles, but the last jets may have none. Use `count`.": [
             lambda h, jet, count: pool_by_jet.reference(h, jet, int(jet.max()) + 1),
         ],
         "`jet.max()` is the last jet's number, one less than there are, and the last jets may have no particles. Use "
@@ -1698,7 +1697,7 @@ pool_by_jet.mistakes(
             lambda h, jet, count: _gathered(h, jet, count, lambda rows: rows.amax(dim=0)),
             lambda h, jet, count: torch.stack([h[jet == one].amax(dim=0) for one in range(count)]),
         ],
-        "`index_add` takes the axis first, then the indices: axis 0, `index_add(0, jet, h)`. Axis 1 are the F "
+        "`index_add` takes the axis first, then the indices: axis 0, `index_add(0, jet, h)`. Axis 1 holds the F "
         "numbers.": lambda h, jet, count: h.new_zeros(count, h.shape[1]).index_add(1, jet, h),
         "The zeros are float32, h may be float64: `torch.zeros(count, F, dtype=h.dtype)`.": lambda h, jet, count: (
             torch.zeros(count, h.shape[1]).index_add(0, jet, h)
@@ -1819,8 +1818,8 @@ energy_flow.slips(
         "φ is missing: apply it to the directions before they are weighted.": {
             "features": lambda phi, z, direction: direction
         },
-        "φ gets the directions of the real particles in one list, so their jets are lost. z = 0 does away with padding "
-        "by itself: `phi(direction)`.": {"features": lambda phi, z, direction: phi(direction[z > 0])},
+        "φ gets the directions of the real particles in one list, so their jets are lost. z = 0 removes the padding by "
+        "itself: `phi(direction)`.": {"features": lambda phi, z, direction: phi(direction[z > 0])},
         "z is added. Multiply φ(direction) with it.": {"weighted": lambda weight, h: weight + h},
         "φ(direction) is divided by z. Multiply.": {"weighted": lambda weight, h: h / weight},
         "This is the mean over the n rows. Take the sum, `.sum(dim=1)`.": {
@@ -1975,7 +1974,7 @@ _TRIANGLES = _around(6, _ring(0, 1, 2) + _ring(3, 4, 5))
         "graphs of different degrees": ([0] * 4, _SQUARE, [0] * 4, _KITE),
     },
     hints=[
-        "What has to be in the new colour of v, so that it tells exactly what the round should tell apart?",
+        "What does the new colour of v have to hold, so that it differs exactly where it should?",
         "The node's own colour, and the colours of its neighbours in an order that depends on nothing else: "
         "`sorted(…)`.",
         "`(colours[v], tuple(sorted(colours[u] for u in neighbours[v])))` is a colour: tuples can be compared, and "
@@ -2093,8 +2092,7 @@ wl_colours.mistakes(
             lambda colours, neighbours: _in_place(colours, neighbours, key=repr),
             lambda colours, neighbours: _in_place(colours, neighbours),
         ],
-        "A `sorted` list is no key and no colour for a set or a dict: make a tuple of "
-        "it.": lambda colours, neighbours: [
+        "A list cannot be hashed: make a tuple of it, `tuple(sorted(…))`.": lambda colours, neighbours: [
             hash((colours[v], sorted(colours[u] for u in around))) for v, around in enumerate(neighbours)
         ],
         "Text without a separator can mean several things: colours 1 and 11 read like 11 and 1. Use tuples, or a "
@@ -2216,14 +2214,16 @@ nearest.slips(
         "`topk` takes the largest unless you say `largest=False`, and those are the masked ones, at inf.": {
             "chosen": lambda distance, k: distance.topk(k).indices
         },
-        "0 on the diagonal and for padding makes these the nearest of all. Fill with inf.": {"far": 0.0},
+        "Filled with 0, the particle itself and padding become the nearest of all. Fill with inf.": {
+            "far": 0.0
+        },
         "With −inf the particle itself and padding become the nearest of all. Fill with inf.": {
             "far": -torch.inf
         },
-        "The nearest comes last. Turn the order around: nearest first.": {
+        "The nearest comes last. Reverse the order: nearest first.": {
             "chosen": lambda distance, k: distance.topk(k, largest=False).indices.flip(-1)
         },
-        "The neighbours are in the order of their numbers. Put the nearest first.": {
+        "The neighbours are sorted by index, not by distance. Put the nearest first.": {
             "chosen": lambda distance, k: distance.topk(k, largest=False).indices.sort(dim=-1).values
         },
         "The smallest distance is dropped, as if it were that of the particle itself, but the diagonal is inf already. "
@@ -2308,7 +2308,7 @@ nearest.mistakes(
                 ),
             ),
         ],
-        "The first of k + 1 is dropped, in the belief that it is the particle itself. If two particles share a point, "
+        "The first of k + 1 is dropped, as if it were always the particle itself. If two particles share a point, "
         "it may be the other one: put inf on the diagonal instead.": [
             _nearby(hidden=lambda mask: (~mask.unsqueeze(1)).expand_as(_diagonal(mask)), chosen=one)
             for one in _DROPPED
@@ -2409,7 +2409,7 @@ _PAIRS = {
     "The two halves are in the wrong order: x_i first, then x_j − x_i.": {
         "pair": lambda own, other: torch.cat([other - own, own], dim=-1)
     },
-    "x_j itself is beside x_i. It should be the difference, x_j − x_i.": {
+    "x_j itself is put beside x_i. It should be the difference, x_j − x_i.": {
         "pair": lambda own, other: torch.cat([own, other], dim=-1)
     },
     "x_j is in the first half, where x_i should be: x_i and x_j − x_i side by side.": {
@@ -2418,10 +2418,10 @@ _PAIRS = {
     "Both halves hold x_i. The second is x_j − x_i.": {
         "pair": lambda own, other: torch.cat([own, own], dim=-1)
     },
-    "The sum x_j + x_i is beside x_i. It should be the difference, x_j − x_i.": {
+    "The sum x_j + x_i is put beside x_i. It should be the difference, x_j − x_i.": {
         "pair": lambda own, other: torch.cat([own, other + own], dim=-1)
     },
-    "The distance |x_j − x_i| of each number is beside x_i. Keep its sign: x_j − x_i.": {
+    "The absolute difference |x_j − x_i| is put beside x_i. Keep its sign: x_j − x_i.": {
         "pair": lambda own, other: torch.cat([own, (other - own).abs()], dim=-1)
     },
 }
@@ -2467,11 +2467,11 @@ _MAXIMA = {
 _FETCHING = {
     "`x[index]` takes whole jets. Say which jet as well: `x[jets, index]`, with "
     "`jets = torch.arange(len(x))[:, None, None]`.": {"fetch": lambda x, index: x[index]},
-    "`x[:, index]` takes the neighbours of every jet out of every other one too. Pair them: `x[jets, index]`, with "
+    "`x[:, index]` takes the neighbours of every jet from all jets. Pair jets and indices: `x[jets, index]`, with "
     "`jets = torch.arange(len(x))[:, None, None]`.": {"fetch": lambda x, index: x[:, index]},
     "The neighbours are taken from the first jet. Each jet has its own: `x[jets, index]`, with "
     "`jets = torch.arange(len(x))[:, None, None]`.": {"fetch": lambda x, index: x[0][index]},
-    "The jets' numbers run along the wrong axis: they are axis 0, `torch.arange(len(x))[:, None, None]`.": {
+    "The indices of the jets run along the wrong axis. They belong on axis 0, `torch.arange(len(x))[:, None, None]`.": {
         "fetch": lambda x, index: x[torch.arange(len(x)), index]
     },
 }

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from coursekit import data, train
 from coursekit.checks import ExerciseSet, ModelExercise, Question, normal
-from coursekit.data.sets.jets import particle_table
 
 lesson = ExerciseSet("Lesson 9")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
@@ -2627,7 +2626,7 @@ MOVED = 1e-3  # fraction of jets whose class may change when their particles are
 
 def _particles_kept_back():
     """6,000 more jets as particles, of other collisions than those of data.jet_particles()."""
-    x = particle_table(data.shipped("jet_particles_held_out.npz"))
+    x = data.particle_table(data.shipped("jet_particles_held_out.npz"))
     return data.Split(torch.from_numpy(x), torch.from_numpy(data.shipped("jets_held_out.npz")["y"]).long())
 
 

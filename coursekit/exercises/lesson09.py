@@ -195,7 +195,7 @@ mask_of.mistakes(
             torch.arange(x.shape[1]) < (x[..., 0] > 0).sum(dim=1, keepdim=True)
         ),
         "The threshold is too high: soft particles have a z of a few thousandths. Everything above 0 is "
-        "real.": [lambda x: x[..., 0] > 0.01, lambda x: x[..., 0] > 0.1],
+        "real.": [lambda x: x[..., 0] > 0.01, lambda x: x[..., 0] > 0.1, lambda x: x[..., 0] > 0.5],
         "A list came back. Compare the whole tensor at once, `x[..., 0] > 0`.": [
             lambda x: (x[..., 0] > 0).tolist(),
             lambda x: list(x[..., 0] > 0),
@@ -725,6 +725,14 @@ equivariant_linear.slips(
 )
 equivariant_linear.mistakes(
     {
+        "The sum over the particles is divided by n − 1. The mean divides by n, all particles of the jet.": [
+            _linear(pooled=lambda x: x.sum(dim=1, keepdim=True) / (x.shape[1] - 1)),
+        ],
+        "The sum over the particles is divided by `len(x)`, the number of jets. Divide by the number of particles, "
+        "`x.shape[1]`.": [_linear(pooled=lambda x: x.sum(dim=1, keepdim=True) / len(x))],
+        "This takes the median of the particles. Take their mean.": [
+            _linear(pooled=lambda x: x.median(dim=1, keepdim=True).values),
+        ],
         "`W @ x` is for particles in columns. Here they are rows: `x @ W.T`, and the same with V.": [
             lambda x, W, V, b: W @ x + V @ x.mean(dim=1, keepdim=True) + b,
             lambda x, W, V, b: W @ x + V @ x.mean(dim=1) + b,
@@ -887,6 +895,16 @@ _READ = {
 deep_set.slips(_deep, _MASKED, _POOLED, _READ)
 deep_set.mistakes(
     {
+        "The mask (N, n) meets the last two axes of φ(x), (N, n, H). Give it an axis at the end: "
+        "`mask.unsqueeze(-1)`.": [
+            _deep(after=lambda h, mask: h.masked_fill(~mask, 0)),
+            _deep(after=lambda h, mask: torch.where(mask, h, 0)),
+        ],
+        "A boolean mask does not go into a matrix product. Multiply number by number, `phi(x) * mask.unsqueeze(-1)`, "
+        "then sum over axis 1.": [
+            lambda x, mask, phi, rho: rho(mask @ phi(x)),
+            lambda x, mask, phi, rho: rho((mask.unsqueeze(1) @ phi(x)).squeeze(1)),
+        ],
         "This is the mean over the real particles, divided along the wrong axis. Take their sum, `.sum(dim=1)`, and do "
         "not divide it.": _deep(pooled=lambda h, mask: h.sum(dim=1) / mask.sum(dim=1)),
         "A list came back. Stack the sums of the jets first, (N, H), then apply ρ.": [
@@ -899,6 +917,10 @@ deep_set.mistakes(
             lambda x, mask, phi, rho: rho(phi(x).sum(dim=1)) * mask.any(dim=1, keepdim=True),
         ],
         "ρ acts on every particle before the sum. First the sum over the particles, then ρ.": [
+            lambda x, mask, phi, rho: torch.stack(
+                [rho(phi(jet[real])).mean(dim=0) for jet, real in zip(x, mask, strict=True)]
+            ),
+            lambda x, mask, phi, rho: rho(phi(x)[mask]),
             lambda x, mask, phi, rho: (rho(phi(x)) * _ends(mask)).sum(dim=1),
             lambda x, mask, phi, rho: rho(phi(x) * _ends(mask)).sum(dim=1),
             lambda x, mask, phi, rho: rho(phi(x)).sum(dim=1),
@@ -1098,6 +1120,20 @@ turn_to_axes.slips(
 )
 turn_to_axes.mistakes(
     {
+        "z is divided by the sum over all jets. Each jet has its own, `z.sum(dim=1, keepdim=True)`.": [
+            _turned(mean=lambda z, d: (_column(z / z.sum()) * d).sum(dim=1, keepdim=True)),
+        ],
+        "z is divided by the sum over the jets, axis 0. Divide by that over the particles, `z.sum(dim=1, "
+        "keepdim=True)`.": [
+            _turned(mean=lambda z, d: (_column(z / z.sum(dim=0)) * d).sum(dim=1, keepdim=True)),
+        ],
+        "Without `keepdim=True` the sum of the weights is (N,), and meets the wrong axis. Keep the axis: `z.sum(dim=1, "
+        "keepdim=True)`.": [
+            _turned(mean=lambda z, d: (_column(z / z.sum(dim=1)) * d).sum(dim=1, keepdim=True)),
+        ],
+        "The eigenvectors came back. Multiply the directions with them: `direction @ axes`.": [
+            _turned(turn=lambda d, axes: axes),
+        ],
         "These are the directions as they came. Subtract the weighted mean, then multiply with the eigenvectors of the "
         "covariance.": lambda z, direction: direction,
         "Without `keepdim=True` the mean is (N, 2), and its rows meet the wrong axis. Keep the axis of the particles, "
@@ -1316,6 +1352,17 @@ messages.slips(
 )
 messages.mistakes(
     {
+        "`index_add` makes a new tensor and leaves the old one as it is. Assign what it makes, `out = "
+        "out.index_add(…)`, or call `index_add_`.": lambda h, edges: torch.zeros_like(h),
+        "`cat` along axis 1 makes rows of four nodes. Put the reversed edges below the others: along axis 0.": [
+            lambda h, edges: _unpacked(h, torch.cat([edges, edges.flip(1)], dim=1).T),
+        ],
+        "What a node has just received is sent on. Send the rows of h, not those of `out`.": [
+            lambda h, edges: _sent_on(torch.zeros_like(h), h, edges),
+        ],
+        "This is a row for each edge, (E, F). Add the messages at the nodes where they arrive, (n, F).": [
+            lambda h, edges: h[edges[:, 0]] + h[edges[:, 1]],
+        ],
         "Only one message is kept at each node, since `out[target] += h[source]` overwrites the others. Use "
         "`index_add`, or `out[i] += h[j]` in a loop over the edges.": [
             lambda h, edges: _edge_by_edge(torch.zeros_like(h), h, edges, plus=False),
@@ -1390,6 +1437,13 @@ def _edge_by_edge(out, h, edges, *, plus=True):
                 out[one] += h[other]
             else:
                 out[one] = h[other]
+    return out
+
+
+def _sent_on(out, h, edges):
+    for i, j in edges.tolist():
+        out[i] += h[j]
+        out[j] += out[i]
     return out
 
 
@@ -1538,6 +1592,17 @@ gcn_matrix.pairs_of_slips(
 )
 gcn_matrix.mistakes(
     {
+        "`d ** -1/2` is (1/d) / 2: the power comes first. Put the exponent in brackets, `d ** (-1/2)`, or write "
+        "`d ** -0.5`.": [
+            _normalized(scale=lambda degrees: degrees**-1 / 2),
+            _normalized(scale=lambda degrees: degrees**-1 / 2, degrees=lambda A, looped: looped.sum(dim=1)),
+        ],
+        "The degrees are added under the root. Rows and columns are divided by √d_i and √d_j: "
+        "multiply them.": lambda A: (lambda M: M / (M.sum(dim=1)[:, None] + M.sum(dim=1)).sqrt())(
+            A + torch.eye(len(A)).to(A)
+        ),
+        "`scale` is a column (n, 1), and `@` sums over it. Multiply row by row and column by column: `scale * A * "
+        "scale.T`.": _normalized(product=lambda scale, M: scale[:, None] @ M @ scale[None]),
         "`A.sum()` adds up all entries. D holds the sum of each row, `A.sum(dim=1)`.": [
             lambda A: torch.diag((A + torch.eye(len(A)).to(A)).sum() ** -0.5) @ A,
         ],
@@ -1619,6 +1684,12 @@ def _row_by_row(out, h, jet):
     return out
 
 
+def _swapped(out, h, jet):
+    for i, one in enumerate(jet):
+        out[i] += h[one]
+    return out
+
+
 @pool_by_jet.mistake(
     "Only one particle of each jet is kept, since `out[jet] += h` overwrites the others. Use `index_add(0, jet, h)`, "
     "or `out[jet[i]] += h[i]` in a loop over the particles."
@@ -1648,6 +1719,16 @@ def _(h, jet, count):
 
 pool_by_jet.mistakes(
     {
+        "This is a row for each particle, (P, F). There is one for each jet: go over `range(count)`, not over `jet`.": [
+            lambda h, jet, count: torch.stack([h[jet == one].sum(dim=0) for one in jet]),
+        ],
+        "Particle and jet are swapped: particle i adds its row `h[i]` to row `jet[i]`.": [
+            lambda h, jet, count: _swapped(h.new_zeros(count, h.shape[1]), h, jet),
+            lambda h, jet, count: _swapped(torch.zeros(count, h.shape[1]), h, jet),
+        ],
+        "The list is cut into equal parts. `jet` says to which jet each particle belongs.": [
+            lambda h, jet, count: torch.stack([part.sum(dim=0) for part in h.chunk(count)]),
+        ],
         "`torch.tensor` takes numbers, not tensors. Join the sums with `torch.stack`.": lambda h, jet, count: (
             torch.tensor([h[jet == one].sum(dim=0) for one in range(count)])
         ),
@@ -2059,6 +2140,11 @@ wl_colours.slips(
         "The node's number v is in its colour, and it depends on how the graph is numbered. Use `colours[v]`.": {
             "own": lambda colours, v, around: v
         },
+        "Every node has a colour of its own, its number, whatever its neighbours are. Take its colour and theirs: "
+        "`(colours[v], tuple(sorted(…)))`.": {"result": lambda found: list(range(len(found)))},
+        "All nodes get the same new colour. It holds the node's own colour and those of its neighbours.": {
+            "result": lambda found: [0 for _ in found]
+        },
         "The new colours are numbered within one graph, so the same number can mean different things in two graphs. "
         "Keep the tuples, or their `hash`.": {"result": _numbered},
         "The new colours are numbered in their order within one graph, so the same number can mean different things in "
@@ -2277,6 +2363,14 @@ _DROPPED = (
 )
 nearest.mistakes(
     {
+        "`d[:, ~mask]` uses a mask (N, n) on the wrong axes. Columns of padding are "
+        "`distance.masked_fill(~mask.unsqueeze(1), torch.inf)`.": [
+            lambda points, mask, k: torch.cdist(points, points)[:, ~mask],
+        ],
+        "`fill_diagonal_` is for one matrix, not for a batch. Mask the diagonal: `masked_fill(torch.eye(n, "
+        "dtype=torch.bool), torch.inf)`.": [
+            lambda points, mask, k: torch.cdist(points, points).fill_diagonal_(torch.inf),
+        ],
         "The mask is (N, n), the distances (N, n, n). Give it an axis in the middle, so that it is about columns: "
         "`~mask.unsqueeze(1)`.": [
             _nearby(hidden=lambda mask: _diagonal(mask) | ~mask),

@@ -3551,8 +3551,8 @@ quiz = lesson.quiz(
     ],
     shuffled_readings=Question(
         "a",
-        "Without an order there is nothing for a recurrence to use. A dense network on the readings, or on their mean "
-        "and spread, is the first thing to try.",
+        "Without an order there is nothing for a recurrence to use. A dense network on what does not depend on the "
+        "order, such as mean and spread, is the first thing to try; lesson 9 has more.",
         {
             "b": "An LSTM would have to learn that the order means nothing, and to it each shuffle is another "
             "sequence.",

@@ -1063,9 +1063,8 @@ turn_to_axes.slips(
         },
         "The weighted sum is not divided by the sum of the weights, which is not 1. Divide by "
         "`z.sum(dim=1)`.": {"mean": lambda z, d: (_column(z) * d).sum(dim=1, keepdim=True)},
-        "The weighted mean is divided by the number of rows. Divide by the sum of the weights, `z.sum(dim=1)`.": {
-            "mean": lambda z, d: (_column(z) * d).mean(dim=1, keepdim=True)
-        },
+        "The weighted mean is divided by the number of rows. Divide by the sum of the weights, "
+        "`z.sum(dim=1)[:, None, None]`.": {"mean": lambda z, d: (_column(z) * d).mean(dim=1, keepdim=True)},
         "The mean goes over all jets together. Each jet has a mean of its own, over its particles, axis 1.": {
             "mean": lambda z, d: (_column(z) * d).sum(dim=(0, 1)) / z.sum()
         },
@@ -1075,7 +1074,7 @@ turn_to_axes.slips(
         "The hardest particle is moved to the origin. Subtract the weighted mean.": {
             "mean": lambda z, d: d[:, :1]
         },
-        "Padding is no longer at 0: it was moved along with the particles. Set it to 0 after centring, `* (z > "
+        "Rows of padding have to be 0 in the result, and centring has moved them. Set them to 0 afterwards, `* (z > "
         "0).unsqueeze(-1)`.": {"cleared": lambda centred, z: centred},
         "The directions are multiplied with z. z weights the mean and the covariance, the directions stay as they "
         "are.": {"cleared": lambda centred, z: centred * _column(z)},
@@ -1233,7 +1232,6 @@ _PAPER = [[0, 1], [1, 2], [1, 3], [2, 3]]
         "nodes without edges": _graph(6, 2, [[4, 1], [1, 5], [5, 4], [4, 2]], seed=220),
         "as many edges as nodes and numbers": _graph(3, 3, [[2, 0], [0, 1], [2, 1]], seed=230),
         "no edges": _graph(3, 2, [], seed=240),
-        "float64 numbers": _graph(4, 3, _PAPER, seed=250, dtype=torch.float64),
     },
     hints=[
         "Every edge carries two messages, one each way. Which row goes where?",
@@ -1285,12 +1283,10 @@ def _two_lines(h, edges):
     return out
 
 
-def _adjacent(edges, n, *, both=True):
+def _adjacent(edges, n):
     A = torch.zeros(n, n)
     for i, j in edges.tolist():
-        A[i, j] = 1
-        if both:
-            A[j, i] = 1
+        A[i, j] = A[j, i] = 1
     return A
 
 
@@ -1408,19 +1404,11 @@ messages.mistakes(
         "`edges[:, 1]`.": lambda h, edges: (
             torch.zeros_like(h).index_add(0, edges[1], h[edges[0]]).index_add(0, edges[0], h[edges[1]])
         ),
-        "The adjacency matrix holds each edge only once, at A[i, j]. In an undirected graph A[j, i] is 1 as well.": [
-            lambda h, edges: _adjacent(edges, len(h), both=False) @ h,
-        ],
-        "The adjacency matrix is float32, h may be float64: `torch.zeros(n, n, dtype=h.dtype)`.": [
-            lambda h, edges: _adjacent(edges, len(h)) @ h,
-        ],
         "The adjacency matrix and h are multiplied number by number. The sum over neighbours is a matrix product, "
         "`A @ h`.": lambda h, edges: _adjacent(edges, len(h)).to(h) * h,
         "This is the adjacency matrix. Multiply it with h, `A @ h`.": lambda h, edges: _adjacent(
             edges, len(h)
         ).to(h),
-        "The adjacency matrix has ones on its diagonal, so the node's own row is added. And it is float32, h may be "
-        "float64.": lambda h, edges: (_adjacent(edges, len(h)) + torch.eye(len(h))) @ h,
     }
 )
 
@@ -1554,8 +1542,8 @@ _SCALED = {
     "`scale @ M` sums over the rows, and the result is a vector. Put it on a diagonal, `torch.diag(scale)`.": {
         "product": lambda scale, M: scale @ M * scale
     },
-    "With D as a matrix, `D ** -0.5` makes inf of its zeros, and nan of the product. Take the power of the degrees "
-    "first, then `torch.diag`.": {
+    "With D as a matrix, `D ** -0.5` makes inf of its zeros, and inf or nan of the product. Take the power of the "
+    "degrees first, then `torch.diag`.": {
         "product": lambda scale, M: torch.diag(scale**-2) ** -0.5 @ M @ torch.diag(scale**-2) ** -0.5
     },
     "`*` multiplies number by number, and D is 0 off its diagonal. Matrix products are written `@`.": {
@@ -1649,7 +1637,6 @@ def _list(F_, jets, count, seed, dtype=torch.float32):
         "the first jet without particles": _list(2, [2, 1, 2], 3, seed=340),
         "all sizes equal": _list(3, [1, 1, 2], 3, seed=350),
         "a single jet": _list(2, [0, 0, 0, 0], 1, seed=360),
-        "float64 numbers": _list(3, [1, 0, 1, 2, 1], 3, seed=370, dtype=torch.float64),
     },
     hints=[
         "Begin with zeros (count, F). Each particle adds its row to that of its jet.",
@@ -1779,9 +1766,12 @@ pool_by_jet.mistakes(
         ],
         "`index_add` takes the axis first, then the indices: axis 0, `index_add(0, jet, h)`. Axis 1 holds the F "
         "numbers.": lambda h, jet, count: h.new_zeros(count, h.shape[1]).index_add(1, jet, h),
-        "The zeros are float32, h may be float64: `torch.zeros(count, F, dtype=h.dtype)`.": lambda h, jet, count: (
-            torch.zeros(count, h.shape[1]).index_add(0, jet, h)
-        ),
+        "The particles are taken to be sorted by jet, one jet after the other. They may come in any order: go by "
+        "`jet`, as in `h[jet == i]` or `index_add(0, jet, h)`.": [
+            lambda h, jet, count: torch.stack(
+                [part.sum(dim=0) for part in h.split(torch.bincount(jet, minlength=count).tolist())]
+            ),
+        ],
         "`zeros_like(h)` has a row for each particle. There are `count` jets: `h.new_zeros(count, h.shape[1])`.": [
             lambda h, jet, count: torch.zeros_like(h).index_add(0, jet, h),
         ],

@@ -24,99 +24,7 @@ def _nothing(x):
     return 0 * x
 
 
-# Section 1: sequences as tensors ------------------------------------------------------------------------------
-
-
-recurrent_shapes = lesson.quiz(
-    "recurrent_shapes",
-    hints=[
-        "Which axis counts the examples, which the steps, and how many numbers does a state hold?",
-        "`h_n` is the last state, but it is stored by layers and directions first: (layers · directions, N, H).",
-        "With `bidirectional=True` a second network reads from the right; its states stand behind those of the first.",
-    ],
-    output=Question(
-        (4, 7, 5),
-        "Four sequences of seven steps, and after each step a state of five numbers.",
-        {
-            (
-                4,
-                7,
-                3,
-            ): "3 is the size D of the input. What comes out are states, and they have H = 5 numbers.",
-            (7, 4, 5): "With `batch_first=True` the batch comes first, in the output as in the input.",
-            (4, 5): "That is a state for each sequence. `output` holds the states after all seven steps.",
-            (
-                4,
-                5,
-                7,
-            ): "The right numbers. The steps keep their place, axis 1, and the state takes the last axis.",
-            (7, 5): "The four sequences are missing: there are states for each of them.",
-            (4, 7): "Each state has five numbers, and they take an axis of their own.",
-            (4, 7, 8): "Input and state are not put side by side: `output` holds the states only.",
-            (
-                1,
-                4,
-                5,
-            ): "That is the shape of `h_n`, the last state. `output` holds the states after all seven steps.",
-            (4, 7, 10): "One direction only, so the states have five numbers.",
-            (4, 1, 5): "All seven steps are in `output`, not the last one only.",
-        },
-    ),
-    h_n=Question(
-        (1, 4, 5),
-        "One layer in one direction, four sequences, five numbers. `batch_first` does not change the order here.",
-        {
-            (
-                4,
-                1,
-                5,
-            ): "`h_n` is never batch first, whatever `batch_first` says: the layers and directions lead.",
-            (
-                4,
-                5,
-            ): "The axis of the layers and directions is missing; it is there even if there is only one.",
-            (1, 5): "One state for each of the four sequences.",
-            (
-                5,
-            ): "One state for each of the four sequences, and an axis in front for the layers and directions.",
-            (
-                4,
-                7,
-                5,
-            ): "That is `output`, with the states of all steps. `h_n` is the state after the last one.",
-            (1, 4, 3): "A state has H = 5 numbers; D = 3 is the size of the input.",
-            (7, 4, 5): "Only the last of the seven states is in `h_n`.",
-            (1, 7, 5): "Only the last of the seven states is in `h_n`, for each of the four sequences.",
-            (2, 4, 5): "That would be two layers or two directions. This network has one of each.",
-        },
-    ),
-    both_ways=Question(
-        (4, 7, 10),
-        "At each step the five numbers read from the left and the five read from the right, side by side.",
-        {
-            (4, 7, 5): "The second direction has states of its own: five more numbers at each step.",
-            (
-                8,
-                7,
-                5,
-            ): "The directions do not make more sequences: their states stand side by side on the last axis.",
-            (
-                4,
-                14,
-                5,
-            ): "The directions do not make more steps: their states stand side by side on the last axis.",
-            (2, 4, 7, 5): "No new axis: the states of both directions stand side by side on the last axis.",
-            (4, 7, 2, 5): "No new axis: the states of both directions stand side by side on the last axis.",
-            (4, 7, 6): "The states are doubled, not the input: H = 5, D = 3.",
-            (2, 4, 5): "That is its `h_n`. `output` holds both states at each of the seven steps.",
-            (4, 10): "That is both states for each sequence. `output` holds them for all seven steps.",
-            (7, 4, 10): "With `batch_first=True` the batch comes first, in the output as in the input.",
-        },
-    ),
-)
-
-
-# Section 2: the recurrent cell --------------------------------------------------------------------------------
+# Section 2: a recurrent layer ---------------------------------------------------------------------------------
 
 
 def _recurrent(N, T, D, H, seed, dtype=torch.float32):
@@ -419,248 +327,96 @@ def _with_skip(x, W_x, W_h, b, h0):
     return torch.stack(states, dim=1)
 
 
-@lesson.exercise(
-    cases={
-        "a recurrent layer of one unit": (1, 1, 1, False),
-        "nn.RNN(3, 5)": (1, 3, 5, False),
-        "nn.RNN(7, 2), both ways": (1, 7, 2, True),
-        "nn.GRU(10, 32)": (3, 10, 32, False),
-        "nn.GRU(5, 4), both ways": (3, 5, 4, True),
-        "nn.LSTM(28, 64)": (4, 28, 64, False),
-        "nn.LSTM(2, 32), both ways": (4, 2, 32, True),
-        "nn.LSTM(6, 6)": (4, 6, 6, False),
-    },
+recurrent_shapes = lesson.quiz(
+    "recurrent_shapes",
     hints=[
-        "Write down the shapes of all parameters of `nn.RNN(3, 5)`: "
-        "`[p.shape for p in nn.RNN(3, 5).parameters()]`. There are four.",
-        "W_x is (H, D), W_h is (H, H), and there are two biases of H numbers each.",
-        "A gate needs all of that: `gates * (D * H + H * H + 2 * H)`. The second direction is a second layer like it.",
+        "Which axis counts the examples, which the steps, and how many numbers does a state hold?",
+        "`h_n` is the last state, but it is stored by layers and directions first: (layers · directions, N, H).",
+        "With `bidirectional=True` a second network reads from the right; its states stand behind those of the first.",
     ],
-)
-def count_parameters(gates, D, H, both_ways):
-    """Return the number of parameters of one layer of nn.RNN (gates = 1), nn.GRU (3) or nn.LSTM (4).
-
-    It has D inputs and H units, in both directions if `both_ways`.
-    """
-    one_way = gates * (D * H + H * H + 2 * H)
-    return 2 * one_way if both_ways else one_way
-
-
-def _count(
-    inputs=lambda D, H: D * H,
-    states=lambda D, H: H * H,
-    biases=lambda D, H: 2 * H,
-    total=lambda gates, x, h, b: gates * (x + h + b),
-    ways=lambda n, D, H: 2 * n,
-):
-    """The count, with what can go wrong as arguments."""
-
-    def attempt(gates, D, H, both_ways):
-        one_way = total(gates, inputs(D, H), states(D, H), biases(D, H))
-        return ways(one_way, D, H) if both_ways else one_way
-
-    return attempt
-
-
-_WEIGHTS_OF_X = {
-    "The weights of the inputs are missing, D · H for each gate.": {"inputs": lambda D, H: 0},
-    "The weights of the inputs are D · H, not D · D.": {"inputs": lambda D, H: D * D},
-    "The weights of the inputs are D · H: one for every pair of an input and a unit, not D + H.": {
-        "inputs": lambda D, H: D + H
-    },
-    "The weights of the inputs are D · H for each gate, not D.": {"inputs": lambda D, H: D},
-    "The weights of the inputs are D · H, once for each gate, not twice.": {"inputs": lambda D, H: 2 * D * H},
-}
-_WEIGHTS_OF_H = {
-    "The weights from state to state are missing, H · H for each gate.": {"states": lambda D, H: 0},
-    "The weights from state to state are H · H: here they are H, one for each unit.": {
-        "states": lambda D, H: H
-    },
-    "The weights from state to state are H · H, not 2 · H.": {"states": lambda D, H: 2 * H},
-    "The weights from state to state are H · H, not D · D.": {"states": lambda D, H: D * D},
-    "The weights from state to state are H · H, not D · H: every unit sees the states of all H units.": {
-        "states": lambda D, H: D * H
-    },
-    "The weights from state to state count once for each gate, H · H, not twice.": {
-        "states": lambda D, H: 2 * H * H
-    },
-}
-_BIASES = {
-    "PyTorch has two biases for each gate, one with W_x and one with W_h: 2 · H, not H.": {
-        "biases": lambda D, H: H
-    },
-    "The biases are missing: PyTorch has two of them for each gate, 2 · H numbers.": {
-        "biases": lambda D, H: 0
-    },
-    "A bias has a number for each unit: two biases are 2 · H numbers, not 2.": {"biases": lambda D, H: 2},
-    "A bias has a number for each unit, and there are two of them: 2 · H numbers, not 1.": {
-        "biases": lambda D, H: 1
-    },
-    "A bias has a number for each unit, none for the inputs: 2 · H, not D + H.": {
-        "biases": lambda D, H: D + H
-    },
-    "The biases are 2 · H numbers for each gate, not 2 · D: one for each unit.": {
-        "biases": lambda D, H: 2 * D
-    },
-    "The bias of the inputs has H numbers, one for each unit, not D, and there are two biases: 2 · H.": {
-        "biases": lambda D, H: D
-    },
-    "There are two biases for each gate, 2 · H numbers, not 4 · H.": {"biases": lambda D, H: 4 * H},
-    "There are two biases for each gate, 2 · H numbers, not 3 · H.": {"biases": lambda D, H: 3 * H},
-    "The two biases are added, not multiplied: 2 · H numbers, not H · H.": {"biases": lambda D, H: H * H},
-}
-_GATES = {
-    "The gates are left out: every gate has weights and biases of its own, so multiply by `gates`.": {
-        "total": lambda gates, x, h, b: x + h + b
-    },
-    "Only the weights of the inputs are counted for every gate. Each gate has its own weights of the state and biases, "
-    "too.": {"total": lambda gates, x, h, b: gates * x + h + b},
-    "Only the weights of the state are counted for every gate. Each gate has its own weights of the inputs and biases, "
-    "too.": {"total": lambda gates, x, h, b: x + gates * h + b},
-    "The biases are counted for one gate only. Each gate has its own two: put them inside the brackets.": {
-        "total": lambda gates, x, h, b: gates * (x + h) + b
-    },
-    "The weights of the inputs are counted for one gate only. Put them inside the brackets.": {
-        "total": lambda gates, x, h, b: x + gates * (h + b)
-    },
-    "The weights of the state are counted for one gate only. Put them inside the brackets.": {
-        "total": lambda gates, x, h, b: gates * (x + b) + h
-    },
-    "The gates are added. Every gate has weights and biases of its own: multiply by `gates`.": {
-        "total": lambda gates, x, h, b: gates + x + h + b
-    },
-    "The weights of the state are multiplied by `gates` twice. Every gate sees the H numbers of one state: H · H "
-    "weights for each gate.": {"total": lambda gates, x, h, b: gates * (x + gates * h + b)},
-    "`gates` is squared here. Every gate has weights and biases of its own: multiply by `gates` once.": {
-        "total": lambda gates, x, h, b: gates * gates * (x + h + b)
-    },
-    "One gate too many is counted: `gates` includes the candidate already.": {
-        "total": lambda gates, x, h, b: (gates + 1) * (x + h + b)
-    },
-    "The number of gates is fixed at 4 here. It is the argument `gates`.": {
-        "total": lambda gates, x, h, b: 4 * (x + h + b)
-    },
-}
-_WAYS = {
-    "`both_ways` is not used: the second direction is a second layer with parameters of its own, so twice the "
-    "number.": {"ways": lambda n, D, H: n},
-    "One more is added for the second direction. It has as many parameters as the first: multiply by 2.": {
-        "ways": lambda n, D, H: n + 1
-    },
-    "Two directions have twice the parameters, not four times.": {"ways": lambda n, D, H: 4 * n},
-    "The count is squared for two directions. Multiply it by 2.": {"ways": lambda n, D, H: n * n},
-    "The count is halved for two directions. The second one has as many parameters again: multiply by 2.": {
-        "ways": lambda n, D, H: n // 2
-    },
-    "Two directions have twice the parameters, not three times.": {"ways": lambda n, D, H: 3 * n},
-}
-count_parameters.slips(_count, _WEIGHTS_OF_X, _WEIGHTS_OF_H, _BIASES, _GATES, _WAYS)
-
-
-def _of_sizes(sizes):
-    """The right count of one direction for other sizes, which `sizes` makes of gates, D, H and both_ways."""
-
-    def attempt(*given):
-        gates, D, H = sizes(*given)
-        return gates * (D * H + H * H + 2 * H)
-
-    return attempt
-
-
-count_parameters.mistakes(
-    {
-        "Both directions are counted as one layer of 2H units. They are two layers of H units that do not see each "
-        "other's states: twice the number.": [
-            _of_sizes(lambda gates, D, H, both_ways: (gates, D, 2 * H if both_ways else H)),
-            lambda gates, D, H, both_ways: (
-                gates * ((1 + both_ways) * D * H + ((1 + both_ways) * H) ** 2 + 2 * (1 + both_ways) * H)
-            ),
-        ],
-        "The second direction reads x, as the first does, not the states of the first: its inputs are D, not H or "
-        "2H.": [
-            lambda gates, D, H, both_ways, k=k: (
-                gates * (D * H + H * H + 2 * H + both_ways * (k * H * H + H * H + 2 * H))
-            )
-            for k in (1, 2)
-        ],
-        "Only the weights are doubled for both directions. The second direction has biases of its own, too.": (
-            lambda gates, D, H, both_ways: gates * ((D * H + H * H) * (1 + both_ways) + 2 * H)
-        ),
-        "Only the weights of the inputs are doubled for both directions. The second direction has its own weights from "
-        "state to state and biases, too.": lambda gates, D, H, both_ways: (
-            gates * (D * H * (1 + both_ways) + H * H + 2 * H)
-        ),
-        "Only the weights from state to state are doubled for both directions. The second direction has its own "
-        "weights of the inputs and biases, too.": lambda gates, D, H, both_ways: (
-            gates * (D * H + H * H * (1 + both_ways) + 2 * H)
-        ),
-        "The number is doubled for one direction, too. Double it only if `both_ways`.": _of_sizes(
-            lambda gates, D, H, both_ways: (2 * gates, D, H)
-        ),
-        "The cases are the wrong way round: the number is doubled for both directions, not for one.": _of_sizes(
-            lambda gates, D, H, both_ways: (gates if both_ways else 2 * gates, D, H)
-        ),
-        "Multiplying by `both_ways` gives 0 for one direction. Multiply by 1 + both_ways.": _of_sizes(
-            lambda gates, D, H, both_ways: (gates * both_ways, D, H)
-        ),
-        "For one direction 0 comes out. Multiply by 2 for both directions, by 1 for one: `1 + both_ways`.": _of_sizes(
-            lambda gates, D, H, both_ways: (2 * gates * both_ways, D, H)
-        ),
-        "D and H are swapped: the D are the inputs, the H the units.": lambda gates, D, H, both_ways: (
-            (1 + both_ways) * gates * (D * H + D * D + 2 * D)
-        ),
-        "A linear layer for the output is counted as well. The recurrent layer ends with its states.": [
-            lambda gates, D, H, both_ways, more=more: (
-                (1 + both_ways) * gates * (D * H + H * H + 2 * H) + more(H)
-            )
-            for more in (lambda H: H, lambda H: H + 1)
-        ],
-        "The weights of inputs and state are multiplied. Add them: D · H + H · H.": lambda gates, D, H, both_ways: (
-            (1 + both_ways) * gates * (D * H * H * H + 2 * H)
-        ),
-        "You square D + H. A gate has (D + H) · H weights: D · H and H · H.": lambda gates, D, H, both_ways: (
-            (1 + both_ways) * gates * ((D + H) ** 2 + 2 * H)
-        ),
-    }
-)
-_SHORT = {
-    "one bias": ("Count two biases for each gate.", {"biases": lambda D, H: H}),
-    "no bias": ("The biases are missing, 2 · H for each gate.", {"biases": lambda D, H: 0}),
-    "bias of 2": ("A bias has H numbers, not one.", {"biases": lambda D, H: 2}),
-    "bias of 1": ("There are two biases of H numbers, not one number.", {"biases": lambda D, H: 1}),
-    "no H H": ("H · H is missing.", {"states": lambda D, H: 0}),
-    "no D H": ("D · H is missing.", {"inputs": lambda D, H: 0}),
-    "one gate": ("The gates are left out.", {"total": lambda gates, x, h, b: x + h + b}),
-    "biases once": (
-        "The biases are counted for one gate only.",
-        {"total": lambda gates, x, h, b: gates * (x + h) + b},
+    output=Question(
+        (4, 7, 5),
+        "Four sequences of seven steps, and after each step a state of five numbers.",
+        {
+            (
+                4,
+                7,
+                3,
+            ): "3 is the size D of the input. What comes out are states, and they have H = 5 numbers.",
+            (7, 4, 5): "With `batch_first=True` the batch comes first, in the output as in the input.",
+            (4, 5): "That is a state for each sequence. `output` holds the states after all seven steps.",
+            (
+                4,
+                5,
+                7,
+            ): "The right numbers. The steps keep their place, axis 1, and the state takes the last axis.",
+            (7, 5): "The four sequences are missing: there are states for each of them.",
+            (4, 7): "Each state has five numbers, and they take an axis of their own.",
+            (4, 7, 8): "Input and state are not put side by side: `output` holds the states only.",
+            (
+                1,
+                4,
+                5,
+            ): "That is the shape of `h_n`, the last state. `output` holds the states after all seven steps.",
+            (4, 7, 10): "One direction only, so the states have five numbers.",
+            (4, 1, 5): "All seven steps are in `output`, not the last one only.",
+        },
     ),
-    "one way": ("The second direction is left out.", {"ways": lambda n, D, H: n}),
-    "plus one": (
-        "The second direction has as many parameters as the first, not one.",
-        {"ways": lambda n, D, H: n + 1},
+    h_n=Question(
+        (1, 4, 5),
+        "One layer in one direction, four sequences, five numbers. `batch_first` does not change the order here.",
+        {
+            (
+                4,
+                1,
+                5,
+            ): "`h_n` is never batch first, whatever `batch_first` says: the layers and directions lead.",
+            (
+                4,
+                5,
+            ): "The axis of the layers and directions is missing; it is there even if there is only one.",
+            (1, 5): "One state for each of the four sequences.",
+            (
+                5,
+            ): "One state for each of the four sequences, and an axis in front for the layers and directions.",
+            (
+                4,
+                7,
+                5,
+            ): "That is `output`, with the states of all steps. `h_n` is the state after the last one.",
+            (1, 4, 3): "A state has H = 5 numbers; D = 3 is the size of the input.",
+            (7, 4, 5): "Only the last of the seven states is in `h_n`.",
+            (1, 7, 5): "Only the last of the seven states is in `h_n`, for each of the four sequences.",
+            (2, 4, 5): "That would be two layers or two directions. This network has one of each.",
+        },
     ),
-}
-for (_one, _first), (_other, _second) in itertools.combinations(_SHORT.values(), 2):
-    count_parameters.pairs_of_slips(_count, {_one: _first}, {_other: _second}, but=[{"biases", "total"}])
-count_parameters.pairs_of_slips(
-    _count,
-    {"Count two biases for each gate.": {"biases": lambda D, H: H}},
-    {"The biases are counted for one gate only.": {"total": lambda gates, x, h, b: gates * (x + h) + b}},
-)
-count_parameters.pairs_of_slips(
-    _count,
-    {told: slip for told, slip in _SHORT.values() if "biases" in slip},
-    {"The gates are left out.": {"total": lambda gates, x, h, b: x + h + b}},
-)
-count_parameters.pairs_of_slips(
-    _count,
-    {told: slip for number, (told, slip) in enumerate(_GATES.items()) if number in (1, 2, 4, 5)},
-    {"And the second direction is left out: twice the number.": {"ways": lambda n, D, H: n}},
+    both_ways=Question(
+        (4, 7, 10),
+        "At each step the five numbers read from the left and the five read from the right, side by side.",
+        {
+            (4, 7, 5): "The second direction has states of its own: five more numbers at each step.",
+            (
+                8,
+                7,
+                5,
+            ): "The directions do not make more sequences: their states stand side by side on the last axis.",
+            (
+                4,
+                14,
+                5,
+            ): "The directions do not make more steps: their states stand side by side on the last axis.",
+            (2, 4, 7, 5): "No new axis: the states of both directions stand side by side on the last axis.",
+            (4, 7, 2, 5): "No new axis: the states of both directions stand side by side on the last axis.",
+            (4, 7, 6): "The states are doubled, not the input: H = 5, D = 3.",
+            (2, 4, 5): "That is its `h_n`. `output` holds both states at each of the seven steps.",
+            (4, 10): "That is both states for each sequence. `output` holds them for all seven steps.",
+            (7, 4, 10): "With `batch_first=True` the batch comes first, in the output as in the input.",
+        },
+    ),
 )
 
 
-# Section 3: back-propagation through time ---------------------------------------------------------------------
+# Section 3: backpropagation through time ----------------------------------------------------------------------
 
 
 def _without_autograd(bptt_gradient, w, u, x):
@@ -963,233 +719,7 @@ def _from(w, u, h, x):
     return states
 
 
-# Section 4: vanishing and exploding gradients -----------------------------------------------------------------
-
-
-def _weights_and_states(H, T, seed, dtype=torch.float32):
-    return 0.8 * normal(H, H, seed=seed, dtype=dtype), torch.tanh(normal(T, H, seed=seed + 1, dtype=dtype))
-
-
-@lesson.exercise(
-    cases={
-        "one unit, two steps": (torch.tensor([[0.5]]), torch.tensor([[0.9], [0.6]])),
-        "a single step": _weights_and_states(3, 1, seed=100),
-        "two steps": _weights_and_states(2, 2, seed=110),
-        "three steps, two units": _weights_and_states(2, 3, seed=120),
-        "as many steps as units": _weights_and_states(4, 4, seed=130),
-        "more units than steps": _weights_and_states(5, 3, seed=140),
-        "states of 0": (torch.tensor([[0.0, 2.0], [1.0, 1.0]]), torch.zeros(4, 2)),
-        "a saturated unit": (
-            normal(3, 3, seed=150),
-            torch.tensor([[0.1, 0.2, 0.3], [0.5, 1.0, -0.2], [0.0, 0.3, 0.4]]),
-        ),
-    },
-    hints=[
-        "What is the derivative of h_t[i] with respect to h_(t−1)[j]? Of the tanh at row i comes a factor.",
-        "One step is diag(1 − h_t²) W_h, with h_t the state it arrives at: `(1 - states[t]**2)[:, None] * W_h`.",
-        "Start with the identity matrix. A later step multiplies from the left: `jacobian = step @ jacobian`.",
-    ],
-)
-def jacobian_product(W_h, states):
-    """Return the Jacobian (H, H) of the last state with respect to the first one.
-
-    Entry [i, j] is the derivative of h_T[i] with respect to h_1[j]. `states` (T, H) are h_1, …, h_T of
-    h_t = tanh(W_x x_t + W_h h_(t-1) + b).
-    """
-    jacobian = torch.eye(len(W_h)).to(W_h)
-    for h in states[1:]:
-        step = (1 - h**2)[:, None] * W_h  # diag(1 − h_t²) W_h
-        jacobian = step @ jacobian
-    return jacobian
-
-
-def _jacobian(
-    slope=lambda h: 1 - h**2,
-    which=lambda states: states[1:],
-    weights=_same,
-    step=lambda slope, W: slope[:, None] * W,
-    start=lambda W: torch.eye(len(W)).to(W),
-    product=lambda step, before: step @ before,
-    result=_same,
-):
-    """The product over the steps, with what can go wrong as arguments."""
-
-    def attempt(W_h, states):
-        jacobian = start(W_h)
-        for h in which(states):
-            jacobian = product(step(slope(h), weights(W_h)), jacobian)
-        return result(jacobian)
-
-    return attempt
-
-
-_SLOPES = {
-    "tanh′ is forgotten: this is a power of W_h. Each step is diag(1 − h_t²) W_h.": {
-        "slope": torch.ones_like
-    },
-    "The slope of the tanh is 1 − h², not 1 − h.": {"slope": lambda h: 1 - h},
-    "The slope of the tanh is 1 − h², not h².": {"slope": lambda h: h**2},
-    "The factor of each step is tanh′ = 1 − h², not h itself.": {"slope": _same},
-    "The states are tanh of something already. The slope is 1 − h², not 1 − tanh²(h).": {
-        "slope": lambda h: 1 - torch.tanh(h) ** 2
-    },
-    "The slope of the tanh is 1 − h², not (1 − h)².": {"slope": lambda h: (1 - h) ** 2},
-    "h(1 − h) is the slope of the sigmoid. That of the tanh is 1 − h².": {"slope": lambda h: h * (1 - h)},
-    "The slope of the tanh is 1 − h², not h² − 1.": {"slope": lambda h: h**2 - 1},
-    "The slope of the tanh is 1 − h², not 1 + h².": {"slope": lambda h: 1 + h**2},
-    "tanh′ has to be in each step once, 1 − h². Here it is squared.": {"slope": lambda h: (1 - h**2) ** 2},
-    "The root of 1 − h² is taken. The slope of the tanh is 1 − h².": {"slope": lambda h: (1 - h**2) ** 0.5},
-}
-_WHICH = {
-    "tanh′ is taken at the earlier state. The step from h_(t−1) to h_t has 1 − h_t², the state it arrives at: "
-    "`states[1:]`.": {"which": lambda states: states[:-1]},
-    "There is one factor too many: from h_1 to h_T there are T − 1 steps. Begin with h_2, `states[1:]`.": {
-        "which": _same
-    },
-    "There is one factor too few: the first step arrives at h_2, `states[1]`.": {
-        "which": lambda states: states[2:]
-    },
-    "The last step is missing. The factors go up to h_T.": {"which": lambda states: states[1:-1]},
-    "Only the last step is here. From h_1 to h_T there are T − 1 of them: multiply all.": {
-        "which": lambda states: states[1:][-1:]
-    },
-    "Only the first step is here. From h_1 to h_T there are T − 1 of them: multiply all.": {
-        "which": lambda states: states[1:2]
-    },
-    "Every step has tanh′ at the last state. Each one has that of the state it arrives at.": {
-        "which": lambda states: states[-1:].expand(len(states) - 1, -1)
-    },
-    "Every step has tanh′ at the first state. Each one has that of the state it arrives at.": {
-        "which": lambda states: states[:1].expand(len(states) - 1, -1)
-    },
-}
-_PRODUCT = {
-    "The order of the factors is reversed. What acts later stands further left: `jacobian = step @ jacobian`, the last "
-    "step in front.": {"product": lambda step, before: before @ step},
-    "The steps are added up. The chain rule multiplies them: `step @ jacobian`.": {
-        "product": lambda step, before: step + before
-    },
-}
-_STEP = {
-    "The factors 1 − h² are on the wrong side, W_h diag(1 − h²): they multiply columns. Row i belongs to the tanh of "
-    "unit i: `(1 - h**2)[:, None] * W_h`.": {"step": lambda slope, W: slope * W},
-    "W_h is missing: each step is diag(1 − h_t²) W_h.": {"step": lambda slope, W: torch.diag(slope)},
-    "The mean of 1 − h² is taken over the units. Every unit has its own: row i times 1 − h_t[i]².": {
-        "step": lambda slope, W: slope.mean() * W
-    },
-    "diag(1 − h²) is added to W_h. Multiply them: `(1 - h**2)[:, None] * W_h`.": {
-        "step": lambda slope, W: torch.diag(slope) + W
-    },
-    "The rows of W_h are summed up: with `W_h @ (1 - h**2)` a vector comes out. Scale row i of W_h with 1 − h[i]², "
-    "`(1 - h**2)[:, None] * W_h`.": {"step": lambda slope, W: torch.diag(W @ slope)},
-}
-_WEIGHTS = {
-    "W_h is transposed. Entry [i, j] of a step is the derivative of h_t[i] with respect to h_(t−1)[j]: (1 − h_t[i]²) "
-    "W_h[i, j].": {"weights": lambda W: W.T},
-}
-_RESULTS = {
-    "The result is transposed: rows belong to the last state, columns to the first.": {
-        "result": lambda jacobian: jacobian.T
-    },
-    "This is the norm of the Jacobian. Return the matrix.": {"result": lambda jacobian: jacobian.norm()},
-    "This is the determinant of the Jacobian. Return the matrix.": {
-        "result": lambda jacobian: torch.linalg.det(jacobian)
-    },
-    "This is the sum over each row of the Jacobian. Return the whole matrix (H, H).": {
-        "result": lambda jacobian: jacobian.sum(dim=1)
-    },
-    "This is the diagonal of the Jacobian. Return the whole matrix (H, H).": {
-        "result": lambda jacobian: jacobian.diagonal()
-    },
-    "The sign is wrong.": {"result": lambda jacobian: -jacobian},
-}
-_STARTS = {
-    "The product starts with W_h, one factor W_h too many. Start with the identity matrix: `torch.eye(H)`.": {
-        "start": _same
-    },
-    "The product starts with a matrix of ones. Start with the identity matrix: `torch.eye(H)`.": {
-        "start": torch.ones_like
-    },
-    "The product starts with zeros, and stays there. Start with the identity matrix: `torch.eye(H)`.": {
-        "start": torch.zeros_like
-    },
-}
-jacobian_product.slips(_jacobian, _SLOPES, _WHICH, _PRODUCT, _STEP, _WEIGHTS, _RESULTS, _STARTS)
-
-
-_SLOPES_IN_SHORT = {
-    "tanh′ is 1 − h², not 1 − h.": {"slope": lambda h: 1 - h},
-    "tanh′ is 1 − h², not h².": {"slope": lambda h: h**2},
-    "tanh′ is 1 − h², not 1 − tanh²(h).": {"slope": lambda h: 1 - torch.tanh(h) ** 2},
-}
-_NO_SLOPES = {"tanh′ is forgotten.": {"slope": torch.ones_like}}
-_TURNS = {
-    "The order of the factors is reversed.": {"product": lambda step, before: before @ step},
-    "W_h is transposed.": {"weights": lambda W: W.T},
-    "1 − h² multiplies columns, not rows.": {"step": lambda slope, W: slope * W},
-    "The result is transposed.": {"result": lambda jacobian: jacobian.T},
-}
-_ENDS_OF_PRODUCT = {
-    "There is one factor too many: `states[1:]`.": {"which": _same},
-    "There is one factor too few: `states[1:]`.": {"which": lambda states: states[2:]},
-}
-_EARLIER = {"tanh′ is taken at the earlier state: `states[1:]`.": {"which": lambda states: states[:-1]}}
-jacobian_product.pairs_of_slips(_jacobian, _SLOPES_IN_SHORT, _TURNS | _ENDS_OF_PRODUCT | _EARLIER)
-jacobian_product.pairs_of_slips(_jacobian, _TURNS, _ENDS_OF_PRODUCT | _EARLIER)
-jacobian_product.pairs_of_slips(
-    _jacobian, _NO_SLOPES, _ENDS_OF_PRODUCT | {"W_h is transposed.": {"weights": lambda W: W.T}}
-)
-
-
-@jacobian_product.mistake(
-    "Loop over the steps, the rows of `states`. Here the loop runs over H, the number of units."
-)
-def _(W_h, states):
-    jacobian = torch.eye(len(W_h)).to(W_h)
-    for t in range(1, states.shape[1]):
-        jacobian = (1 - states[t] ** 2)[:, None] * W_h @ jacobian
-    return jacobian
-
-
-jacobian_product.mistakes(
-    {
-        "`*` multiplies entry by entry. Jacobians are joined by the matrix product, `@`.": [
-            _jacobian(product=lambda step, before: step * before, start=start, step=step)
-            for start in (lambda W: torch.eye(len(W)).to(W), torch.ones_like, lambda W: 1)
-            for step in (lambda slope, W: slope[:, None] * W, lambda slope, W: slope * W)
-        ],
-        "Here tanh′ of the steps is multiplied apart from W_h. In each step stands diag(1 − h_t²) in front of W_h, and "
-        "matrices do not change places.": [
-            lambda W_h, states: (
-                torch.diag((1 - states[1:] ** 2).prod(dim=0))
-                @ torch.linalg.matrix_power(W_h, len(states) - 1)
-            ),
-            lambda W_h, states: (
-                torch.linalg.matrix_power(W_h, len(states) - 1) * (1 - states[1:] ** 2).prod(dim=0)
-            ),
-        ],
-        "For a single step nothing lies between the first state and the last, which are the same: the Jacobian is the "
-        "identity matrix.": [
-            lambda W_h, states: _from_one_step(W_h, states, W_h),
-            lambda W_h, states: _from_one_step(W_h, states, torch.zeros_like(W_h)),
-            lambda W_h, states: _from_one_step(W_h, states, torch.ones_like(W_h)),
-            lambda W_h, states: _from_one_step(W_h, states, (1 - states[0] ** 2)[:, None] * W_h),
-            lambda W_h, states: _from_one_step(W_h, states, None),
-        ],
-    }
-)
-
-
-def _from_one_step(W_h, states, of_one):
-    return of_one if len(states) == 1 else jacobian_product.reference(W_h, states)
-
-
-def _power_iteration(W, steps):
-    v = torch.ones(len(W)).to(W)
-    for _ in range(steps):
-        v = W @ v
-        v = v / v.norm()
-    return (W @ v).norm()
+# Section 4: why it forgets ------------------------------------------------------------------------------------
 
 
 def _complex_as_pairs(spectral_radius, W):
@@ -1348,7 +878,7 @@ spectral_radius.mistakes(
 )
 
 
-# Section 6: gates ---------------------------------------------------------------------------------------------
+# Section 5: gates ---------------------------------------------------------------------------------------------
 
 
 def _gated(N, D, H, blocks, seed, dtype=torch.float32, cell=True, biases=1):
@@ -1623,265 +1153,6 @@ lstm_step.pairs_of_slips(
 )
 
 
-@lesson.exercise(
-    cases={
-        "one unit": _gated(1, 1, 1, 3, seed=300, cell=False, biases=2),
-        "an ordinary batch": _gated(4, 2, 5, 3, seed=310, cell=False, biases=2),
-        "more inputs than units": _gated(2, 6, 4, 3, seed=320, cell=False, biases=2),
-        "as many units as inputs": _gated(5, 3, 3, 3, seed=330, cell=False, biases=2),
-        "three examples": _gated(3, 2, 1, 3, seed=340, cell=False, biases=2),
-        "a zero state": tuple(
-            one * (number != 1)
-            for number, one in enumerate(_gated(2, 3, 2, 3, seed=350, cell=False, biases=2))
-        ),
-        "float64 numbers": _gated(3, 4, 2, 3, seed=360, dtype=torch.float64, cell=False, biases=2),
-    },
-    hints=[
-        "Keep the sums of x and of h apart, `x @ W_x.T + b_x` and `h @ W_h.T + b_h`: the candidate needs them so.",
-        "Split both with `.chunk(3, dim=1)`. r and z are sigmoids of sums of two blocks.",
-        "The candidate is n = tanh(x_n + r · h_n), and the state is (1 − z) · n + z · h: in PyTorch z keeps.",
-    ],
-)
-def gru_step(x, h, W_x, W_h, b_x, b_h):
-    """Return the state (N, H) after one step of a GRU from x (N, D) and h (N, H), as in nn.GRU.
-
-    `W_x` (3H, D), `W_h` (3H, H), `b_x` and `b_h` (3H,) hold the blocks of the reset gate, the update gate and the
-    candidate, in this order.
-    """
-    x_r, x_z, x_n = (x @ W_x.T + b_x).chunk(3, dim=1)
-    h_r, h_z, h_n = (h @ W_h.T + b_h).chunk(3, dim=1)
-    r, z = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
-    n = torch.tanh(x_n + r * h_n)
-    return (1 - z) * n + z * h
-
-
-def _gru(
-    biases=lambda b_x, b_h: (b_x, b_h),
-    split=lambda a: a.chunk(3, dim=1),
-    order=(0, 1, 2),
-    sums=lambda x, h: x + h,
-    of_r=torch.sigmoid,
-    of_z=torch.sigmoid,
-    of_n=torch.tanh,
-    inside=lambda r, z, x_n, h_n, W_n, b_n, h: x_n + r * h_n,
-    state=lambda z, n, h, r: (1 - z) * n + z * h,
-):
-    """One step, with what can go wrong as arguments."""
-
-    def attempt(x, h, W_x, W_h, b_x, b_h):
-        b_x, b_h = biases(b_x, b_h)
-        first, second, third = split(x @ W_x.T + b_x)
-        of_x, of_h = (first, second, third), split(h @ W_h.T + b_h)
-        x_r, x_z, x_n = (of_x[number] for number in order)
-        h_r, h_z, h_n = (of_h[number] for number in order)
-        r, z = of_r(sums(x_r, h_r)), of_z(sums(x_z, h_z))
-        place = order[2] * h.shape[1]
-        weights, bias = W_h[place : place + h.shape[1]], b_h[place : place + h.shape[1]]
-        return state(z, of_n(inside(r, z, x_n, h_n, weights, bias, h)), h, r)
-
-    return attempt
-
-
-_CANDIDATES = {
-    "The reset gate acts before the product here, W_hn (r · h), as in Cho et al. 2014. `nn.GRU` resets after it: "
-    "r · (W_hn h + b_hn).": {"inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + (r * h) @ W_n.T + b_n},
-    "The bias b_hn is outside of the reset gate. Add b_h to `h @ W_h.T`, so that it is inside: r · (W_hn h + b_hn).": {
-        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + r * (h @ W_n.T) + b_n
-    },
-    "The bias b_hn is missing in the candidate: r · (W_hn h + b_hn).": {
-        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + r * (h @ W_n.T)
-    },
-    "The bias b_hn counts twice in the candidate: once in the block h_n, and once more outside of it.": {
-        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + r * h_n + b_n
-    },
-    "The reset gate is not used: the candidate is tanh(x_n + r · h_n).": {
-        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + h_n
-    },
-    "The reset gate acts on input and state. It acts on the part of the state only: x_n + r · h_n.": {
-        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: r * (x_n + h_n)
-    },
-    "The reset gate acts on the part of the input. It acts on that of the state: x_n + r · h_n.": {
-        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: r * x_n + h_n
-    },
-    "The reset gate is used as 1 − r: it says what is let through, r · h_n.": {
-        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + (1 - r) * h_n
-    },
-    "The candidate does not see the state: it is tanh(x_n + r · h_n).": {
-        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n
-    },
-    "The candidate does not see the input: it is tanh(x_n + r · h_n).": {
-        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: r * h_n
-    },
-    "The update gate acts in the candidate. There it is the reset gate: x_n + r · h_n.": {
-        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + z * h_n
-    },
-    "The reset gate multiplies the old state itself, without the weights W_hn: the candidate is tanh(x_n + r · "
-    "(W_hn h + b_hn)).": {"inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + r * h},
-    "Input and state are multiplied in the candidate. Add them: x_n + r · h_n.": {
-        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n * r * h_n
-    },
-    "The part of the state is subtracted in the candidate. Add it: x_n + r · h_n.": {
-        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n - r * h_n
-    },
-    "The reset gate is added in the candidate. Multiply: x_n + r · h_n.": {
-        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + r + h_n
-    },
-}
-_UPDATES = {
-    "z and 1 − z are swapped. In PyTorch z keeps the old state: (1 − z) · n + z · h. Many texts have it the other way "
-    "round.": {"state": lambda z, n, h, r: z * n + (1 - z) * h},
-    "The old state is missing: the new one is (1 − z) · n + z · h.": {
-        "state": lambda z, n, h, r: (1 - z) * n
-    },
-    "The update gate is not used: this is the candidate. The state is (1 − z) · n + z · h.": {
-        "state": lambda z, n, h, r: n
-    },
-    "The candidate enters in full. Weight it: (1 − z) · n + z · h.": {"state": lambda z, n, h, r: n + z * h},
-    "The old state is kept in full. Weight it: (1 − z) · n + z · h.": {
-        "state": lambda z, n, h, r: (1 - z) * n + h
-    },
-    "Candidate and old state both have the weight z. It is (1 − z) · n + z · h.": {
-        "state": lambda z, n, h, r: z * n + z * h
-    },
-    "Candidate and old state both have the weight 1 − z. It is (1 − z) · n + z · h.": {
-        "state": lambda z, n, h, r: (1 - z) * n + (1 - z) * h
-    },
-    "The reset gate mixes old and new. That is what the update gate is for: (1 − z) · n + z · h.": {
-        "state": lambda z, n, h, r: (1 - r) * n + r * h
-    },
-    "The candidate is missing: the new state is (1 − z) · n + z · h.": {"state": lambda z, n, h, r: z * h},
-    "Candidate and old state are added without weights: it is (1 − z) · n + z · h.": {
-        "state": lambda z, n, h, r: n + h
-    },
-    "The new state goes through one more tanh. It is (1 − z) · n + z · h.": {
-        "state": lambda z, n, h, r: torch.tanh((1 - z) * n + z * h)
-    },
-    "The old state is subtracted. Add it: (1 − z) · n + z · h.": {
-        "state": lambda z, n, h, r: (1 - z) * n - z * h
-    },
-    "Two values came back. A GRU has no cell: return the state only.": {
-        "state": lambda z, n, h, r: ((1 - z) * n + z * h,) * 2
-    },
-    "1 + z stands in place of 1 − z: it is (1 − z) · n + z · h.": {
-        "state": lambda z, n, h, r: (1 + z) * n + z * h
-    },
-}
-_GRU_GATES = {
-    "The candidate has a sigmoid. It can be negative, and takes tanh.": {"of_n": torch.sigmoid},
-    "The candidate has no activation function. It takes tanh.": {"of_n": _same},
-    "The candidate has a ReLU. It takes tanh.": {"of_n": F.relu},
-    "Both gates have tanh. A gate opens from 0 to 1: r and z take a sigmoid.": {
-        "of_r": torch.tanh,
-        "of_z": torch.tanh,
-    },
-    "Sigmoid and tanh are swapped: the gates take a sigmoid, the candidate tanh.": {
-        "of_r": torch.tanh,
-        "of_z": torch.tanh,
-        "of_n": torch.sigmoid,
-    },
-    "The gates have no activation function. r and z take a sigmoid, so that they lie between 0 and 1.": {
-        "of_r": _same,
-        "of_z": _same,
-    },
-    "The reset gate has tanh. A gate takes a sigmoid.": {"of_r": torch.tanh},
-    "The update gate has tanh. A gate takes a sigmoid.": {"of_z": torch.tanh},
-    "The reset gate has no activation function. It takes a sigmoid.": {"of_r": _same},
-    "The update gate has no activation function. It takes a sigmoid.": {"of_z": _same},
-    "The gates see x only. They also depend on the state: x_r + h_r and x_z + h_z.": {"sums": lambda x, h: x},
-    "The gates see h only. They also depend on the input: x_r + h_r and x_z + h_z.": {"sums": lambda x, h: h},
-    "The parts of x and h are multiplied in the gates. Add them.": {"sums": lambda x, h: x * h},
-    "The part of h is subtracted in the gates. Add it.": {"sums": lambda x, h: x - h},
-}
-_GRU_BIASES = {
-    "b_h is missing: it is added to `h @ W_h.T`, in all three blocks.": {
-        "biases": lambda b_x, b_h: (b_x, torch.zeros_like(b_h))
-    },
-    "b_x is missing: it is added to `x @ W_x.T`, in all three blocks.": {
-        "biases": lambda b_x, b_h: (torch.zeros_like(b_x), b_h)
-    },
-    "Both biases are missing: b_x belongs to `x @ W_x.T`, b_h to `h @ W_h.T`.": {
-        "biases": lambda b_x, b_h: (torch.zeros_like(b_x), torch.zeros_like(b_h))
-    },
-    "b_x and b_h are swapped: b_x belongs to `x @ W_x.T`, b_h to `h @ W_h.T`. In the candidate it makes a "
-    "difference.": {"biases": lambda b_x, b_h: (b_h, b_x)},
-    "b_x is used twice and b_h not at all: b_h belongs to `h @ W_h.T`.": {
-        "biases": lambda b_x, b_h: (b_x, b_x)
-    },
-    "b_h is used twice and b_x not at all: b_x belongs to `x @ W_x.T`.": {
-        "biases": lambda b_x, b_h: (b_h, b_h)
-    },
-    "Both biases are added to `h @ W_h.T`. In the candidate b_x stands outside of the reset gate: add it to "
-    "`x @ W_x.T`.": {"biases": lambda b_x, b_h: (torch.zeros_like(b_x), b_x + b_h)},
-}
-_GRU_ORDERS = {
-    "Reset and update gate are swapped. The blocks stand in the order r, z, n.": {"order": (1, 0, 2)},
-    "The candidate is taken from the first block. The blocks stand in the order r, z, n.": {
-        "order": (1, 2, 0)
-    },
-    "The candidate is taken from the second block. The blocks stand in the order r, z, n.": {
-        "order": (0, 2, 1)
-    },
-}
-gru_step.slips(_gru, _CANDIDATES, _UPDATES, _GRU_GATES, _GRU_BIASES, _GRU_ORDERS)
-gru_step.mistakes(
-    {
-        "The blocks are taken in another order than they stand in: reset gate, update gate, candidate.": [
-            _gru(order=(2, 0, 1)),
-            _gru(order=(2, 1, 0)),
-        ],
-        "`chunk` splits along axis 0 here, which counts the examples. The blocks stand side by side: "
-        "`.chunk(3, dim=1)`.": [
-            _gru(split=lambda a: a.chunk(3)),
-        ],
-        "The numbers of a block are side by side, H of them: `.chunk(3, dim=1)`. Here every third number is "
-        "taken.": [
-            _gru(split=lambda a: a.reshape(len(a), -1, 3).unbind(dim=2)),
-            _gru(split=lambda a: [a[:, number::3] for number in range(3)]),
-        ],
-        "The blocks are cut out of the rows, which are the examples. They stand side by side: `a[:, :H]`, "
-        "`a[:, H : 2 * H]` and so on.": _gru(split=_rows_of_blocks(3)),
-        "`nn.GRU` and `nn.GRUCell` begin with random weights of their own. Use those that were handed in.": [
-            lambda x, h, W_x, W_h, b_x, b_h: nn.GRUCell(x.shape[1], h.shape[1])(x, h),
-            lambda x, h, W_x, W_h, b_x, b_h: nn.GRU(x.shape[1], h.shape[1])(x[None], h[None])[1][0],
-            lambda x, h, W_x, W_h, b_x, b_h: nn.GRU(x.shape[1], h.shape[1], batch_first=True)(
-                x[:, None], h[None]
-            )[1][0],
-        ],
-        "`reshape(3, N, H)` mixes examples and blocks. Split along axis 1: `.chunk(3, dim=1)`.": _gru(
-            split=lambda a: a.reshape(3, len(a), -1).unbind(dim=0)
-        ),
-    }
-)
-
-_CANDIDATES_IN_SHORT = {
-    "`nn.GRU` resets after the product: r · (W_hn h + b_hn).": {
-        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + (r * h) @ W_n.T + b_n
-    },
-    "b_hn belongs inside: r · (W_hn h + b_hn).": {
-        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + r * (h @ W_n.T) + b_n
-    },
-    "The reset gate is not used.": {"inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + h_n},
-    "The reset gate acts on the input, too.": {"inside": lambda r, z, x_n, h_n, W_n, b_n, h: r * (x_n + h_n)},
-}
-_UPDATES_IN_SHORT = {
-    "z keeps the old state: (1 − z) · n + z · h.": {"state": lambda z, n, h, r: z * n + (1 - z) * h},
-    "The old state is missing.": {"state": lambda z, n, h, r: (1 - z) * n},
-}
-_OTHERS_IN_SHORT = {
-    "Reset and update gate are swapped.": {"order": (1, 0, 2)},
-    "The candidate takes tanh, not a sigmoid.": {"of_n": torch.sigmoid},
-    "The candidate takes tanh, which is missing.": {"of_n": _same},
-    "b_h is missing.": {"biases": lambda b_x, b_h: (b_x, torch.zeros_like(b_h))},
-    "b_x is missing.": {"biases": lambda b_x, b_h: (torch.zeros_like(b_x), b_h)},
-}
-gru_step.pairs_of_slips(_gru, _CANDIDATES_IN_SHORT, _UPDATES_IN_SHORT)
-gru_step.pairs_of_slips(_gru, _UPDATES_IN_SHORT, _OTHERS_IN_SHORT)
-gru_step.pairs_of_slips(_gru, dict(list(_CANDIDATES_IN_SHORT.items())[2:]), _OTHERS_IN_SHORT)
-
-
-# Section 6: the forget gate, open at the start ----------------------------------------------------------------
-
-
 def _lstm_of(D, H, layers, both_ways):
     torch.manual_seed(D + 10 * H)
     return nn.LSTM(D, H, num_layers=layers, bidirectional=both_ways)
@@ -2141,7 +1412,7 @@ open_forget_gate.mistakes(
 )
 
 
-# Section 8: sequences of unequal length -----------------------------------------------------------------------
+# Section 7: sequences of unequal length -----------------------------------------------------------------------
 
 
 def _outputs(N, T, H, lengths, seed, dtype=torch.float32):
@@ -2317,7 +1588,736 @@ last_states.mistakes(
 )
 
 
-# Section 9: a loss over real steps ----------------------------------------------------------------------------
+# Section 8: products of Jacobians -----------------------------------------------------------------------------
+
+
+def _weights_and_states(H, T, seed, dtype=torch.float32):
+    return 0.8 * normal(H, H, seed=seed, dtype=dtype), torch.tanh(normal(T, H, seed=seed + 1, dtype=dtype))
+
+
+@lesson.exercise(
+    cases={
+        "one unit, two steps": (torch.tensor([[0.5]]), torch.tensor([[0.9], [0.6]])),
+        "a single step": _weights_and_states(3, 1, seed=100),
+        "two steps": _weights_and_states(2, 2, seed=110),
+        "three steps, two units": _weights_and_states(2, 3, seed=120),
+        "as many steps as units": _weights_and_states(4, 4, seed=130),
+        "more units than steps": _weights_and_states(5, 3, seed=140),
+        "states of 0": (torch.tensor([[0.0, 2.0], [1.0, 1.0]]), torch.zeros(4, 2)),
+        "a saturated unit": (
+            normal(3, 3, seed=150),
+            torch.tensor([[0.1, 0.2, 0.3], [0.5, 1.0, -0.2], [0.0, 0.3, 0.4]]),
+        ),
+    },
+    hints=[
+        "What is the derivative of h_t[i] with respect to h_(t−1)[j]? Of the tanh at row i comes a factor.",
+        "One step is diag(1 − h_t²) W_h, with h_t the state it arrives at: `(1 - states[t]**2)[:, None] * W_h`.",
+        "Start with the identity matrix. A later step multiplies from the left: `jacobian = step @ jacobian`.",
+    ],
+)
+def jacobian_product(W_h, states):
+    """Return the Jacobian (H, H) of the last state with respect to the first one.
+
+    Entry [i, j] is the derivative of h_T[i] with respect to h_1[j]. `states` (T, H) are h_1, …, h_T of
+    h_t = tanh(W_x x_t + W_h h_(t-1) + b).
+    """
+    jacobian = torch.eye(len(W_h)).to(W_h)
+    for h in states[1:]:
+        step = (1 - h**2)[:, None] * W_h  # diag(1 − h_t²) W_h
+        jacobian = step @ jacobian
+    return jacobian
+
+
+def _jacobian(
+    slope=lambda h: 1 - h**2,
+    which=lambda states: states[1:],
+    weights=_same,
+    step=lambda slope, W: slope[:, None] * W,
+    start=lambda W: torch.eye(len(W)).to(W),
+    product=lambda step, before: step @ before,
+    result=_same,
+):
+    """The product over the steps, with what can go wrong as arguments."""
+
+    def attempt(W_h, states):
+        jacobian = start(W_h)
+        for h in which(states):
+            jacobian = product(step(slope(h), weights(W_h)), jacobian)
+        return result(jacobian)
+
+    return attempt
+
+
+_SLOPES = {
+    "tanh′ is forgotten: this is a power of W_h. Each step is diag(1 − h_t²) W_h.": {
+        "slope": torch.ones_like
+    },
+    "The slope of the tanh is 1 − h², not 1 − h.": {"slope": lambda h: 1 - h},
+    "The slope of the tanh is 1 − h², not h².": {"slope": lambda h: h**2},
+    "The factor of each step is tanh′ = 1 − h², not h itself.": {"slope": _same},
+    "The states are tanh of something already. The slope is 1 − h², not 1 − tanh²(h).": {
+        "slope": lambda h: 1 - torch.tanh(h) ** 2
+    },
+    "The slope of the tanh is 1 − h², not (1 − h)².": {"slope": lambda h: (1 - h) ** 2},
+    "h(1 − h) is the slope of the sigmoid. That of the tanh is 1 − h².": {"slope": lambda h: h * (1 - h)},
+    "The slope of the tanh is 1 − h², not h² − 1.": {"slope": lambda h: h**2 - 1},
+    "The slope of the tanh is 1 − h², not 1 + h².": {"slope": lambda h: 1 + h**2},
+    "tanh′ has to be in each step once, 1 − h². Here it is squared.": {"slope": lambda h: (1 - h**2) ** 2},
+    "The root of 1 − h² is taken. The slope of the tanh is 1 − h².": {"slope": lambda h: (1 - h**2) ** 0.5},
+}
+_WHICH = {
+    "tanh′ is taken at the earlier state. The step from h_(t−1) to h_t has 1 − h_t², the state it arrives at: "
+    "`states[1:]`.": {"which": lambda states: states[:-1]},
+    "There is one factor too many: from h_1 to h_T there are T − 1 steps. Begin with h_2, `states[1:]`.": {
+        "which": _same
+    },
+    "There is one factor too few: the first step arrives at h_2, `states[1]`.": {
+        "which": lambda states: states[2:]
+    },
+    "The last step is missing. The factors go up to h_T.": {"which": lambda states: states[1:-1]},
+    "Only the last step is here. From h_1 to h_T there are T − 1 of them: multiply all.": {
+        "which": lambda states: states[1:][-1:]
+    },
+    "Only the first step is here. From h_1 to h_T there are T − 1 of them: multiply all.": {
+        "which": lambda states: states[1:2]
+    },
+    "Every step has tanh′ at the last state. Each one has that of the state it arrives at.": {
+        "which": lambda states: states[-1:].expand(len(states) - 1, -1)
+    },
+    "Every step has tanh′ at the first state. Each one has that of the state it arrives at.": {
+        "which": lambda states: states[:1].expand(len(states) - 1, -1)
+    },
+}
+_PRODUCT = {
+    "The order of the factors is reversed. What acts later stands further left: `jacobian = step @ jacobian`, the last "
+    "step in front.": {"product": lambda step, before: before @ step},
+    "The steps are added up. The chain rule multiplies them: `step @ jacobian`.": {
+        "product": lambda step, before: step + before
+    },
+}
+_STEP = {
+    "The factors 1 − h² are on the wrong side, W_h diag(1 − h²): they multiply columns. Row i belongs to the tanh of "
+    "unit i: `(1 - h**2)[:, None] * W_h`.": {"step": lambda slope, W: slope * W},
+    "W_h is missing: each step is diag(1 − h_t²) W_h.": {"step": lambda slope, W: torch.diag(slope)},
+    "The mean of 1 − h² is taken over the units. Every unit has its own: row i times 1 − h_t[i]².": {
+        "step": lambda slope, W: slope.mean() * W
+    },
+    "diag(1 − h²) is added to W_h. Multiply them: `(1 - h**2)[:, None] * W_h`.": {
+        "step": lambda slope, W: torch.diag(slope) + W
+    },
+    "The rows of W_h are summed up: with `W_h @ (1 - h**2)` a vector comes out. Scale row i of W_h with 1 − h[i]², "
+    "`(1 - h**2)[:, None] * W_h`.": {"step": lambda slope, W: torch.diag(W @ slope)},
+}
+_WEIGHTS = {
+    "W_h is transposed. Entry [i, j] of a step is the derivative of h_t[i] with respect to h_(t−1)[j]: (1 − h_t[i]²) "
+    "W_h[i, j].": {"weights": lambda W: W.T},
+}
+_RESULTS = {
+    "The result is transposed: rows belong to the last state, columns to the first.": {
+        "result": lambda jacobian: jacobian.T
+    },
+    "This is the norm of the Jacobian. Return the matrix.": {"result": lambda jacobian: jacobian.norm()},
+    "This is the determinant of the Jacobian. Return the matrix.": {
+        "result": lambda jacobian: torch.linalg.det(jacobian)
+    },
+    "This is the sum over each row of the Jacobian. Return the whole matrix (H, H).": {
+        "result": lambda jacobian: jacobian.sum(dim=1)
+    },
+    "This is the diagonal of the Jacobian. Return the whole matrix (H, H).": {
+        "result": lambda jacobian: jacobian.diagonal()
+    },
+    "The sign is wrong.": {"result": lambda jacobian: -jacobian},
+}
+_STARTS = {
+    "The product starts with W_h, one factor W_h too many. Start with the identity matrix: `torch.eye(H)`.": {
+        "start": _same
+    },
+    "The product starts with a matrix of ones. Start with the identity matrix: `torch.eye(H)`.": {
+        "start": torch.ones_like
+    },
+    "The product starts with zeros, and stays there. Start with the identity matrix: `torch.eye(H)`.": {
+        "start": torch.zeros_like
+    },
+}
+jacobian_product.slips(_jacobian, _SLOPES, _WHICH, _PRODUCT, _STEP, _WEIGHTS, _RESULTS, _STARTS)
+
+
+_SLOPES_IN_SHORT = {
+    "tanh′ is 1 − h², not 1 − h.": {"slope": lambda h: 1 - h},
+    "tanh′ is 1 − h², not h².": {"slope": lambda h: h**2},
+    "tanh′ is 1 − h², not 1 − tanh²(h).": {"slope": lambda h: 1 - torch.tanh(h) ** 2},
+}
+_NO_SLOPES = {"tanh′ is forgotten.": {"slope": torch.ones_like}}
+_TURNS = {
+    "The order of the factors is reversed.": {"product": lambda step, before: before @ step},
+    "W_h is transposed.": {"weights": lambda W: W.T},
+    "1 − h² multiplies columns, not rows.": {"step": lambda slope, W: slope * W},
+    "The result is transposed.": {"result": lambda jacobian: jacobian.T},
+}
+_ENDS_OF_PRODUCT = {
+    "There is one factor too many: `states[1:]`.": {"which": _same},
+    "There is one factor too few: `states[1:]`.": {"which": lambda states: states[2:]},
+}
+_EARLIER = {"tanh′ is taken at the earlier state: `states[1:]`.": {"which": lambda states: states[:-1]}}
+jacobian_product.pairs_of_slips(_jacobian, _SLOPES_IN_SHORT, _TURNS | _ENDS_OF_PRODUCT | _EARLIER)
+jacobian_product.pairs_of_slips(_jacobian, _TURNS, _ENDS_OF_PRODUCT | _EARLIER)
+jacobian_product.pairs_of_slips(
+    _jacobian, _NO_SLOPES, _ENDS_OF_PRODUCT | {"W_h is transposed.": {"weights": lambda W: W.T}}
+)
+
+
+@jacobian_product.mistake(
+    "Loop over the steps, the rows of `states`. Here the loop runs over H, the number of units."
+)
+def _(W_h, states):
+    jacobian = torch.eye(len(W_h)).to(W_h)
+    for t in range(1, states.shape[1]):
+        jacobian = (1 - states[t] ** 2)[:, None] * W_h @ jacobian
+    return jacobian
+
+
+jacobian_product.mistakes(
+    {
+        "`*` multiplies entry by entry. Jacobians are joined by the matrix product, `@`.": [
+            _jacobian(product=lambda step, before: step * before, start=start, step=step)
+            for start in (lambda W: torch.eye(len(W)).to(W), torch.ones_like, lambda W: 1)
+            for step in (lambda slope, W: slope[:, None] * W, lambda slope, W: slope * W)
+        ],
+        "Here tanh′ of the steps is multiplied apart from W_h. In each step stands diag(1 − h_t²) in front of W_h, and "
+        "matrices do not change places.": [
+            lambda W_h, states: (
+                torch.diag((1 - states[1:] ** 2).prod(dim=0))
+                @ torch.linalg.matrix_power(W_h, len(states) - 1)
+            ),
+            lambda W_h, states: (
+                torch.linalg.matrix_power(W_h, len(states) - 1) * (1 - states[1:] ** 2).prod(dim=0)
+            ),
+        ],
+        "For a single step nothing lies between the first state and the last, which are the same: the Jacobian is the "
+        "identity matrix.": [
+            lambda W_h, states: _from_one_step(W_h, states, W_h),
+            lambda W_h, states: _from_one_step(W_h, states, torch.zeros_like(W_h)),
+            lambda W_h, states: _from_one_step(W_h, states, torch.ones_like(W_h)),
+            lambda W_h, states: _from_one_step(W_h, states, (1 - states[0] ** 2)[:, None] * W_h),
+            lambda W_h, states: _from_one_step(W_h, states, None),
+        ],
+    }
+)
+
+
+def _from_one_step(W_h, states, of_one):
+    return of_one if len(states) == 1 else jacobian_product.reference(W_h, states)
+
+
+def _power_iteration(W, steps):
+    v = torch.ones(len(W)).to(W)
+    for _ in range(steps):
+        v = W @ v
+        v = v / v.norm()
+    return (W @ v).norm()
+
+
+# Section 9: the GRU -------------------------------------------------------------------------------------------
+
+
+@lesson.exercise(
+    cases={
+        "a recurrent layer of one unit": (1, 1, 1, False),
+        "nn.RNN(3, 5)": (1, 3, 5, False),
+        "nn.RNN(7, 2), both ways": (1, 7, 2, True),
+        "nn.GRU(10, 32)": (3, 10, 32, False),
+        "nn.GRU(5, 4), both ways": (3, 5, 4, True),
+        "nn.LSTM(28, 64)": (4, 28, 64, False),
+        "nn.LSTM(2, 32), both ways": (4, 2, 32, True),
+        "nn.LSTM(6, 6)": (4, 6, 6, False),
+    },
+    hints=[
+        "Write down the shapes of all parameters of `nn.RNN(3, 5)`: "
+        "`[p.shape for p in nn.RNN(3, 5).parameters()]`. There are four.",
+        "W_x is (H, D), W_h is (H, H), and there are two biases of H numbers each.",
+        "A gate needs all of that: `gates * (D * H + H * H + 2 * H)`. The second direction is a second layer like it.",
+    ],
+)
+def count_parameters(gates, D, H, both_ways):
+    """Return the number of parameters of one layer of nn.RNN (gates = 1), nn.GRU (3) or nn.LSTM (4).
+
+    It has D inputs and H units, in both directions if `both_ways`.
+    """
+    one_way = gates * (D * H + H * H + 2 * H)
+    return 2 * one_way if both_ways else one_way
+
+
+def _count(
+    inputs=lambda D, H: D * H,
+    states=lambda D, H: H * H,
+    biases=lambda D, H: 2 * H,
+    total=lambda gates, x, h, b: gates * (x + h + b),
+    ways=lambda n, D, H: 2 * n,
+):
+    """The count, with what can go wrong as arguments."""
+
+    def attempt(gates, D, H, both_ways):
+        one_way = total(gates, inputs(D, H), states(D, H), biases(D, H))
+        return ways(one_way, D, H) if both_ways else one_way
+
+    return attempt
+
+
+_WEIGHTS_OF_X = {
+    "The weights of the inputs are missing, D · H for each gate.": {"inputs": lambda D, H: 0},
+    "The weights of the inputs are D · H, not D · D.": {"inputs": lambda D, H: D * D},
+    "The weights of the inputs are D · H: one for every pair of an input and a unit, not D + H.": {
+        "inputs": lambda D, H: D + H
+    },
+    "The weights of the inputs are D · H for each gate, not D.": {"inputs": lambda D, H: D},
+    "The weights of the inputs are D · H, once for each gate, not twice.": {"inputs": lambda D, H: 2 * D * H},
+}
+_WEIGHTS_OF_H = {
+    "The weights from state to state are missing, H · H for each gate.": {"states": lambda D, H: 0},
+    "The weights from state to state are H · H: here they are H, one for each unit.": {
+        "states": lambda D, H: H
+    },
+    "The weights from state to state are H · H, not 2 · H.": {"states": lambda D, H: 2 * H},
+    "The weights from state to state are H · H, not D · D.": {"states": lambda D, H: D * D},
+    "The weights from state to state are H · H, not D · H: every unit sees the states of all H units.": {
+        "states": lambda D, H: D * H
+    },
+    "The weights from state to state count once for each gate, H · H, not twice.": {
+        "states": lambda D, H: 2 * H * H
+    },
+}
+_BIASES = {
+    "PyTorch has two biases for each gate, one with W_x and one with W_h: 2 · H, not H.": {
+        "biases": lambda D, H: H
+    },
+    "The biases are missing: PyTorch has two of them for each gate, 2 · H numbers.": {
+        "biases": lambda D, H: 0
+    },
+    "A bias has a number for each unit: two biases are 2 · H numbers, not 2.": {"biases": lambda D, H: 2},
+    "A bias has a number for each unit, and there are two of them: 2 · H numbers, not 1.": {
+        "biases": lambda D, H: 1
+    },
+    "A bias has a number for each unit, none for the inputs: 2 · H, not D + H.": {
+        "biases": lambda D, H: D + H
+    },
+    "The biases are 2 · H numbers for each gate, not 2 · D: one for each unit.": {
+        "biases": lambda D, H: 2 * D
+    },
+    "The bias of the inputs has H numbers, one for each unit, not D, and there are two biases: 2 · H.": {
+        "biases": lambda D, H: D
+    },
+    "There are two biases for each gate, 2 · H numbers, not 4 · H.": {"biases": lambda D, H: 4 * H},
+    "There are two biases for each gate, 2 · H numbers, not 3 · H.": {"biases": lambda D, H: 3 * H},
+    "The two biases are added, not multiplied: 2 · H numbers, not H · H.": {"biases": lambda D, H: H * H},
+}
+_GATES = {
+    "The gates are left out: every gate has weights and biases of its own, so multiply by `gates`.": {
+        "total": lambda gates, x, h, b: x + h + b
+    },
+    "Only the weights of the inputs are counted for every gate. Each gate has its own weights of the state and biases, "
+    "too.": {"total": lambda gates, x, h, b: gates * x + h + b},
+    "Only the weights of the state are counted for every gate. Each gate has its own weights of the inputs and biases, "
+    "too.": {"total": lambda gates, x, h, b: x + gates * h + b},
+    "The biases are counted for one gate only. Each gate has its own two: put them inside the brackets.": {
+        "total": lambda gates, x, h, b: gates * (x + h) + b
+    },
+    "The weights of the inputs are counted for one gate only. Put them inside the brackets.": {
+        "total": lambda gates, x, h, b: x + gates * (h + b)
+    },
+    "The weights of the state are counted for one gate only. Put them inside the brackets.": {
+        "total": lambda gates, x, h, b: gates * (x + b) + h
+    },
+    "The gates are added. Every gate has weights and biases of its own: multiply by `gates`.": {
+        "total": lambda gates, x, h, b: gates + x + h + b
+    },
+    "The weights of the state are multiplied by `gates` twice. Every gate sees the H numbers of one state: H · H "
+    "weights for each gate.": {"total": lambda gates, x, h, b: gates * (x + gates * h + b)},
+    "`gates` is squared here. Every gate has weights and biases of its own: multiply by `gates` once.": {
+        "total": lambda gates, x, h, b: gates * gates * (x + h + b)
+    },
+    "One gate too many is counted: `gates` includes the candidate already.": {
+        "total": lambda gates, x, h, b: (gates + 1) * (x + h + b)
+    },
+    "The number of gates is fixed at 4 here. It is the argument `gates`.": {
+        "total": lambda gates, x, h, b: 4 * (x + h + b)
+    },
+}
+_WAYS = {
+    "`both_ways` is not used: the second direction is a second layer with parameters of its own, so twice the "
+    "number.": {"ways": lambda n, D, H: n},
+    "One more is added for the second direction. It has as many parameters as the first: multiply by 2.": {
+        "ways": lambda n, D, H: n + 1
+    },
+    "Two directions have twice the parameters, not four times.": {"ways": lambda n, D, H: 4 * n},
+    "The count is squared for two directions. Multiply it by 2.": {"ways": lambda n, D, H: n * n},
+    "The count is halved for two directions. The second one has as many parameters again: multiply by 2.": {
+        "ways": lambda n, D, H: n // 2
+    },
+    "Two directions have twice the parameters, not three times.": {"ways": lambda n, D, H: 3 * n},
+}
+count_parameters.slips(_count, _WEIGHTS_OF_X, _WEIGHTS_OF_H, _BIASES, _GATES, _WAYS)
+
+
+def _of_sizes(sizes):
+    """The right count of one direction for other sizes, which `sizes` makes of gates, D, H and both_ways."""
+
+    def attempt(*given):
+        gates, D, H = sizes(*given)
+        return gates * (D * H + H * H + 2 * H)
+
+    return attempt
+
+
+count_parameters.mistakes(
+    {
+        "Both directions are counted as one layer of 2H units. They are two layers of H units that do not see each "
+        "other's states: twice the number.": [
+            _of_sizes(lambda gates, D, H, both_ways: (gates, D, 2 * H if both_ways else H)),
+            lambda gates, D, H, both_ways: (
+                gates * ((1 + both_ways) * D * H + ((1 + both_ways) * H) ** 2 + 2 * (1 + both_ways) * H)
+            ),
+        ],
+        "The second direction reads x, as the first does, not the states of the first: its inputs are D, not H or "
+        "2H.": [
+            lambda gates, D, H, both_ways, k=k: (
+                gates * (D * H + H * H + 2 * H + both_ways * (k * H * H + H * H + 2 * H))
+            )
+            for k in (1, 2)
+        ],
+        "Only the weights are doubled for both directions. The second direction has biases of its own, too.": (
+            lambda gates, D, H, both_ways: gates * ((D * H + H * H) * (1 + both_ways) + 2 * H)
+        ),
+        "Only the weights of the inputs are doubled for both directions. The second direction has its own weights from "
+        "state to state and biases, too.": lambda gates, D, H, both_ways: (
+            gates * (D * H * (1 + both_ways) + H * H + 2 * H)
+        ),
+        "Only the weights from state to state are doubled for both directions. The second direction has its own "
+        "weights of the inputs and biases, too.": lambda gates, D, H, both_ways: (
+            gates * (D * H + H * H * (1 + both_ways) + 2 * H)
+        ),
+        "The number is doubled for one direction, too. Double it only if `both_ways`.": _of_sizes(
+            lambda gates, D, H, both_ways: (2 * gates, D, H)
+        ),
+        "The cases are the wrong way round: the number is doubled for both directions, not for one.": _of_sizes(
+            lambda gates, D, H, both_ways: (gates if both_ways else 2 * gates, D, H)
+        ),
+        "Multiplying by `both_ways` gives 0 for one direction. Multiply by 1 + both_ways.": _of_sizes(
+            lambda gates, D, H, both_ways: (gates * both_ways, D, H)
+        ),
+        "For one direction 0 comes out. Multiply by 2 for both directions, by 1 for one: `1 + both_ways`.": _of_sizes(
+            lambda gates, D, H, both_ways: (2 * gates * both_ways, D, H)
+        ),
+        "D and H are swapped: the D are the inputs, the H the units.": lambda gates, D, H, both_ways: (
+            (1 + both_ways) * gates * (D * H + D * D + 2 * D)
+        ),
+        "A linear layer for the output is counted as well. The recurrent layer ends with its states.": [
+            lambda gates, D, H, both_ways, more=more: (
+                (1 + both_ways) * gates * (D * H + H * H + 2 * H) + more(H)
+            )
+            for more in (lambda H: H, lambda H: H + 1)
+        ],
+        "The weights of inputs and state are multiplied. Add them: D · H + H · H.": lambda gates, D, H, both_ways: (
+            (1 + both_ways) * gates * (D * H * H * H + 2 * H)
+        ),
+        "You square D + H. A gate has (D + H) · H weights: D · H and H · H.": lambda gates, D, H, both_ways: (
+            (1 + both_ways) * gates * ((D + H) ** 2 + 2 * H)
+        ),
+    }
+)
+_SHORT = {
+    "one bias": ("Count two biases for each gate.", {"biases": lambda D, H: H}),
+    "no bias": ("The biases are missing, 2 · H for each gate.", {"biases": lambda D, H: 0}),
+    "bias of 2": ("A bias has H numbers, not one.", {"biases": lambda D, H: 2}),
+    "bias of 1": ("There are two biases of H numbers, not one number.", {"biases": lambda D, H: 1}),
+    "no H H": ("H · H is missing.", {"states": lambda D, H: 0}),
+    "no D H": ("D · H is missing.", {"inputs": lambda D, H: 0}),
+    "one gate": ("The gates are left out.", {"total": lambda gates, x, h, b: x + h + b}),
+    "biases once": (
+        "The biases are counted for one gate only.",
+        {"total": lambda gates, x, h, b: gates * (x + h) + b},
+    ),
+    "one way": ("The second direction is left out.", {"ways": lambda n, D, H: n}),
+    "plus one": (
+        "The second direction has as many parameters as the first, not one.",
+        {"ways": lambda n, D, H: n + 1},
+    ),
+}
+for (_one, _first), (_other, _second) in itertools.combinations(_SHORT.values(), 2):
+    count_parameters.pairs_of_slips(_count, {_one: _first}, {_other: _second}, but=[{"biases", "total"}])
+count_parameters.pairs_of_slips(
+    _count,
+    {"Count two biases for each gate.": {"biases": lambda D, H: H}},
+    {"The biases are counted for one gate only.": {"total": lambda gates, x, h, b: gates * (x + h) + b}},
+)
+count_parameters.pairs_of_slips(
+    _count,
+    {told: slip for told, slip in _SHORT.values() if "biases" in slip},
+    {"The gates are left out.": {"total": lambda gates, x, h, b: x + h + b}},
+)
+count_parameters.pairs_of_slips(
+    _count,
+    {told: slip for number, (told, slip) in enumerate(_GATES.items()) if number in (1, 2, 4, 5)},
+    {"And the second direction is left out: twice the number.": {"ways": lambda n, D, H: n}},
+)
+
+
+@lesson.exercise(
+    cases={
+        "one unit": _gated(1, 1, 1, 3, seed=300, cell=False, biases=2),
+        "an ordinary batch": _gated(4, 2, 5, 3, seed=310, cell=False, biases=2),
+        "more inputs than units": _gated(2, 6, 4, 3, seed=320, cell=False, biases=2),
+        "as many units as inputs": _gated(5, 3, 3, 3, seed=330, cell=False, biases=2),
+        "three examples": _gated(3, 2, 1, 3, seed=340, cell=False, biases=2),
+        "a zero state": tuple(
+            one * (number != 1)
+            for number, one in enumerate(_gated(2, 3, 2, 3, seed=350, cell=False, biases=2))
+        ),
+        "float64 numbers": _gated(3, 4, 2, 3, seed=360, dtype=torch.float64, cell=False, biases=2),
+    },
+    hints=[
+        "Keep the sums of x and of h apart, `x @ W_x.T + b_x` and `h @ W_h.T + b_h`: the candidate needs them so.",
+        "Split both with `.chunk(3, dim=1)`. r and z are sigmoids of sums of two blocks.",
+        "The candidate is n = tanh(x_n + r · h_n), and the state is (1 − z) · n + z · h: in PyTorch z keeps.",
+    ],
+)
+def gru_step(x, h, W_x, W_h, b_x, b_h):
+    """Return the state (N, H) after one step of a GRU from x (N, D) and h (N, H), as in nn.GRU.
+
+    `W_x` (3H, D), `W_h` (3H, H), `b_x` and `b_h` (3H,) hold the blocks of the reset gate, the update gate and the
+    candidate, in this order.
+    """
+    x_r, x_z, x_n = (x @ W_x.T + b_x).chunk(3, dim=1)
+    h_r, h_z, h_n = (h @ W_h.T + b_h).chunk(3, dim=1)
+    r, z = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
+    n = torch.tanh(x_n + r * h_n)
+    return (1 - z) * n + z * h
+
+
+def _gru(
+    biases=lambda b_x, b_h: (b_x, b_h),
+    split=lambda a: a.chunk(3, dim=1),
+    order=(0, 1, 2),
+    sums=lambda x, h: x + h,
+    of_r=torch.sigmoid,
+    of_z=torch.sigmoid,
+    of_n=torch.tanh,
+    inside=lambda r, z, x_n, h_n, W_n, b_n, h: x_n + r * h_n,
+    state=lambda z, n, h, r: (1 - z) * n + z * h,
+):
+    """One step, with what can go wrong as arguments."""
+
+    def attempt(x, h, W_x, W_h, b_x, b_h):
+        b_x, b_h = biases(b_x, b_h)
+        first, second, third = split(x @ W_x.T + b_x)
+        of_x, of_h = (first, second, third), split(h @ W_h.T + b_h)
+        x_r, x_z, x_n = (of_x[number] for number in order)
+        h_r, h_z, h_n = (of_h[number] for number in order)
+        r, z = of_r(sums(x_r, h_r)), of_z(sums(x_z, h_z))
+        place = order[2] * h.shape[1]
+        weights, bias = W_h[place : place + h.shape[1]], b_h[place : place + h.shape[1]]
+        return state(z, of_n(inside(r, z, x_n, h_n, weights, bias, h)), h, r)
+
+    return attempt
+
+
+_CANDIDATES = {
+    "The reset gate acts before the product here, W_hn (r · h), as in Cho et al. 2014. `nn.GRU` resets after it: "
+    "r · (W_hn h + b_hn).": {"inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + (r * h) @ W_n.T + b_n},
+    "The bias b_hn is outside of the reset gate. Add b_h to `h @ W_h.T`, so that it is inside: r · (W_hn h + b_hn).": {
+        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + r * (h @ W_n.T) + b_n
+    },
+    "The bias b_hn is missing in the candidate: r · (W_hn h + b_hn).": {
+        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + r * (h @ W_n.T)
+    },
+    "The bias b_hn counts twice in the candidate: once in the block h_n, and once more outside of it.": {
+        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + r * h_n + b_n
+    },
+    "The reset gate is not used: the candidate is tanh(x_n + r · h_n).": {
+        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + h_n
+    },
+    "The reset gate acts on input and state. It acts on the part of the state only: x_n + r · h_n.": {
+        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: r * (x_n + h_n)
+    },
+    "The reset gate acts on the part of the input. It acts on that of the state: x_n + r · h_n.": {
+        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: r * x_n + h_n
+    },
+    "The reset gate is used as 1 − r: it says what is let through, r · h_n.": {
+        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + (1 - r) * h_n
+    },
+    "The candidate does not see the state: it is tanh(x_n + r · h_n).": {
+        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n
+    },
+    "The candidate does not see the input: it is tanh(x_n + r · h_n).": {
+        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: r * h_n
+    },
+    "The update gate acts in the candidate. There it is the reset gate: x_n + r · h_n.": {
+        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + z * h_n
+    },
+    "The reset gate multiplies the old state itself, without the weights W_hn: the candidate is tanh(x_n + r · "
+    "(W_hn h + b_hn)).": {"inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + r * h},
+    "Input and state are multiplied in the candidate. Add them: x_n + r · h_n.": {
+        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n * r * h_n
+    },
+    "The part of the state is subtracted in the candidate. Add it: x_n + r · h_n.": {
+        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n - r * h_n
+    },
+    "The reset gate is added in the candidate. Multiply: x_n + r · h_n.": {
+        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + r + h_n
+    },
+}
+_UPDATES = {
+    "z and 1 − z are swapped. In PyTorch z keeps the old state: (1 − z) · n + z · h. Many texts have it the other way "
+    "round.": {"state": lambda z, n, h, r: z * n + (1 - z) * h},
+    "The old state is missing: the new one is (1 − z) · n + z · h.": {
+        "state": lambda z, n, h, r: (1 - z) * n
+    },
+    "The update gate is not used: this is the candidate. The state is (1 − z) · n + z · h.": {
+        "state": lambda z, n, h, r: n
+    },
+    "The candidate enters in full. Weight it: (1 − z) · n + z · h.": {"state": lambda z, n, h, r: n + z * h},
+    "The old state is kept in full. Weight it: (1 − z) · n + z · h.": {
+        "state": lambda z, n, h, r: (1 - z) * n + h
+    },
+    "Candidate and old state both have the weight z. It is (1 − z) · n + z · h.": {
+        "state": lambda z, n, h, r: z * n + z * h
+    },
+    "Candidate and old state both have the weight 1 − z. It is (1 − z) · n + z · h.": {
+        "state": lambda z, n, h, r: (1 - z) * n + (1 - z) * h
+    },
+    "The reset gate mixes old and new. That is what the update gate is for: (1 − z) · n + z · h.": {
+        "state": lambda z, n, h, r: (1 - r) * n + r * h
+    },
+    "The candidate is missing: the new state is (1 − z) · n + z · h.": {"state": lambda z, n, h, r: z * h},
+    "Candidate and old state are added without weights: it is (1 − z) · n + z · h.": {
+        "state": lambda z, n, h, r: n + h
+    },
+    "The new state goes through one more tanh. It is (1 − z) · n + z · h.": {
+        "state": lambda z, n, h, r: torch.tanh((1 - z) * n + z * h)
+    },
+    "The old state is subtracted. Add it: (1 − z) · n + z · h.": {
+        "state": lambda z, n, h, r: (1 - z) * n - z * h
+    },
+    "Two values came back. A GRU has no cell: return the state only.": {
+        "state": lambda z, n, h, r: ((1 - z) * n + z * h,) * 2
+    },
+    "1 + z stands in place of 1 − z: it is (1 − z) · n + z · h.": {
+        "state": lambda z, n, h, r: (1 + z) * n + z * h
+    },
+}
+_GRU_GATES = {
+    "The candidate has a sigmoid. It can be negative, and takes tanh.": {"of_n": torch.sigmoid},
+    "The candidate has no activation function. It takes tanh.": {"of_n": _same},
+    "The candidate has a ReLU. It takes tanh.": {"of_n": F.relu},
+    "Both gates have tanh. A gate opens from 0 to 1: r and z take a sigmoid.": {
+        "of_r": torch.tanh,
+        "of_z": torch.tanh,
+    },
+    "Sigmoid and tanh are swapped: the gates take a sigmoid, the candidate tanh.": {
+        "of_r": torch.tanh,
+        "of_z": torch.tanh,
+        "of_n": torch.sigmoid,
+    },
+    "The gates have no activation function. r and z take a sigmoid, so that they lie between 0 and 1.": {
+        "of_r": _same,
+        "of_z": _same,
+    },
+    "The reset gate has tanh. A gate takes a sigmoid.": {"of_r": torch.tanh},
+    "The update gate has tanh. A gate takes a sigmoid.": {"of_z": torch.tanh},
+    "The reset gate has no activation function. It takes a sigmoid.": {"of_r": _same},
+    "The update gate has no activation function. It takes a sigmoid.": {"of_z": _same},
+    "The gates see x only. They also depend on the state: x_r + h_r and x_z + h_z.": {"sums": lambda x, h: x},
+    "The gates see h only. They also depend on the input: x_r + h_r and x_z + h_z.": {"sums": lambda x, h: h},
+    "The parts of x and h are multiplied in the gates. Add them.": {"sums": lambda x, h: x * h},
+    "The part of h is subtracted in the gates. Add it.": {"sums": lambda x, h: x - h},
+}
+_GRU_BIASES = {
+    "b_h is missing: it is added to `h @ W_h.T`, in all three blocks.": {
+        "biases": lambda b_x, b_h: (b_x, torch.zeros_like(b_h))
+    },
+    "b_x is missing: it is added to `x @ W_x.T`, in all three blocks.": {
+        "biases": lambda b_x, b_h: (torch.zeros_like(b_x), b_h)
+    },
+    "Both biases are missing: b_x belongs to `x @ W_x.T`, b_h to `h @ W_h.T`.": {
+        "biases": lambda b_x, b_h: (torch.zeros_like(b_x), torch.zeros_like(b_h))
+    },
+    "b_x and b_h are swapped: b_x belongs to `x @ W_x.T`, b_h to `h @ W_h.T`. In the candidate it makes a "
+    "difference.": {"biases": lambda b_x, b_h: (b_h, b_x)},
+    "b_x is used twice and b_h not at all: b_h belongs to `h @ W_h.T`.": {
+        "biases": lambda b_x, b_h: (b_x, b_x)
+    },
+    "b_h is used twice and b_x not at all: b_x belongs to `x @ W_x.T`.": {
+        "biases": lambda b_x, b_h: (b_h, b_h)
+    },
+    "Both biases are added to `h @ W_h.T`. In the candidate b_x stands outside of the reset gate: add it to "
+    "`x @ W_x.T`.": {"biases": lambda b_x, b_h: (torch.zeros_like(b_x), b_x + b_h)},
+}
+_GRU_ORDERS = {
+    "Reset and update gate are swapped. The blocks stand in the order r, z, n.": {"order": (1, 0, 2)},
+    "The candidate is taken from the first block. The blocks stand in the order r, z, n.": {
+        "order": (1, 2, 0)
+    },
+    "The candidate is taken from the second block. The blocks stand in the order r, z, n.": {
+        "order": (0, 2, 1)
+    },
+}
+gru_step.slips(_gru, _CANDIDATES, _UPDATES, _GRU_GATES, _GRU_BIASES, _GRU_ORDERS)
+gru_step.mistakes(
+    {
+        "The blocks are taken in another order than they stand in: reset gate, update gate, candidate.": [
+            _gru(order=(2, 0, 1)),
+            _gru(order=(2, 1, 0)),
+        ],
+        "`chunk` splits along axis 0 here, which counts the examples. The blocks stand side by side: "
+        "`.chunk(3, dim=1)`.": [
+            _gru(split=lambda a: a.chunk(3)),
+        ],
+        "The numbers of a block are side by side, H of them: `.chunk(3, dim=1)`. Here every third number is "
+        "taken.": [
+            _gru(split=lambda a: a.reshape(len(a), -1, 3).unbind(dim=2)),
+            _gru(split=lambda a: [a[:, number::3] for number in range(3)]),
+        ],
+        "The blocks are cut out of the rows, which are the examples. They stand side by side: `a[:, :H]`, "
+        "`a[:, H : 2 * H]` and so on.": _gru(split=_rows_of_blocks(3)),
+        "`nn.GRU` and `nn.GRUCell` begin with random weights of their own. Use those that were handed in.": [
+            lambda x, h, W_x, W_h, b_x, b_h: nn.GRUCell(x.shape[1], h.shape[1])(x, h),
+            lambda x, h, W_x, W_h, b_x, b_h: nn.GRU(x.shape[1], h.shape[1])(x[None], h[None])[1][0],
+            lambda x, h, W_x, W_h, b_x, b_h: nn.GRU(x.shape[1], h.shape[1], batch_first=True)(
+                x[:, None], h[None]
+            )[1][0],
+        ],
+        "`reshape(3, N, H)` mixes examples and blocks. Split along axis 1: `.chunk(3, dim=1)`.": _gru(
+            split=lambda a: a.reshape(3, len(a), -1).unbind(dim=0)
+        ),
+    }
+)
+
+_CANDIDATES_IN_SHORT = {
+    "`nn.GRU` resets after the product: r · (W_hn h + b_hn).": {
+        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + (r * h) @ W_n.T + b_n
+    },
+    "b_hn belongs inside: r · (W_hn h + b_hn).": {
+        "inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + r * (h @ W_n.T) + b_n
+    },
+    "The reset gate is not used.": {"inside": lambda r, z, x_n, h_n, W_n, b_n, h: x_n + h_n},
+    "The reset gate acts on the input, too.": {"inside": lambda r, z, x_n, h_n, W_n, b_n, h: r * (x_n + h_n)},
+}
+_UPDATES_IN_SHORT = {
+    "z keeps the old state: (1 − z) · n + z · h.": {"state": lambda z, n, h, r: z * n + (1 - z) * h},
+    "The old state is missing.": {"state": lambda z, n, h, r: (1 - z) * n},
+}
+_OTHERS_IN_SHORT = {
+    "Reset and update gate are swapped.": {"order": (1, 0, 2)},
+    "The candidate takes tanh, not a sigmoid.": {"of_n": torch.sigmoid},
+    "The candidate takes tanh, which is missing.": {"of_n": _same},
+    "b_h is missing.": {"biases": lambda b_x, b_h: (b_x, torch.zeros_like(b_h))},
+    "b_x is missing.": {"biases": lambda b_x, b_h: (torch.zeros_like(b_x), b_h)},
+}
+gru_step.pairs_of_slips(_gru, _CANDIDATES_IN_SHORT, _UPDATES_IN_SHORT)
+gru_step.pairs_of_slips(_gru, _UPDATES_IN_SHORT, _OTHERS_IN_SHORT)
+gru_step.pairs_of_slips(_gru, dict(list(_CANDIDATES_IN_SHORT.items())[2:]), _OTHERS_IN_SHORT)
+
+
+# Section 10: a loss over real steps ---------------------------------------------------------------------------
 
 
 def _padded(N, T, C, lengths, seed, dtype=torch.float32, logit=None, target=None):
@@ -2683,319 +2683,7 @@ masked_loss.mistakes(
 )
 
 
-# Section 10: forecasts ----------------------------------------------------------------------------------------
-
-
-def _forecaster(N, T, H, steps, seed, dtype=torch.float32, layers=1, head=None):
-    """A network with large weights, so that mistakes show, its head, values it has seen, and a number of steps."""
-    torch.manual_seed(seed)
-    net = nn.LSTM(1, H, num_layers=layers, batch_first=True).to(dtype).eval()
-    head = (head or nn.Linear(H, 1)).to(dtype).eval()
-    with torch.no_grad():
-        for parameter in (*net.parameters(), *head.parameters()):
-            parameter.mul_(2.5)
-    return net, head, normal(N, T, 1, seed=seed, dtype=dtype), steps
-
-
-@lesson.exercise(
-    cases={
-        "one step ahead": _forecaster(2, 5, 3, 1, seed=700),
-        "three steps ahead": _forecaster(2, 5, 4, 3, seed=710),
-        "a batch of one": _forecaster(1, 4, 3, 5, seed=720),
-        "one value seen": _forecaster(3, 1, 2, 4, seed=730),
-        "as many examples as steps": _forecaster(4, 4, 4, 4, seed=740),
-        "two layers": _forecaster(3, 6, 3, 2, seed=750, layers=2),
-        "a head of two layers": _forecaster(
-            2, 3, 4, 6, seed=760, head=nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1))
-        ),
-        "float64 numbers": _forecaster(3, 7, 2, 4, seed=770, dtype=torch.float64),
-    },
-    hints=[
-        "First let the network read all of `seen`. What its last state predicts is the first value of the forecast.",
-        "Then one step at a time: `output, state = net(value, state)`, with the last prediction as a sequence of one "
-        "step, (N, 1, 1).",
-        "`head(output[:, -1:])` is (N, 1, 1), ready to be fed back. At the end, "
-        "`torch.cat(values, dim=1).squeeze(-1)`.",
-    ],
-)
-def forecast(net, head, seen, steps):
-    """Return (N, steps): what a network predicts after `seen` (N, T, 1), each prediction fed back as the next input.
-
-    net(x) and net(x, state) return (output, state) as nn.LSTM with batch_first=True does, and head(output) turns
-    states into predictions (…, 1).
-    """
-    with torch.no_grad():
-        output, state = net(seen)
-        values = [head(output[:, -1:])]  # (N, 1, 1)
-        for _ in range(steps - 1):
-            output, state = net(values[-1], state)
-            values.append(head(output))
-    return torch.cat(values, dim=1).squeeze(-1)
-
-
-def _forecast(
-    read=lambda net, seen: net(seen),
-    first=lambda output, head, seen, state: head(output[:, -1:]),
-    fed=lambda values, seen: values[-1],
-    carry=lambda new, of_seen: new,
-    step=lambda net, x, state: net(x, state),
-    predicted=lambda head, output, state, x: head(output[:, -1:]),
-    more=lambda steps: steps - 1,
-    result=lambda values, seen, steps: torch.cat(values, dim=1).squeeze(-1),
-):
-    """The loop over the steps, with what can go wrong as arguments."""
-
-    @torch.no_grad()
-    def attempt(net, head, seen, steps):
-        output, of_seen = read(net, seen)
-        state, values = of_seen, [first(output, head, seen, of_seen)]
-        for _ in range(more(steps)):
-            x = fed(values, seen)
-            output, new = step(net, x, state)
-            state = carry(new, of_seen)
-            values.append(predicted(head, output, new, x))
-        return result(values, seen, steps)
-
-    return attempt
-
-
-_FEEDS = {
-    "The same value is fed at every step, the first prediction. Feed the latest one, `values[-1]`.": {
-        "fed": lambda values, seen: values[0]
-    },
-    "The last value of `seen` is fed at every step. Feed the latest prediction.": {
-        "fed": lambda values, seen: seen[:, -1:]
-    },
-    "Zeros are fed at every step. Feed the latest prediction.": {
-        "fed": lambda values, seen: 0 * seen[:, -1:]
-    },
-    "All predictions are fed again at every step, though the state already knows the earlier ones. Feed the latest "
-    "only, or run on the whole sequence without a state.": {
-        "fed": lambda values, seen: torch.cat(values, dim=1)
-    },
-    "The value is fed as (N, 1), which the network takes for a single sequence of N steps. It needs (N, 1, 1): "
-    "`value[:, None]`.": {"fed": lambda values, seen: values[-1][:, 0]},
-    "All of `seen` is fed again at every step. After the first time feed the latest prediction, (N, 1, 1).": {
-        "fed": lambda values, seen: seen
-    },
-    "Each step is fed the value of `seen` one step later than the one before. After `seen` there are only the "
-    "predictions: feed the latest.": {
-        "fed": lambda values, seen: seen[:, (len(values) - 1) % seen.shape[1]][:, None]
-    },
-}
-_STATES = {
-    "The state is not handed on: every step begins with an empty memory. Call `net(value, state)`.": {
-        "step": lambda net, x, state: net(x)
-    },
-    "The state is not updated: every step begins where `seen` ended. Take the new one, `output, state = net(value, "
-    "state)`.": {"carry": lambda new, of_seen: of_seen},
-    "The cell of the LSTM is lost: the state is the pair (h, c), as the network returned it.": {
-        "carry": lambda new, of_seen: (new[0], torch.zeros_like(new[1]))
-    },
-    "h and c are swapped in the state. Hand on the pair as the network returned it.": {
-        "carry": lambda new, of_seen: (new[1], new[0])
-    },
-}
-_READS = {
-    "Only the last value of `seen` is read. Let the network read all of it: `net(seen)`.": {
-        "read": lambda net, seen: net(seen[:, -1:])
-    },
-    "Only the first value of `seen` is read. Let the network read all of it: `net(seen)`.": {
-        "read": lambda net, seen: net(seen[:, :1])
-    },
-    "The last value of `seen` is not read. Let the network read all of it: `net(seen)`.": {
-        "read": lambda net, seen: net(seen[:, :-1])
-    },
-    "`seen` is read from its end. Let the network read it as it is: `net(seen)`.": {
-        "read": lambda net, seen: net(seen.flip(1))
-    },
-    "The last value of `seen` is read twice. After `net(seen)`, its last output already gives the first prediction.": {
-        "read": lambda net, seen: net(seen[:, -1:], net(seen)[1])
-    },
-    "`seen` is read twice, the second time with the state of the first. Once is enough.": {
-        "read": lambda net, seen: net(seen, net(seen)[1])
-    },
-}
-_PREDICTIONS = {
-    "The first prediction is made after the first value of `seen`. Make it after the last one: `output[:, -1:]`.": {
-        "first": lambda output, head, seen, state: head(output[:, :1])
-    },
-    "The mean over all predictions on `seen` is taken for the first one. Take that after the last value, "
-    "`output[:, -1:]`.": {"first": lambda output, head, seen, state: head(output).mean(dim=1, keepdim=True)},
-    "The head reads the cell c. Predictions are made from the output: `head(output[:, -1:])`.": {
-        "first": lambda output, head, seen, state: head(state[1][-1])[:, None],
-        "predicted": lambda head, output, state, x: head(state[1][-1])[:, None],
-    },
-    "The state of the first layer is given to the head. Predictions are made from the output, that of the last "
-    "layer.": {
-        "first": lambda output, head, seen, state: head(state[0][0])[:, None],
-        "predicted": lambda head, output, state, x: head(state[0][0])[:, None],
-    },
-    "The prediction is added to the last value. What the head gives is the next value itself.": {
-        "first": lambda output, head, seen, state: seen[:, -1:] + head(output[:, -1:]),
-        "predicted": lambda head, output, state, x: x[:, -1:] + head(output[:, -1:]),
-    },
-    "The last value seen stands first, so the forecast comes one step late. Begin with what the head gives after "
-    "`seen`.": {"first": lambda output, head, seen, state: seen[:, -1:]},
-    "A tanh is applied to the predictions. Return what the head gives.": {
-        "first": lambda output, head, seen, state: torch.tanh(head(output[:, -1:])),
-        "predicted": lambda head, output, state, x: torch.tanh(head(output[:, -1:])),
-    },
-}
-_RESULTS_OF_FORECAST = {
-    "The last axis, of size 1, is left over: (N, steps, 1). Remove it: `.squeeze(-1)`.": {
-        "result": lambda values, seen, steps: torch.cat(values, dim=1)
-    },
-    "`seen` stands in front of the forecast. Return only what comes after it, (N, steps).": {
-        "result": lambda values, seen, steps: torch.cat([seen, *values], dim=1).squeeze(-1)
-    },
-    "The steps stand in rows, (steps, N). Examples come first: (N, steps).": {
-        "result": lambda values, seen, steps: torch.cat(values, dim=1).squeeze(-1).T
-    },
-    "All predictions stand below each other: put them side by side, `torch.cat(values, dim=1)`.": {
-        "result": lambda values, seen, steps: torch.cat(values, dim=0).squeeze(-1)
-    },
-    "Only the last prediction came back. Collect them all: (N, steps).": {
-        "result": lambda values, seen, steps: values[-1][:, 0, 0]
-    },
-    "Only the last prediction came back, and with axes of size 1. Collect them all: (N, steps).": {
-        "result": lambda values, seen, steps: values[-1]
-    },
-    "A list came back. Join the predictions to (N, steps): `torch.cat(values, dim=1).squeeze(-1)`.": {
-        "result": lambda values, seen, steps: values
-    },
-    "A list of rows came back. Join the predictions to (N, steps): `torch.stack(values, dim=1)`.": {
-        "result": lambda values, seen, steps: [value[:, 0, 0] for value in values]
-    },
-    "The forecast is in reverse order. The next value comes first.": {
-        "result": lambda values, seen, steps: torch.cat(values[::-1], dim=1).squeeze(-1)
-    },
-    "An axis of size 1 is too many, and the steps come first. Join the predictions to (N, steps): `torch.cat(values, "
-    "dim=1).squeeze(-1)`.": {"result": lambda values, seen, steps: torch.stack(values)},
-    "The predictions are stacked as (steps, N, 1). Join them to (N, steps): `torch.cat(values, dim=1)`.": {
-        "result": lambda values, seen, steps: torch.stack([value[:, 0] for value in values])
-    },
-    "`stack` adds an axis, and more than two are left. Join the predictions to (N, steps): `torch.cat(values, "
-    "dim=1).squeeze(-1)`.": {"result": lambda values, seen, steps: torch.stack(values, dim=1)},
-    "Every step shows the last prediction. Append a new one at each step.": {
-        "result": lambda values, seen, steps: values[-1][:, :, 0].expand(-1, len(values))
-    },
-    "The first prediction, made directly after `seen`, is left out, and one step is missing. Begin with it.": {
-        "result": lambda values, seen, steps: torch.cat(values, dim=1).squeeze(-1)[:, 1:]
-    },
-}
-forecast.slips(_forecast, _FEEDS, _STATES, _READS, _PREDICTIONS, _RESULTS_OF_FORECAST)
-
-
-def _states_fed_back(net, head, seen, steps):
-    output, state = net(seen)
-    values = [head(output[:, -1:])]
-    for _ in range(steps - 1):
-        output, state = net(output, state)
-        values.append(head(output))
-    return torch.cat(values, dim=1).squeeze(-1)
-
-
-def _all_predictions(net, head, seen, steps):
-    x, state, values = seen, None, []
-    for _ in range(steps):
-        output, state = net(x, state)
-        x = head(output)
-        values.append(x[:, -1])
-    return torch.cat(values, dim=1)
-
-
-def _one_more(values, seen, steps):
-    return torch.cat(values, dim=1).squeeze(-1)[:, 1:]
-
-
-forecast.mistakes(
-    {
-        "The first prediction, made directly after `seen`, is left out, so the forecast begins one step too late. Keep "
-        "`head(output[:, -1:])` after `net(seen)`.": _forecast(more=_same, result=_one_more),
-        "There is one prediction too many: the first comes with `net(seen)`, so the loop has steps − 1 rounds.": (
-            _forecast(more=_same)
-        ),
-        "There is one prediction too few: the first comes with `net(seen)`, and steps − 1 follow.": _forecast(
-            more=lambda steps: steps - 2
-        ),
-        "These are the predictions within `seen`, where the true values are fed. Go on after its end, with predictions "
-        "fed back.": [
-            lambda net, head, seen, steps: head(net(seen)[0]).squeeze(-1)[:, -steps:],
-            lambda net, head, seen, steps: head(net(seen)[0]).squeeze(-1)[:, :steps],
-            lambda net, head, seen, steps: head(net(seen)[0]).squeeze(-1),
-        ],
-        "The last value of `seen` is repeated: that is the baseline. Let network and head predict.": [
-            lambda net, head, seen, steps: seen[:, -1].expand(-1, steps),
-        ],
-        "The first prediction is repeated. Feed it back into the network to get the next one.": [
-            lambda net, head, seen, steps: head(net(seen)[0][:, -1]).expand(-1, steps),
-        ],
-        "After `seen` has been read, its T predictions are all fed back. Only that after the last value is new: "
-        "`head(output[:, -1:])`.": [
-            _all_predictions,
-        ],
-        "The last value of `seen` is read twice, and the state is not updated. Begin with what the head gives after "
-        "`seen`, and hand on each new state.": _forecast(
-            read=lambda net, seen: (net(seen[:, -1:], net(seen)[1])[0], net(seen)[1]),
-            carry=lambda new, of_seen: of_seen,
-        ),
-        "The output is fed back without the head. Feed the prediction, `head(output)`, which is (N, 1, 1).": [
-            _states_fed_back,
-        ],
-        "The network returns (output, state), a pair. Take it apart: `output, state = net(seen)`.": [
-            lambda net, head, seen, steps: net(seen)[:, -1:],
-            lambda net, head, seen, steps: head(net(seen)),
-        ],
-        "The window slides: its first value is dropped at every step, and the network forgets it. Keep all of `seen`, "
-        "or carry the state on.": lambda net, head, seen, steps: _rerun(net, head, seen, steps, drop=True),
-        "The growing sequence is read again with the state of the last reading, so all of it is read twice. Read it "
-        "again without a state, or only its last value with it.": (
-            lambda net, head, seen, steps: _rerun(net, head, seen, steps, state=True)
-        ),
-    }
-)
-
-
-@torch.no_grad()
-def _rerun(net, head, seen, steps, *, drop=False, state=False):
-    """The forecast by reading a growing sequence at each step."""
-    x, memory, values = seen, None, []
-    for _ in range(steps):
-        output, memory = net(x, memory) if state else net(x)
-        values.append(head(output[:, -1]))
-        x = torch.cat([x[:, 1:] if drop else x, values[-1][:, None]], dim=1)
-    return torch.cat(values, dim=1)
-
-
-_FEEDS_IN_SHORT = {
-    "The last value of `seen` is fed at every step.": {"fed": lambda values, seen: seen[:, -1:]},
-    "The first prediction is fed at every step.": {"fed": lambda values, seen: values[0]},
-}
-_STATES_IN_SHORT_2 = {
-    "The state is not handed on.": {"step": lambda net, x, state: net(x)},
-    "The state is not updated.": {"carry": lambda new, of_seen: of_seen},
-}
-_RESULTS_IN_SHORT = {
-    "The last axis, of size 1, is left over.": {
-        "result": lambda values, seen, steps: torch.cat(values, dim=1)
-    },
-    "The first prediction is left out.": {"more": _same, "result": _one_more},
-    "There is one prediction too many.": {"more": _same},
-    "There is one prediction too few.": {"more": lambda steps: steps - 2},
-    "The last value seen stands first.": {"first": lambda output, head, seen, state: seen[:, -1:]},
-    "Only the last prediction came back.": {"result": lambda values, seen, steps: values[-1][:, 0, 0]},
-}
-forecast.pairs_of_slips(_forecast, _STATES_IN_SHORT_2, _RESULTS_IN_SHORT)
-forecast.pairs_of_slips(_forecast, _FEEDS_IN_SHORT, dict(list(_RESULTS_IN_SHORT.items())[:4]))
-forecast.pairs_of_slips(
-    _forecast,
-    dict(list(_FEEDS_IN_SHORT.items())[:1]),
-    {"The state is not handed on.": {"step": lambda net, x, state: net(x)}},
-)
-
-
-# Section 10: splitting by time --------------------------------------------------------------------------------
+# Section 11: forecasts ----------------------------------------------------------------------------------------
 
 
 _PARTS, _THREE_PAIRS = ("training", "validation", "test"), "three pairs of tensors"
@@ -3328,7 +3016,398 @@ windows_by_time.mistakes(
 )
 
 
-# Section 12: a memory for 60 steps ----------------------------------------------------------------------------
+def _forecaster(N, T, H, steps, seed, dtype=torch.float32, layers=1, head=None):
+    """A network with large weights, so that mistakes show, its head, values it has seen, and a number of steps."""
+    torch.manual_seed(seed)
+    net = nn.LSTM(1, H, num_layers=layers, batch_first=True).to(dtype).eval()
+    head = (head or nn.Linear(H, 1)).to(dtype).eval()
+    with torch.no_grad():
+        for parameter in (*net.parameters(), *head.parameters()):
+            parameter.mul_(2.5)
+    return net, head, normal(N, T, 1, seed=seed, dtype=dtype), steps
+
+
+@lesson.exercise(
+    cases={
+        "one step ahead": _forecaster(2, 5, 3, 1, seed=700),
+        "three steps ahead": _forecaster(2, 5, 4, 3, seed=710),
+        "a batch of one": _forecaster(1, 4, 3, 5, seed=720),
+        "one value seen": _forecaster(3, 1, 2, 4, seed=730),
+        "as many examples as steps": _forecaster(4, 4, 4, 4, seed=740),
+        "two layers": _forecaster(3, 6, 3, 2, seed=750, layers=2),
+        "a head of two layers": _forecaster(
+            2, 3, 4, 6, seed=760, head=nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1))
+        ),
+        "float64 numbers": _forecaster(3, 7, 2, 4, seed=770, dtype=torch.float64),
+    },
+    hints=[
+        "First let the network read all of `seen`. What its last state predicts is the first value of the forecast.",
+        "Then one step at a time: `output, state = net(value, state)`, with the last prediction as a sequence of one "
+        "step, (N, 1, 1).",
+        "`head(output[:, -1:])` is (N, 1, 1), ready to be fed back. At the end, "
+        "`torch.cat(values, dim=1).squeeze(-1)`.",
+    ],
+)
+def forecast(net, head, seen, steps):
+    """Return (N, steps): what a network predicts after `seen` (N, T, 1), each prediction fed back as the next input.
+
+    net(x) and net(x, state) return (output, state) as nn.LSTM with batch_first=True does, and head(output) turns
+    states into predictions (…, 1).
+    """
+    with torch.no_grad():
+        output, state = net(seen)
+        values = [head(output[:, -1:])]  # (N, 1, 1)
+        for _ in range(steps - 1):
+            output, state = net(values[-1], state)
+            values.append(head(output))
+    return torch.cat(values, dim=1).squeeze(-1)
+
+
+def _forecast(
+    read=lambda net, seen: net(seen),
+    first=lambda output, head, seen, state: head(output[:, -1:]),
+    fed=lambda values, seen: values[-1],
+    carry=lambda new, of_seen: new,
+    step=lambda net, x, state: net(x, state),
+    predicted=lambda head, output, state, x: head(output[:, -1:]),
+    more=lambda steps: steps - 1,
+    result=lambda values, seen, steps: torch.cat(values, dim=1).squeeze(-1),
+):
+    """The loop over the steps, with what can go wrong as arguments."""
+
+    @torch.no_grad()
+    def attempt(net, head, seen, steps):
+        output, of_seen = read(net, seen)
+        state, values = of_seen, [first(output, head, seen, of_seen)]
+        for _ in range(more(steps)):
+            x = fed(values, seen)
+            output, new = step(net, x, state)
+            state = carry(new, of_seen)
+            values.append(predicted(head, output, new, x))
+        return result(values, seen, steps)
+
+    return attempt
+
+
+_FEEDS = {
+    "The same value is fed at every step, the first prediction. Feed the latest one, `values[-1]`.": {
+        "fed": lambda values, seen: values[0]
+    },
+    "The last value of `seen` is fed at every step. Feed the latest prediction.": {
+        "fed": lambda values, seen: seen[:, -1:]
+    },
+    "Zeros are fed at every step. Feed the latest prediction.": {
+        "fed": lambda values, seen: 0 * seen[:, -1:]
+    },
+    "All predictions are fed again at every step, though the state already knows the earlier ones. Feed the latest "
+    "only, or run on the whole sequence without a state.": {
+        "fed": lambda values, seen: torch.cat(values, dim=1)
+    },
+    "The value is fed as (N, 1), which the network takes for a single sequence of N steps. It needs (N, 1, 1): "
+    "`value[:, None]`.": {"fed": lambda values, seen: values[-1][:, 0]},
+    "All of `seen` is fed again at every step. After the first time feed the latest prediction, (N, 1, 1).": {
+        "fed": lambda values, seen: seen
+    },
+    "Each step is fed the value of `seen` one step later than the one before. After `seen` there are only the "
+    "predictions: feed the latest.": {
+        "fed": lambda values, seen: seen[:, (len(values) - 1) % seen.shape[1]][:, None]
+    },
+}
+_STATES = {
+    "The state is not handed on: every step begins with an empty memory. Call `net(value, state)`.": {
+        "step": lambda net, x, state: net(x)
+    },
+    "The state is not updated: every step begins where `seen` ended. Take the new one, `output, state = net(value, "
+    "state)`.": {"carry": lambda new, of_seen: of_seen},
+    "The cell of the LSTM is lost: the state is the pair (h, c), as the network returned it.": {
+        "carry": lambda new, of_seen: (new[0], torch.zeros_like(new[1]))
+    },
+    "h and c are swapped in the state. Hand on the pair as the network returned it.": {
+        "carry": lambda new, of_seen: (new[1], new[0])
+    },
+}
+_READS = {
+    "Only the last value of `seen` is read. Let the network read all of it: `net(seen)`.": {
+        "read": lambda net, seen: net(seen[:, -1:])
+    },
+    "Only the first value of `seen` is read. Let the network read all of it: `net(seen)`.": {
+        "read": lambda net, seen: net(seen[:, :1])
+    },
+    "The last value of `seen` is not read. Let the network read all of it: `net(seen)`.": {
+        "read": lambda net, seen: net(seen[:, :-1])
+    },
+    "`seen` is read from its end. Let the network read it as it is: `net(seen)`.": {
+        "read": lambda net, seen: net(seen.flip(1))
+    },
+    "The last value of `seen` is read twice. After `net(seen)`, its last output already gives the first prediction.": {
+        "read": lambda net, seen: net(seen[:, -1:], net(seen)[1])
+    },
+    "`seen` is read twice, the second time with the state of the first. Once is enough.": {
+        "read": lambda net, seen: net(seen, net(seen)[1])
+    },
+}
+_PREDICTIONS = {
+    "The first prediction is made after the first value of `seen`. Make it after the last one: `output[:, -1:]`.": {
+        "first": lambda output, head, seen, state: head(output[:, :1])
+    },
+    "The mean over all predictions on `seen` is taken for the first one. Take that after the last value, "
+    "`output[:, -1:]`.": {"first": lambda output, head, seen, state: head(output).mean(dim=1, keepdim=True)},
+    "The head reads the cell c. Predictions are made from the output: `head(output[:, -1:])`.": {
+        "first": lambda output, head, seen, state: head(state[1][-1])[:, None],
+        "predicted": lambda head, output, state, x: head(state[1][-1])[:, None],
+    },
+    "The state of the first layer is given to the head. Predictions are made from the output, that of the last "
+    "layer.": {
+        "first": lambda output, head, seen, state: head(state[0][0])[:, None],
+        "predicted": lambda head, output, state, x: head(state[0][0])[:, None],
+    },
+    "The prediction is added to the last value. What the head gives is the next value itself.": {
+        "first": lambda output, head, seen, state: seen[:, -1:] + head(output[:, -1:]),
+        "predicted": lambda head, output, state, x: x[:, -1:] + head(output[:, -1:]),
+    },
+    "The last value seen stands first, so the forecast comes one step late. Begin with what the head gives after "
+    "`seen`.": {"first": lambda output, head, seen, state: seen[:, -1:]},
+    "A tanh is applied to the predictions. Return what the head gives.": {
+        "first": lambda output, head, seen, state: torch.tanh(head(output[:, -1:])),
+        "predicted": lambda head, output, state, x: torch.tanh(head(output[:, -1:])),
+    },
+}
+_RESULTS_OF_FORECAST = {
+    "The last axis, of size 1, is left over: (N, steps, 1). Remove it: `.squeeze(-1)`.": {
+        "result": lambda values, seen, steps: torch.cat(values, dim=1)
+    },
+    "`seen` stands in front of the forecast. Return only what comes after it, (N, steps).": {
+        "result": lambda values, seen, steps: torch.cat([seen, *values], dim=1).squeeze(-1)
+    },
+    "The steps stand in rows, (steps, N). Examples come first: (N, steps).": {
+        "result": lambda values, seen, steps: torch.cat(values, dim=1).squeeze(-1).T
+    },
+    "All predictions stand below each other: put them side by side, `torch.cat(values, dim=1)`.": {
+        "result": lambda values, seen, steps: torch.cat(values, dim=0).squeeze(-1)
+    },
+    "Only the last prediction came back. Collect them all: (N, steps).": {
+        "result": lambda values, seen, steps: values[-1][:, 0, 0]
+    },
+    "Only the last prediction came back, and with axes of size 1. Collect them all: (N, steps).": {
+        "result": lambda values, seen, steps: values[-1]
+    },
+    "A list came back. Join the predictions to (N, steps): `torch.cat(values, dim=1).squeeze(-1)`.": {
+        "result": lambda values, seen, steps: values
+    },
+    "A list of rows came back. Join the predictions to (N, steps): `torch.stack(values, dim=1)`.": {
+        "result": lambda values, seen, steps: [value[:, 0, 0] for value in values]
+    },
+    "The forecast is in reverse order. The next value comes first.": {
+        "result": lambda values, seen, steps: torch.cat(values[::-1], dim=1).squeeze(-1)
+    },
+    "An axis of size 1 is too many, and the steps come first. Join the predictions to (N, steps): `torch.cat(values, "
+    "dim=1).squeeze(-1)`.": {"result": lambda values, seen, steps: torch.stack(values)},
+    "The predictions are stacked as (steps, N, 1). Join them to (N, steps): `torch.cat(values, dim=1)`.": {
+        "result": lambda values, seen, steps: torch.stack([value[:, 0] for value in values])
+    },
+    "`stack` adds an axis, and more than two are left. Join the predictions to (N, steps): `torch.cat(values, "
+    "dim=1).squeeze(-1)`.": {"result": lambda values, seen, steps: torch.stack(values, dim=1)},
+    "Every step shows the last prediction. Append a new one at each step.": {
+        "result": lambda values, seen, steps: values[-1][:, :, 0].expand(-1, len(values))
+    },
+    "The first prediction, made directly after `seen`, is left out, and one step is missing. Begin with it.": {
+        "result": lambda values, seen, steps: torch.cat(values, dim=1).squeeze(-1)[:, 1:]
+    },
+}
+forecast.slips(_forecast, _FEEDS, _STATES, _READS, _PREDICTIONS, _RESULTS_OF_FORECAST)
+
+
+def _states_fed_back(net, head, seen, steps):
+    output, state = net(seen)
+    values = [head(output[:, -1:])]
+    for _ in range(steps - 1):
+        output, state = net(output, state)
+        values.append(head(output))
+    return torch.cat(values, dim=1).squeeze(-1)
+
+
+def _all_predictions(net, head, seen, steps):
+    x, state, values = seen, None, []
+    for _ in range(steps):
+        output, state = net(x, state)
+        x = head(output)
+        values.append(x[:, -1])
+    return torch.cat(values, dim=1)
+
+
+def _one_more(values, seen, steps):
+    return torch.cat(values, dim=1).squeeze(-1)[:, 1:]
+
+
+forecast.mistakes(
+    {
+        "The first prediction, made directly after `seen`, is left out, so the forecast begins one step too late. Keep "
+        "`head(output[:, -1:])` after `net(seen)`.": _forecast(more=_same, result=_one_more),
+        "There is one prediction too many: the first comes with `net(seen)`, so the loop has steps − 1 rounds.": (
+            _forecast(more=_same)
+        ),
+        "There is one prediction too few: the first comes with `net(seen)`, and steps − 1 follow.": _forecast(
+            more=lambda steps: steps - 2
+        ),
+        "These are the predictions within `seen`, where the true values are fed. Go on after its end, with predictions "
+        "fed back.": [
+            lambda net, head, seen, steps: head(net(seen)[0]).squeeze(-1)[:, -steps:],
+            lambda net, head, seen, steps: head(net(seen)[0]).squeeze(-1)[:, :steps],
+            lambda net, head, seen, steps: head(net(seen)[0]).squeeze(-1),
+        ],
+        "The last value of `seen` is repeated: that is the baseline. Let network and head predict.": [
+            lambda net, head, seen, steps: seen[:, -1].expand(-1, steps),
+        ],
+        "The first prediction is repeated. Feed it back into the network to get the next one.": [
+            lambda net, head, seen, steps: head(net(seen)[0][:, -1]).expand(-1, steps),
+        ],
+        "After `seen` has been read, its T predictions are all fed back. Only that after the last value is new: "
+        "`head(output[:, -1:])`.": [
+            _all_predictions,
+        ],
+        "The last value of `seen` is read twice, and the state is not updated. Begin with what the head gives after "
+        "`seen`, and hand on each new state.": _forecast(
+            read=lambda net, seen: (net(seen[:, -1:], net(seen)[1])[0], net(seen)[1]),
+            carry=lambda new, of_seen: of_seen,
+        ),
+        "The output is fed back without the head. Feed the prediction, `head(output)`, which is (N, 1, 1).": [
+            _states_fed_back,
+        ],
+        "The network returns (output, state), a pair. Take it apart: `output, state = net(seen)`.": [
+            lambda net, head, seen, steps: net(seen)[:, -1:],
+            lambda net, head, seen, steps: head(net(seen)),
+        ],
+        "The window slides: its first value is dropped at every step, and the network forgets it. Keep all of `seen`, "
+        "or carry the state on.": lambda net, head, seen, steps: _rerun(net, head, seen, steps, drop=True),
+        "The growing sequence is read again with the state of the last reading, so all of it is read twice. Read it "
+        "again without a state, or only its last value with it.": (
+            lambda net, head, seen, steps: _rerun(net, head, seen, steps, state=True)
+        ),
+    }
+)
+
+
+@torch.no_grad()
+def _rerun(net, head, seen, steps, *, drop=False, state=False):
+    """The forecast by reading a growing sequence at each step."""
+    x, memory, values = seen, None, []
+    for _ in range(steps):
+        output, memory = net(x, memory) if state else net(x)
+        values.append(head(output[:, -1]))
+        x = torch.cat([x[:, 1:] if drop else x, values[-1][:, None]], dim=1)
+    return torch.cat(values, dim=1)
+
+
+_FEEDS_IN_SHORT = {
+    "The last value of `seen` is fed at every step.": {"fed": lambda values, seen: seen[:, -1:]},
+    "The first prediction is fed at every step.": {"fed": lambda values, seen: values[0]},
+}
+_STATES_IN_SHORT_2 = {
+    "The state is not handed on.": {"step": lambda net, x, state: net(x)},
+    "The state is not updated.": {"carry": lambda new, of_seen: of_seen},
+}
+_RESULTS_IN_SHORT = {
+    "The last axis, of size 1, is left over.": {
+        "result": lambda values, seen, steps: torch.cat(values, dim=1)
+    },
+    "The first prediction is left out.": {"more": _same, "result": _one_more},
+    "There is one prediction too many.": {"more": _same},
+    "There is one prediction too few.": {"more": lambda steps: steps - 2},
+    "The last value seen stands first.": {"first": lambda output, head, seen, state: seen[:, -1:]},
+    "Only the last prediction came back.": {"result": lambda values, seen, steps: values[-1][:, 0, 0]},
+}
+forecast.pairs_of_slips(_forecast, _STATES_IN_SHORT_2, _RESULTS_IN_SHORT)
+forecast.pairs_of_slips(_forecast, _FEEDS_IN_SHORT, dict(list(_RESULTS_IN_SHORT.items())[:4]))
+forecast.pairs_of_slips(
+    _forecast,
+    dict(list(_FEEDS_IN_SHORT.items())[:1]),
+    {"The state is not handed on.": {"step": lambda net, x, state: net(x)}},
+)
+
+
+# Section 12: the quiz -----------------------------------------------------------------------------------------
+
+
+quiz = lesson.quiz(
+    "quiz",
+    hints=[
+        "For the first four: what does the answer depend on, the order, the last few steps, or something far back?",
+        "For the last three: what is known at the time of the answer, what does the curve of the adding problem look "
+        "like before it falls, and what changes when a batch is put together differently?",
+    ],
+    shuffled_readings=Question(
+        "a",
+        "Without an order there is nothing for a recurrence to use. A dense network on what does not depend on the "
+        "order, such as mean and spread, is the first thing to try; lesson 9 has more.",
+        {
+            "b": "An LSTM would have to learn that the order means nothing, and to it each shuffle is another "
+            "sequence.",
+            "c": "Both directions read an order, and there is none.",
+            "d": "A kernel looks at neighbours, and shuffling makes neighbours by chance.",
+        },
+    ),
+    word_endings=Question(
+        "b",
+        "The evidence is local, three letters long: counting n-grams finds it, in less than a second. On the names of "
+        "the lesson that beat the recurrent network.",
+        {
+            "a": "It would work, but it is slower, and on the names of the lesson it lost to counting.",
+            "c": "Counts of single letters lose their order, and an ending is an order of three.",
+            "d": "The last letter alone is too little, if the evidence is three letters long.",
+        },
+    ),
+    open_bracket=Question(
+        "c",
+        "A fact from 50 steps ago has to be kept, whatever comes between: that is what the cell of an LSTM and its "
+        "gates are for.",
+        {
+            "a": "n-grams of 50 letters: nearly every one of them occurs only once.",
+            "b": "A window of 20 steps does not reach back to the bracket.",
+            "d": "It has the same task in principle, but its gradient over 50 steps has all but vanished.",
+        },
+    ),
+    share_prices=Question(
+        "d",
+        "Repeating yesterday's price is hard to beat. An R² of 0.95 says nothing before it is compared with that.",
+        {
+            "a": "It can be tried. But first you need to know what it has to beat.",
+            "b": "Seeing the future is not allowed in a forecast: the backward direction would read it.",
+            "c": "The mean of all prices is an easy opponent: a price is near yesterday's, far from the mean.",
+        },
+    ),
+    live_captions=Question(
+        "b",
+        "The backward direction reads from the end, which has not been spoken yet. Live, only the past is there.",
+        {
+            "a": "It is more accurate on recordings, but live, the end of the sentence is not there yet.",
+            "c": "It has twice the parameters, but that is not what rules it out.",
+            "d": "With or without packing: the future is missing.",
+        },
+    ),
+    flat_loss=Question(
+        "c",
+        "On the adding problem the loss stays at 1/6 for 100 to 400 steps before it falls. The gradient against the "
+        "lag tells whether anything arrives from far back.",
+        {
+            "a": "Two hundred steps are within the plateau of networks that go on to solve it.",
+            "b": "A higher rate does not bring back a gradient that has vanished, and may blow up the others.",
+            "d": "More units do not make the gradient reach further back.",
+        },
+    ),
+    batch_size=Question(
+        "a",
+        "In other batches sequences get other amounts of padding. If the answer changes, the padding is read: take the "
+        "state at the last real step.",
+        {
+            "b": "In evaluation mode dropout is off, and it would not go with the size of the batch.",
+            "c": "Rounding changes the last digits, not the accuracy.",
+            "d": "The weights are fixed at test time, and so is what overfitting has done.",
+        },
+    ),
+)
+
+
+# The homework: a memory for 60 steps --------------------------------------------------------------------------
 
 
 ADDING_ERROR = 0.02  # mean squared error that `remember` has to reach
@@ -3537,85 +3616,3 @@ def _(model, split):
 def _(model, split):
     _, second = _marked(split)
     return _squared_error(model(split.x), second + 0.5) <= 0.04
-
-
-# The quiz -----------------------------------------------------------------------------------------------------
-
-
-quiz = lesson.quiz(
-    "quiz",
-    hints=[
-        "For the first four: what does the answer depend on, the order, the last few steps, or something far back?",
-        "For the last three: what is known at the time of the answer, what does the curve of the adding problem look "
-        "like before it falls, and what changes when a batch is put together differently?",
-    ],
-    shuffled_readings=Question(
-        "a",
-        "Without an order there is nothing for a recurrence to use. A dense network on what does not depend on the "
-        "order, such as mean and spread, is the first thing to try; lesson 9 has more.",
-        {
-            "b": "An LSTM would have to learn that the order means nothing, and to it each shuffle is another "
-            "sequence.",
-            "c": "Both directions read an order, and there is none.",
-            "d": "A kernel looks at neighbours, and shuffling makes neighbours by chance.",
-        },
-    ),
-    word_endings=Question(
-        "b",
-        "The evidence is local, three letters long: counting n-grams finds it, in less than a second. On the names of "
-        "the lesson that beat the recurrent network.",
-        {
-            "a": "It would work, but it is slower, and on the names of the lesson it lost to counting.",
-            "c": "Counts of single letters lose their order, and an ending is an order of three.",
-            "d": "The last letter alone is too little, if the evidence is three letters long.",
-        },
-    ),
-    open_bracket=Question(
-        "c",
-        "A fact from 50 steps ago has to be kept, whatever comes between: that is what the cell of an LSTM and its "
-        "gates are for.",
-        {
-            "a": "n-grams of 50 letters: nearly every one of them occurs only once.",
-            "b": "A window of 20 steps does not reach back to the bracket.",
-            "d": "It has the same task in principle, but its gradient over 50 steps has all but vanished.",
-        },
-    ),
-    share_prices=Question(
-        "d",
-        "Repeating yesterday's price is hard to beat. An R² of 0.95 says nothing before it is compared with that.",
-        {
-            "a": "It can be tried. But first you need to know what it has to beat.",
-            "b": "Seeing the future is not allowed in a forecast: the backward direction would read it.",
-            "c": "The mean of all prices is an easy opponent: a price is near yesterday's, far from the mean.",
-        },
-    ),
-    live_captions=Question(
-        "b",
-        "The backward direction reads from the end, which has not been spoken yet. Live, only the past is there.",
-        {
-            "a": "It is more accurate on recordings, but live, the end of the sentence is not there yet.",
-            "c": "It has twice the parameters, but that is not what rules it out.",
-            "d": "With or without packing: the future is missing.",
-        },
-    ),
-    flat_loss=Question(
-        "c",
-        "On the adding problem the loss stays at 1/6 for 100 to 400 steps before it falls. The gradient against the "
-        "lag tells whether anything arrives from far back.",
-        {
-            "a": "Two hundred steps are within the plateau of networks that go on to solve it.",
-            "b": "A higher rate does not bring back a gradient that has vanished, and may blow up the others.",
-            "d": "More units do not make the gradient reach further back.",
-        },
-    ),
-    batch_size=Question(
-        "a",
-        "In other batches sequences get other amounts of padding. If the answer changes, the padding is read: take the "
-        "state at the last real step.",
-        {
-            "b": "In evaluation mode dropout is off, and it would not go with the size of the batch.",
-            "c": "Rounding changes the last digits, not the accuracy.",
-            "d": "The weights are fixed at test time, and so is what overfitting has done.",
-        },
-    ),
-)

@@ -1353,7 +1353,7 @@ messages.mistakes(
         "`cat` along axis 1 makes rows of four nodes. Put the reversed edges below the others: along axis 0.": [
             lambda h, edges: _unpacked(h, torch.cat([edges, edges.flip(1)], dim=1).T),
         ],
-        "What a node has just received is sent on. Send the rows of h, not those of `out`.": [
+        "What a node has received is sent on. Send the rows of h, not those of `out`.": [
             lambda h, edges: _sent_on(torch.zeros_like(h), h, edges),
         ],
         "This is a row for each edge, (E, F). Add the messages at the nodes where they arrive, (n, F).": [

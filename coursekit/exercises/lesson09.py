@@ -130,7 +130,7 @@ mask_of.mistakes(
         "`x[..., 0] > 0`.": [lambda x: x.sum(dim=-1) != 0, lambda x: x.sum(dim=-1) > 0],
         "This looks at Δy, which is 0 for some real particles. z is column 0: `x[..., 0] > 0`.": [
             lambda x: x[..., 1] != 0,
-            lambda x: x[..., 1] > 0,
+            {"x[..., 0]": "x[..., 1]"},
         ],
         "This looks at Δφ, which is 0 for some real particles. z is column 0: `x[..., 0] > 0`.": [
             lambda x: x[..., 2] != 0,

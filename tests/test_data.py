@@ -519,6 +519,32 @@ def test_laser_follows_the_equations_step_by_step():
             assert intensity[number] == pytest.approx(state[0] ** 2, rel=1e-4)
 
 
+# Plays -----------------------------------------------------------------------------------------------------
+
+
+def test_plays_are_the_text_of_the_card(capsys):
+    text = data.plays()
+    digest = hashlib.sha256("".join(text).encode()).hexdigest()
+    assert digest in (REPOSITORY / "data" / "README.md").read_text(encoding="utf-8")
+    assert len(set("".join(text))) == 63
+    assert capsys.readouterr().out.startswith("Plays: 492,695 / 54,779 / 54,779 characters")
+
+
+def test_julius_caesar_is_not_trained_on():
+    text = data.plays()
+    assert "HAMLET:\n" in text.train
+    assert "MARULLUS:\n" not in text.train  # a tribune of Rome
+    assert text.valid.startswith("FLAVIUS:\nHence! home, you idle creatures")
+    assert text.test.rstrip().endswith("To part the glories of this happy day.")
+
+
+def test_plays_keep_what_is_spoken_alone():
+    spoken = runpy.run_path(str(REPOSITORY / "data" / "generators" / "make_plays.py"))["spoken"]
+    opening = "# Macbeth\n\n## ACT I\n\n_Thunder. Enter three Witches_\n\n**First Witch**  \n"
+    speech = "When shall we three\\\nmeet again? _[Aside]_\n\n\n_Exeunt_\n"
+    assert spoken(opening + speech) == "First Witch:\nWhen shall we three\nmeet again?\n\n"
+
+
 # Splits and batches ----------------------------------------------------------------------------------------
 
 

@@ -80,7 +80,8 @@ def difference(yours: object, expected: object, names: tuple[str, ...] = ()) -> 
         return None
     if isinstance(expected, Tensor | numbers.Number):
         return _difference_of_numbers(yours, expected)
-    if yours == expected:
+    arrays = [isinstance(one, np.ndarray) for one in (yours, expected)]  # a wrong answer may be one, too
+    if np.array_equal(yours, expected) if all(arrays) else not any(arrays) and yours == expected:
         return None
     return Difference(lambda: f"{show(yours)} instead of {show(expected)}.", yours, expected)
 

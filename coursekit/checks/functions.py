@@ -238,10 +238,10 @@ class CodeExercise(SolvedByCode):
                 f"`{name}` is left in another state: with other weights, in another mode, or with frozen parameters. "
                 "Put it back as it was, since the caller may go on with it."
             )
-        return (
-            f"`{name}` is no longer what it was, and the caller may still need it: work on a copy. For tensors, "
-            "`a = a - b` makes a new one where `a -= b` changes the old."
-        )
+        how = "For tensors, `a = a - b` makes a new one where `a -= b` changes the old."
+        if any(isinstance(case[position], list) for case in self.inputs.cases if case):
+            how = f"`{name} = list({name})` makes one of a list."
+        return f"`{name}` is no longer what it was, and the caller may still need it: work on a copy. {how}"
 
     def _advice(self, given: tuple, error: BaseException) -> str:
         if isinstance(given[-1], nn.Module):

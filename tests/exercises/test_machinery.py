@@ -217,6 +217,7 @@ def test_who_deletes_from_an_argument_is_told(lesson):
         return number
 
     assert "`items` is no longer what it was" in count(emptying).message
+    assert "`items = list(items)`" in count(emptying).message  # the advice for tensors would not help
 
 
 def test_sides_that_read_the_same_are_left_out(lesson):
@@ -676,6 +677,7 @@ def test_prediction_takes_one_answer(lesson):
         (torch.tensor([2.0, 3.0]), (torch.tensor(2.0), 3)),
         ({"a": 1.0}, {"a": 1}),
         (torch.tensor([1.00005]), torch.tensor([1.0])),
+        (np.array([1, 2]), np.array([1, 2])),
     ],
 )
 def test_equal_values_agree_whatever_their_type(yours, expected):
@@ -693,6 +695,8 @@ def test_equal_values_agree_whatever_their_type(yours, expected):
         (None, 1),
         (None, {"a": 1}),
         (torch.tensor([2.0, 3.0]), (torch.ones(2), torch.ones(2))),
+        (np.array([1, 2]), "a"),
+        (np.array([1, 2]), np.array([1, 3])),
     ],
 )
 def test_unequal_values_differ(yours, expected):

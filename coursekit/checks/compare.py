@@ -80,10 +80,16 @@ def difference(yours: object, expected: object, names: tuple[str, ...] = ()) -> 
         return None
     if isinstance(expected, Tensor | numbers.Number):
         return _difference_of_numbers(yours, expected)
-    arrays = [isinstance(one, np.ndarray) for one in (yours, expected)]  # a wrong answer may be one, too
-    if np.array_equal(yours, expected) if all(arrays) else not any(arrays) and yours == expected:
+    if _agree(yours, expected):
         return None
     return Difference(lambda: f"{show(yours)} instead of {show(expected)}.", yours, expected)
+
+
+def _agree(yours: object, expected: object) -> bool:
+    """Return whether two values are equal; an array, which a wrong answer may return, equals arrays alone."""
+    if isinstance(yours, np.ndarray) or isinstance(expected, np.ndarray):
+        return type(yours) is type(expected) and np.array_equal(yours, expected)
+    return yours == expected
 
 
 def _keys(yours: dict, expected: dict) -> str:

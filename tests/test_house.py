@@ -17,6 +17,7 @@ BELOW = {
     "files": set(),
     "runtime": set(),
     "data": {"files"},
+    "judge": {"data"},
     "train": {"data", "files", "runtime"},
     "plots": {"train", "data"},
     "checks": {"data", "train", "plots", "runtime", "files"},

@@ -1,6 +1,6 @@
 import json
 import subprocess
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import nbformat
 import pytest
@@ -15,13 +15,13 @@ DAY = date(2026, 8, 3)
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A repository of three lessons, committed two days ago."""
+    """A repository of three lessons, committed seven hours ago."""
     for name in ("01_a", "02_b", "03_c"):
         write(tmp_path, name, "1 + 1")
     monkeypatch.setattr(catalogue, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(todays_lessons, "REPOSITORY", tmp_path)
     git(tmp_path, "init", "-q")
-    commit(tmp_path, days_ago=2)
+    commit(tmp_path, hours_ago=7)
     return tmp_path
 
 
@@ -38,8 +38,8 @@ def git(root, *arguments):
     subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
 
 
-def commit(root, *, days_ago):
-    when = (date.today() - timedelta(days=days_ago)).isoformat() + "T00:00:00"
+def commit(root, *, hours_ago):
+    when = (datetime.now() - timedelta(hours=hours_ago)).isoformat(timespec="seconds")
     git(root, "add", "-A")
     identity = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
     subprocess.run(
@@ -64,7 +64,7 @@ def test_lesson_whose_cells_changed_is_touched_committed_or_not(repository):
     assert touched(repository) == []
     write(repository, "02_b", "1 + 2")
     assert touched(repository) == ["02_b"]
-    commit(repository, days_ago=0)
+    commit(repository, hours_ago=1)
     assert touched(repository) == ["02_b"]
     assert "02_b" in [lesson.stem for lesson in todays_lessons.todays(DAY)]
 

@@ -1,4 +1,7 @@
-"""Which lessons are tested in all their forms today: those touched in the last day, and a third of the others."""
+"""Which lessons are tested in all their forms today: those touched in the last six hours, and a third of the others.
+
+What was touched before has had a run of its own.
+"""
 
 import json
 import subprocess
@@ -9,17 +12,17 @@ from coursekit.teaching.catalogue import REPOSITORY, Lesson
 
 
 def todays(day: date) -> list[Lesson]:
-    """Return the lessons touched in the last day, by git, and those whose turn it is, which comes every three days."""
+    """Return the lessons touched in the last six hours, by git, and those whose turn it is, one day in three."""
     their_turn = day.toordinal() % 3
     return [lesson for lesson in catalogue.lessons() if is_touched(lesson) or lesson.number % 3 == their_turn]
 
 
 def is_touched(lesson: Lesson) -> bool:
-    """Return whether a lesson's cells, exercises or their tests differ from what they were a day ago.
+    """Return whether a lesson's cells, exercises or their tests differ from what they were six hours ago.
 
     Outputs do not count: a change of the package that makes lessons stale touches none of them.
     """
-    before = _git("rev-list", "-1", "--before=1 day ago", "HEAD").strip()
+    before = _git("rev-list", "-1", "--before=6 hours ago", "HEAD").strip()
     number = lesson.stem[:2]
     notebook = lesson.path.relative_to(REPOSITORY).as_posix()
     files = [f"coursekit/exercises/lesson{number}.py", f"tests/exercises/test_lesson{number}.py"]

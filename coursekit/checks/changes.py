@@ -26,6 +26,7 @@ _TAKEN_FOR = (  # functions that are taken for each other
     {"zeros_like", "ones_like"}, {"rand", "randn"}, {"rand_like", "randn_like"},
 )  # fmt: skip
 _LONGEST = 60  # characters of code on either side
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
 def with_one_change(source: str, scope: dict) -> Iterator[tuple[str, Callable]]:
@@ -53,11 +54,21 @@ def _changed(tree: ast.Module, scope: dict) -> Iterator[tuple[str, Callable]]:
 
 
 def _in_one_place(nodes: list[ast.AST], parents: dict, scope: dict) -> Iterator[tuple[str, Callable]]:
-    names = _names(nodes)
+    names, which = _names(nodes), _which(nodes)
     for node in nodes:
         for change in _changes(node, names, scope):
-            if words := _words(node, change, parents):
+            if words := _words(node, change, parents, which):
                 yield words, _put(parents[node], node, change)
+
+
+def _which(nodes: list[ast.AST]) -> dict[ast.AST, str]:
+    """Return for each piece of code that stands in several places which of them it is, such as "the second "."""
+    alike = defaultdict(list)
+    for node in sorted(nodes, key=lambda node: (getattr(node, "lineno", 0), getattr(node, "col_offset", 0))):
+        if isinstance(node, ast.expr | ast.stmt):
+            alike[type(node), ast.unparse(node)].append(node)
+    groups = (group for group in alike.values() if 1 < len(group) <= len(_ORDINALS))
+    return {node: f"the {word} " for group in groups for node, word in zip(group, _ORDINALS, strict=False)}
 
 
 def _everywhere(nodes: list[ast.AST], parents: dict, scope: dict) -> Iterator[tuple[str, Callable]]:
@@ -141,10 +152,14 @@ def _put(parent: ast.AST, node: ast.AST, change: ast.AST) -> Callable[[], None]:
     raise ValueError(f"{ast.dump(node)} is no part of {ast.dump(parent)}")
 
 
-def _words(node: ast.AST, change: ast.AST, parents: dict) -> str:
+def _words(node: ast.AST, change: ast.AST, parents: dict, which: dict) -> str:
     """Return what a change puts in place of what, seen in the expression around it; "" where even the node is long."""
     if isinstance(change, ast.Pass):
-        return f"without `{ast.unparse(node)}`" if len(ast.unparse(node)) <= _LONGEST else ""
+        return (
+            f"without {which.get(node, '')}`{ast.unparse(node)}`"
+            if len(ast.unparse(node)) <= _LONGEST
+            else ""
+        )
     if isinstance(node, ast.If):
         return f"without the case `{ast.unparse(node.test)}`"
     around = node
@@ -155,9 +170,11 @@ def _words(node: ast.AST, change: ast.AST, parents: dict) -> str:
         after = ast.unparse(around).strip()
         put_back()
         if max(len(before), len(after)) <= _LONGEST:
-            return f"with `{after}` in place of `{before}`"
+            return f"with `{after}` in place of {which.get(around, '')}`{before}`"
     before, after = ast.unparse(node), ast.unparse(change)
-    return f"with `{after}` in place of `{before}`" if max(len(before), len(after)) <= _LONGEST else ""
+    if max(len(before), len(after)) > _LONGEST:
+        return ""
+    return f"with `{after}` in place of {which.get(node, '')}`{before}`"
 
 
 def _changes(node: ast.AST, names: list[str], scope: dict) -> Iterator[ast.AST]:

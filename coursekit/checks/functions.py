@@ -194,9 +194,15 @@ class CodeExercise(SolvedByCode):
                 remarks=tuple(notes),
             )
         sentence, telling = self._explanations.explained(given, failing, yours, expected)
-        shown = min(telling, key=lambda number: size(self.inputs.cases[number]))
+        differing = [number for number in failing if self._differs(yours[number], expected[number])]
+        best = [number for number in telling if number in differing] or differing or telling
+        shown = min(best, key=lambda number: size(self.inputs.cases[number]))
         verdict = self._verdict_on(given, yours[shown], expected[shown], sentence, self.inputs.shown(shown))
         return verdict.with_line(self._right_on(failing))
+
+    def _differs(self, mine: Outcome, right: Outcome) -> bool:
+        """Return whether more is wrong than a changed argument."""
+        return mine.error is not None or bool(difference(mine.value, right.value, self._returns))
 
     def _right_on(self, failing: list[int]) -> str:
         """Return on how many test inputs an attempt is right, and what the others are; "" where it never is."""

@@ -44,7 +44,7 @@ def changed(function, **scope):
         "with `total = distances[i] ** power` in place of `total += distances[i] ** power`",
         "with `distances[i] * power` in place of `distances[i] ** power`",
         "with `power >= 0` in place of `power > 0`",
-        "with `len(centre)` in place of `len(x)`",
+        "with `len(centre)` in place of the second `len(x)`",
         "without the case `len(x) == 1`",
         "without `distances = distances.clamp(max=1.0)`",
         "with `distances[i] ** total` in place of `distances[i] ** power`",

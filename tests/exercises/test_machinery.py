@@ -205,6 +205,20 @@ def test_who_changes_an_argument_is_told(double):
     assert "`x` is no longer what it was" in double(in_place).message
 
 
+def test_result_that_is_wrong_on_a_larger_input_is_not_called_right(lesson):
+    @lesson.exercise(cases=[(torch.ones(1),), (torch.tensor([1.0, 2.0, 5.0]),)], hints=[])
+    def spread(x):
+        return x.max() - x.mean()
+
+    def in_place_and_wrong(x):
+        x -= x.median()
+        return x.max()
+
+    message = spread(in_place_and_wrong).message
+    assert "The result is right" not in message
+    assert "Besides, `x` is no longer what it was" in message
+
+
 def test_who_deletes_from_an_argument_is_told(lesson):
     @lesson.exercise(cases=[([1, 2], {"a": 1})], hints=[])
     def count(items, names):

@@ -56,9 +56,8 @@ def untrained() -> nn.Sequential:
 def features(images: Tensor) -> Tensor:
     """Return the activations (N, 64) of the judge's hidden layer for images (N, 1, 28, 28) in [0, 1]."""
     layers = _network(str(_checked("features", images).device))[:-1]
-    return torch.cat(
-        [layers(part.float()) for part in images.split(200)]
-    )  # in parts that fit into the cache: faster
+    parts = images.float().split(200)  # that fit into the processor's cache: faster
+    return torch.cat([layers(part) for part in parts])
 
 
 @torch.no_grad()
@@ -85,9 +84,9 @@ def score(images: Tensor, real: Tensor) -> Score:
             raise ValueError(
                 f"score: `{name}` has {len(given)} images; the scores need 100 at least, better 1,000"
             )
-    seen = features(images)
-    judged = _network(str(images.device))[-1](seen).softmax(dim=1).double()
-    seen, reference = seen.double(), _Gaussian.of(features(real).double())
+    seen = features(images).cpu()  # not every device has float64
+    judged = _network("cpu")[-1](seen).softmax(dim=1).double()
+    seen, reference = seen.double(), _Gaussian.of(features(real).cpu().double())
     generator = torch.Generator().manual_seed(0)
     draws = [torch.randint(len(images), (len(images),), generator=generator) for _ in range(RESAMPLES)]
     all_of_them = torch.arange(len(images))

@@ -155,11 +155,8 @@ def _put(parent: ast.AST, node: ast.AST, change: ast.AST) -> Callable[[], None]:
 def _words(node: ast.AST, change: ast.AST, parents: dict, which: dict) -> str:
     """Return what a change puts in place of what, seen in the expression around it; "" where even the node is long."""
     if isinstance(change, ast.Pass):
-        return (
-            f"without {which.get(node, '')}`{ast.unparse(node)}`"
-            if len(ast.unparse(node)) <= _LONGEST
-            else ""
-        )
+        lost = ast.unparse(node)
+        return f"without {which.get(node, '')}`{lost}`" if len(lost) <= _LONGEST else ""
     if isinstance(node, ast.If):
         return f"without the case `{ast.unparse(node.test)}`"
     around = node

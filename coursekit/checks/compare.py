@@ -133,9 +133,8 @@ def _difference_of_numbers(yours, expected) -> Difference | None:
         return differ(lambda: _kind(yours, asked))
     if given.device != wanted.device:
         return differ(lambda: f"It is on the device {given.device}, the input on {wanted.device}.")
-    if (
-        given.is_complex() or wanted.is_complex()
-    ):  # the latter, if the solution with a change in it gives that
+    # what is expected is complex where the solution with a change in it makes it so
+    if given.is_complex() or wanted.is_complex():
         return differ(lambda: "It is complex.")
     if given.shape != wanted.shape:
         return differ(lambda: f"The shape is {tuple(given.shape)}, expected is {tuple(wanted.shape)}.")

@@ -195,8 +195,8 @@ class CodeExercise(SolvedByCode):
             )
         sentence, telling = self._explanations.explained(given, failing, yours, expected)
         differing = [number for number in failing if self._differs(yours[number], expected[number])]
-        best = [number for number in telling if number in differing] or differing or telling
-        shown = min(best, key=lambda number: size(self.inputs.cases[number]))
+        candidates = [number for number in telling if number in differing] or differing or telling
+        shown = min(candidates, key=lambda number: size(self.inputs.cases[number]))
         verdict = self._verdict_on(given, yours[shown], expected[shown], sentence, self.inputs.shown(shown))
         return verdict.with_line(self._right_on(failing))
 

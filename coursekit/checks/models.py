@@ -68,31 +68,42 @@ class ModelExercise(SolvedByCode):
         return None
 
     def _verdict_on(self, model: nn.Module, split: Split) -> Verdict:
-        classes, parts = int(split.y.max()) + 1, []
+        parts = []
         for x in split.x.split(BATCH):
             try:
-                logits = model(x)
+                outputs = model(x)
             except (Exception, SystemExit) as error:
                 return self._raised(error, f"It was given inputs of shape {tuple(x.shape)}.")
-            if not isinstance(logits, Tensor) or logits.shape != (len(x), classes):
-                return self._wrong(
-                    f"For inputs of shape {tuple(x.shape)} it should give logits of shape {(len(x), classes)}.",
-                    ("yours", str(tuple(logits.shape)) if isinstance(logits, Tensor) else show(logits)),
-                )
-            parts.append(logits)
-        logits = torch.cat(parts)
-        if not logits.isfinite().all():
+            if unfit := self._unfit_outputs(outputs, x, split):
+                return unfit
+            parts.append(outputs)
+        outputs = torch.cat(parts)
+        if not outputs.isfinite().all():
             return self._wrong(
-                "Some logits are nan or inf: the training went astray. Try a smaller learning rate."
+                "Some outputs are nan or inf: the training went astray. Try a smaller learning rate, or clip the "
+                "gradients."
             )
-        scores = self._score(logits, split.y)
-        reached = ", ".join(
-            f"{name} {scores[name]:.3f} (floor {floor})" for name, floor in self.floors.items()
-        )
-        if all(scores[name] >= floor for name, floor in self.floors.items()):
+        enough, reached = self._reached(outputs, split)
+        if enough:
             return self._correct(f"On {len(split):,} examples that you were not given: {reached}.")
         sentence = next((sentence for sentence, shows in self.symptoms if shows(model, split)), "")
         return self._wrong(
-            sentence or "Not there yet. Did the validation loss stop falling before training ended?",
+            sentence or "Not there yet. Was the loss still falling when training ended?",
             (f"on {len(split):,} kept back", reached),
         )
+
+    def _unfit_outputs(self, outputs: object, x: Tensor, split: Split) -> Verdict | None:
+        """Return the verdict on what is no row of logits for each input, None if all is well."""
+        asked = (len(x), int(split.y.max()) + 1)
+        if isinstance(outputs, Tensor) and outputs.shape == asked:
+            return None
+        return self._wrong(
+            f"For inputs of shape {tuple(x.shape)} it should give logits of shape {asked}.",
+            ("yours", str(tuple(outputs.shape)) if isinstance(outputs, Tensor) else show(outputs)),
+        )
+
+    def _reached(self, outputs: Tensor, split: Split) -> tuple[bool, str]:
+        """Return whether the outputs reach all floors, and in words what they reach."""
+        scores = self._score(outputs, split.y)
+        words = [f"{name} {scores[name]:.3f} (floor {floor})" for name, floor in self.floors.items()]
+        return all(scores[name] >= floor for name, floor in self.floors.items()), ", ".join(words)

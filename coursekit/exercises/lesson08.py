@@ -3434,26 +3434,13 @@ def _squared_error(answers, y):
 class _AddingExercise(ModelExercise):
     """A trained model whose mean squared error on new sequences of the adding problem has to be small."""
 
-    def _verdict_on(self, model, split):
-        try:
-            answers = model(split.x)
-        except (Exception, SystemExit) as error:
-            return self._raised(error, f"It was given sequences of shape {tuple(split.x.shape)}.")
-        if sentence := _unfit_answers(answers, len(split)):
-            return self._wrong(sentence)
-        if not answers.isfinite().all():
-            return self._wrong(
-                "Some answers are nan or inf. Clip the gradients, or try a smaller learning rate."
-            )
-        error = _squared_error(answers, split.y)
-        reached = f"mean squared error {error:.4f} (at most {ADDING_ERROR})"
-        if error <= ADDING_ERROR:
-            return self._correct(f"On {len(split):,} new sequences of 60 steps: {reached}.")
-        sentence = next((sentence for sentence, shows in self.symptoms if shows(model, split)), "")
-        return self._wrong(
-            sentence or "Not there yet. Was the loss still falling when training ended?",
-            (f"on {len(split):,} new sequences", reached),
-        )
+    def _unfit_outputs(self, outputs, x, split):
+        sentence = _unfit_answers(outputs, len(x))
+        return self._wrong(sentence) if sentence else None
+
+    def _reached(self, outputs, split):
+        error = self._score(outputs, split.y)
+        return error <= ADDING_ERROR, f"mean squared error {error:.4f} (at most {ADDING_ERROR})"
 
 
 def _unfit_answers(answers, count):

@@ -702,14 +702,14 @@ def test_weights_are_as_good_as_an_adversary(w_jets):
     assert verdict.status == "correct", verdict
 
 
-def test_share_in_the_window_is_that_of_the_tenth_with_the_largest_logits():
+def test_fraction_in_the_window_is_that_of_the_tenth_with_the_largest_logits():
     jets = ex._w_jets_kept_back()
     stored = data.shipped("jets_held_out.npz")
     mass = stored["x"][stored["y"] < 2, ex.MASS]
     logits = torch.rand(3600, generator=torch.Generator().manual_seed(0))
     best = mass[logits[jets.y == 0].argsort(descending=True)[:240].numpy()]
-    share = ((best > 60) & (best < 105)).mean()
-    assert ex._share_in_the_window(logits, jets) == pytest.approx(share, abs=0.005)
+    fraction = ((best > 60) & (best < 105)).mean()
+    assert ex._fraction_in_the_window(logits, jets) == pytest.approx(fraction, abs=0.005)
     assert ((mass > 60) & (mass < 105)).mean() == pytest.approx(0.115, abs=0.001)
 
 

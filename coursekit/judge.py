@@ -75,23 +75,29 @@ def score(images: Tensor, real: Tensor) -> Score:
     - `frechet`: the Fréchet distance of `images` and `real` (M, 1, 28, 28) in the judge's 64 features (Heusel et al.,
       2017). It falls with N and M, even where nothing else changes: compare values of equal N and M only.
 
+    For many calls with the same `real`, hand over its features (M, 64) instead, computed once by `features`.
+
     A standard error is the standard deviation over 20 bootstrap samples of the images (always the same draws); it says
     nothing about the spread from one training to the next. Raises ValueError for other shapes, values outside of
     [0, 1], or fewer than 100 images.
     """
-    for name, given in {"images": images, "real": real}.items():
-        if len(_checked("score", given, name)) < 100:
-            raise ValueError(
-                f"score: `{name}` has {len(given)} images; the scores need 100 at least, better 1,000"
-            )
-    seen = features(images).cpu()  # not every device has float64
-    judged = _network("cpu")[-1](seen).softmax(dim=1).double()
-    seen, reference = seen.double(), _Gaussian.of(features(real).cpu().double())
+    seen, reference = _many(images, "images"), _Gaussian.of(_many(real, "real").double())
+    judged, seen = _network("cpu")[-1](seen).softmax(dim=1).double(), seen.double()
     generator = torch.Generator().manual_seed(0)
     draws = [torch.randint(len(images), (len(images),), generator=generator) for _ in range(RESAMPLES)]
     all_of_them = torch.arange(len(images))
     rows = torch.tensor([_numbers(judged[some], seen[some], reference) for some in (all_of_them, *draws)])
     return Score(*map(Measured, rows[0].tolist(), rows[1:].std(dim=0).tolist()))
+
+
+def _many(given: Tensor, name: str) -> Tensor:
+    """Return the features (N, 64) of at least 100 images on the CPU (not every device has float64)."""
+    already = name == "real" and isinstance(given, Tensor) and given.ndim == 2 and given.shape[1] == 64
+    if len(given if already else _checked("score", given, name)) < 100:
+        raise ValueError(
+            f"score: `{name}` has {len(given)} images; the scores need 100 at least, better 1,000"
+        )
+    return (given if already else features(given)).cpu()
 
 
 class _Gaussian(NamedTuple):

@@ -72,6 +72,13 @@ def test_score_repeats_itself_and_leaves_the_random_state_alone(digits):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_features_of_real_digits_serve_as_well_as_the_digits(digits):
+    images, real = digits.valid.x[:200], digits.test.x[:300]
+    assert judge.score(images, judge.features(real)) == judge.score(images, real)
+    with pytest.raises(ValueError, match="`images` must be a tensor"):
+        judge.score(judge.features(images), real)
+
+
 def test_fewer_images_are_farther_away(digits):
     few, many = (
         judge.score(digits.train.x[:count], digits.test.x[:count]).frechet.value for count in (100, 1000)

@@ -12,7 +12,7 @@ CONTRIBUTING.md shows a whole exercise. With the environment variable COURSEKIT_
 """
 
 from coursekit.checks.base import Exercise, replace_lines
-from coursekit.checks.compare import show
+from coursekit.checks.compare import difference, show
 from coursekit.checks.exercise_set import ExerciseSet, normal
 from coursekit.checks.functions import CodeExercise
 from coursekit.checks.isolation import pinned
@@ -22,5 +22,5 @@ from coursekit.checks.verdicts import ExerciseError, Report, UnknownExerciseErro
 
 __all__ = [
     "CodeExercise", "Exercise", "ExerciseError", "ExerciseSet", "ModelExercise", "Prediction", "Question", "Quiz",
-    "Report", "UnknownExerciseError", "Verdict", "normal", "pinned", "replace_lines", "show",
+    "Report", "UnknownExerciseError", "Verdict", "difference", "normal", "pinned", "replace_lines", "show",
 ]  # fmt: skip

@@ -17,7 +17,19 @@ BATCH = 500
 
 
 class ModelExercise(SolvedByCode):
-    """A trained model that has to reach floors on data the learner was not given. Made by ExerciseSet.trained_model."""
+    """A trained model that has to reach floors on data the learner was not given. Made by ExerciseSet.trained_model.
+
+    A subclass may ask for something else than a network from inputs to logits: `_unfit` says what is none,
+    `_as_network` makes a network of what is one, `_unfit_outputs` and `_reached` judge its outputs.
+    """
+
+    too_slow = (
+        "Is there a loop without end in the network's `forward`? If not, try a smaller network, or a GPU."
+    )
+    not_finite = (
+        "Some outputs are nan or inf: the training went astray. "
+        "Try a smaller learning rate, or clip the gradients."
+    )
 
     def __init__(self, solution, *, attempt, held_out, score, floors, hints) -> None:
         super().__init__(solution, [attempt], hints)
@@ -41,17 +53,14 @@ class ModelExercise(SolvedByCode):
     def _judge(self, given: tuple, named: dict) -> Verdict:
         if unfit := self._misuse(given, named) or self._unfit(given):
             return unfit
-        (model,) = given
+        model = self._as_network(*given)
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         split, training = self.held_out().to(device), model.training
         try:
             with captured_output(), time_limit.time_limit(LIMIT_S), torch.no_grad():
                 return self._verdict_on(model.eval(), split)
         except time_limit.Stopped:
-            return self._wrong(
-                f"Stopped after {LIMIT_S} s on {len(split):,} examples. Is there a loop without end in the network's "
-                "`forward`? If not, try a smaller network, or a GPU."
-            )
+            return self._wrong(f"Stopped after {LIMIT_S} s on {len(split):,} examples. {self.too_slow}")
         finally:
             model.train(training)
 
@@ -67,6 +76,10 @@ class ModelExercise(SolvedByCode):
             )
         return None
 
+    def _as_network(self, model: object) -> nn.Module:
+        """Return what arrived as a network from inputs to outputs; here it is one."""
+        return model
+
     def _verdict_on(self, model: nn.Module, split: Split) -> Verdict:
         parts = []
         for x in split.x.split(BATCH):
@@ -79,10 +92,7 @@ class ModelExercise(SolvedByCode):
             parts.append(outputs)
         outputs = torch.cat(parts)
         if not outputs.isfinite().all():
-            return self._wrong(
-                "Some outputs are nan or inf: the training went astray. Try a smaller learning rate, or clip the "
-                "gradients."
-            )
+            return self._wrong(self.not_finite)
         enough, reached = self._reached(outputs, split)
         if enough:
             return self._correct(f"On {len(split):,} examples that you were not given: {reached}.")

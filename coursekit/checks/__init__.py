@@ -13,7 +13,7 @@ CONTRIBUTING.md shows a whole exercise. With the environment variable COURSEKIT_
 
 from coursekit.checks.base import Exercise, replace_lines
 from coursekit.checks.compare import difference, show
-from coursekit.checks.exercise_set import ExerciseSet, normal
+from coursekit.checks.exercise_set import ExerciseSet, NamedFunction, normal
 from coursekit.checks.functions import CodeExercise
 from coursekit.checks.isolation import pinned
 from coursekit.checks.models import ModelExercise
@@ -21,6 +21,7 @@ from coursekit.checks.questions import Prediction, Question, Quiz
 from coursekit.checks.verdicts import ExerciseError, Report, UnknownExerciseError, Verdict
 
 __all__ = [
-    "CodeExercise", "Exercise", "ExerciseError", "ExerciseSet", "ModelExercise", "Prediction", "Question", "Quiz",
-    "Report", "UnknownExerciseError", "Verdict", "difference", "normal", "pinned", "replace_lines", "show",
+    "CodeExercise", "Exercise", "ExerciseError", "ExerciseSet", "ModelExercise", "NamedFunction", "Prediction",
+    "Question", "Quiz", "Report", "UnknownExerciseError", "Verdict", "difference", "normal", "pinned", "replace_lines",
+    "show",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from coursekit import data, train
-from coursekit.checks import ExerciseSet, ModelExercise, Question, normal
+from coursekit.checks import ExerciseSet, ModelExercise, NamedFunction, Question, normal
 
 lesson = ExerciseSet("Lesson 9")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
@@ -18,20 +18,12 @@ report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 # What several exercises need ----------------------------------------------------------------------------------
 
 
-class _Named:
-    """A function that is handed to attempts, shown by its name; a copy of a test input holds the same one."""
+class _Named(NamedFunction):
+    """A function of a set, and the number of random seeds with which an attempt has to judge it."""
 
     def __init__(self, name, function, seeds=1):
-        self.name, self.function, self.seeds = name, function, seeds
-
-    def __call__(self, x):
-        return self.function(x)
-
-    def __repr__(self):
-        return self.name
-
-    def __deepcopy__(self, memo):
-        return self
+        super().__init__(name, function)
+        self.seeds = seeds
 
 
 def _layers(inputs, outputs, seed, name="φ"):

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coursekit import data, train
-from coursekit.checks import ExerciseSet, ModelExercise, Question, normal
+from coursekit.checks import ExerciseSet, ModelExercise, NamedFunction, Question, normal
 
 lesson = ExerciseSet("Lesson 10")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
@@ -1665,26 +1665,10 @@ merge_heads.mistakes(
 # Section 5: a transformer block -------------------------------------------------------------------------------
 
 
-class _BlockPart:
-    """A function of a block, shown by its name; a copy of a test input holds the same one."""
-
-    def __init__(self, name, function):
-        self.name, self.function = name, function
-
-    def __call__(self, x):
-        return self.function(x)
-
-    def __repr__(self):
-        return self.name
-
-    def __deepcopy__(self, memo):
-        return self
-
-
 def _block_norm(name, d, seed):
     """A layer norm with a gain and a shift of its own."""
     gain, shift = 0.6 + normal(d, seed=seed).abs(), 0.5 * normal(d, seed=seed + 1)
-    return _BlockPart(
+    return NamedFunction(
         f"a layer norm {name} of {d} numbers", lambda x: F.layer_norm(x, (d,)) * gain.to(x) + shift.to(x)
     )
 
@@ -1703,17 +1687,17 @@ def _block_parts(d, seed):
 
     return (
         _block_norm("norm1", d, seed + 4),
-        _BlockPart(f"attention on rows of {d} numbers", attend),
+        NamedFunction(f"attention on rows of {d} numbers", attend),
         _block_norm("norm2", d, seed + 6),
-        _BlockPart(f"an MLP {d} → {4 * d} → {d}", mlp),
+        NamedFunction(f"an MLP {d} → {4 * d} → {d}", mlp),
     )
 
 
 _BLOCK_IN_THE_HEAD = (
-    _BlockPart("x → x − 1", lambda x: x - 1),
-    _BlockPart("x → 10 x", lambda x: 10 * x),
-    _BlockPart("x → x + 3", lambda x: x + 3),
-    _BlockPart("x → x²", lambda x: x**2),
+    NamedFunction("x → x − 1", lambda x: x - 1),
+    NamedFunction("x → 10 x", lambda x: 10 * x),
+    NamedFunction("x → x + 3", lambda x: x + 3),
+    NamedFunction("x → x²", lambda x: x**2),
 )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal
 
 from coursekit import data, runtime
-from coursekit.checks import ExerciseSet, ModelExercise, Question, difference, normal, show
+from coursekit.checks import ExerciseSet, ModelExercise, NamedFunction, Question, difference, normal, show
 
 lesson = ExerciseSet("Lesson 12")
 report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
@@ -22,21 +22,12 @@ report, __getattr__, __dir__ = lesson.report, lesson.unknown, lesson.names
 # What several exercises need ----------------------------------------------------------------------------------
 
 
-class _FlowFunction:
-    """A function that is handed to attempts, shown by its name; a copy of a test input holds the same one."""
+class _FlowFunction(NamedFunction):
+    """A function of a point or a batch, with the tensors in it that record gradients, by name."""
 
     def __init__(self, name, function, **parts):
-        self.name, self.function = name, function
-        self.parts = parts  # tensors that record gradients, by name
-
-    def __call__(self, x):
-        return self.function(x)
-
-    def __repr__(self):
-        return self.name
-
-    def __deepcopy__(self, memo):
-        return self
+        super().__init__(name, function)
+        self.parts = parts
 
 
 def _as_it_is(result):
@@ -1909,22 +1900,13 @@ flow_nll.pairs_of_slips(
 # Section 4: the integral of a density -------------------------------------------------------------------------
 
 
-class _LogDensity:
-    """A log-density that takes points (n, 2), shown by its name."""
-
-    def __init__(self, name, function):
-        self.name, self.function = name, function
+class _LogDensity(NamedFunction):
+    """A log-density that takes points (n, 2)."""
 
     def __call__(self, points):
         if points.ndim != 2 or points.shape[1] != 2:
             raise ValueError(f"log_prob takes points (M², 2), and {tuple(points.shape)} arrived")
-        return self.function(*points.unbind(dim=1))
-
-    def __repr__(self):
-        return self.name
-
-    def __deepcopy__(self, memo):
-        return self
+        return super().__call__(*points.unbind(dim=1))
 
 
 def _log_normal(a, b, sigma):

@@ -614,3 +614,34 @@ def test_split_lives_on_one_device():
 def test_splits_move_together():
     splits = data.mnist("sample").to("meta")
     assert {split.x.device.type for split in parts(splits).values()} == {"meta"}
+
+
+class TestPrintedLetters:
+    def test_look_like_mnist_to_a_program(self):
+        letters = data.printed_letters(300)
+        assert letters.x.shape == (300, 1, 28, 28)
+        assert letters.x.dtype == torch.float32
+        assert letters.x.min() == 0
+        torch.testing.assert_close(letters.x.amax(dim=(1, 2, 3)), torch.ones(300))
+        rows, columns = (letters.x.amax(dim=axis).squeeze(1) > 0 for axis in (3, 2))
+        assert max(int(rows.sum(dim=1).max()), int(columns.sum(dim=1).max())) <= 20
+        place = torch.arange(28.0)
+        mass = letters.x.sum(dim=(1, 2, 3))
+        for axis in (3, 2):  # centred by mass, unless the box meets the edge
+            centre = (letters.x.sum(dim=axis).squeeze(1) * place).sum(dim=1) / mass
+            assert ((centre - 13.5).abs() <= 0.51).float().mean() > 0.98
+
+    def test_are_the_same_for_one_seed_and_others_for_another(self):
+        first, again, other = (data.printed_letters(50, seed=seed) for seed in (0, 0, 1))
+        assert torch.equal(first.x, again.x)
+        assert torch.equal(first.y, again.y)
+        assert not torch.equal(first.x, other.x)
+
+    def test_hold_every_letter(self):
+        everything = data.printed_letters(1184)
+        assert everything.y.bincount().tolist() == [32] * len(data.PRINTED)
+
+    @pytest.mark.parametrize("count", [0, 1185])
+    def test_say_how_many_there_are(self, count):
+        with pytest.raises(ValueError, match=f"`count` must be from 1 to 1184, not {count}"):
+            data.printed_letters(count)

@@ -125,12 +125,9 @@ def draw_in_steps(mu, log_variance):
     return torch.addcmul(mu, sigma, epsilon)
 
 
-def draw_number_by_number(mu, log_variance):
-    z = torch.empty_like(mu)
-    for i in range(len(mu)):
-        for k in range(mu.shape[1]):
-            z[i, k] = mu[i, k] + torch.exp(log_variance[i, k] / 2) * torch.randn(())
-    return z
+def draw_example_by_example(mu, log_variance):
+    pairs = zip(mu, log_variance, strict=True)
+    return torch.stack([m + torch.exp(s / 2) * torch.randn(len(m)) for m, s in pairs])
 
 
 def elbo_of_each_example(x, logits, mu, log_variance):
@@ -247,7 +244,7 @@ class TestLesson06(Contract):
             auc_by_mean_ranks,
         ],
         "kl_to_standard_normal": [kl_by_distributions, kl_in_a_loop],
-        "reparameterize": [draw_with_rsample, draw_in_steps, draw_number_by_number],
+        "reparameterize": [draw_with_rsample, draw_in_steps, draw_example_by_example],
         "elbo": [elbo_of_each_example, elbo_by_negative_loss, elbo_by_a_bernoulli],
         "VAE": [VAEOfParts, VAEWithTwoHeads],
         "importance_bound": [importance_bound_in_a_loop, importance_bound_by_the_largest],

@@ -21,6 +21,9 @@ from coursekit.checks import models
 from coursekit.exercises import lesson13 as ex
 from tests.exercises.contract import Contract
 
+# The first step of an optimizer imports for seconds, which would count in the time limit of a verdict.
+torch.optim.SGD([torch.zeros(1, requires_grad=True)]).step()
+
 # Right answers, each written in another way --------------------------------------------------------------------
 
 
@@ -313,7 +316,7 @@ def temperature_by_lbfgs(logits, labels):
 def temperature_by_adam(logits, labels):
     log_T = torch.tensor(0.0, requires_grad=True)
     optimizer = torch.optim.Adam([log_T], lr=0.05)
-    for _ in range(500):
+    for _ in range(300):
         optimizer.zero_grad()
         F.cross_entropy(logits / log_T.exp(), labels).backward()
         optimizer.step()

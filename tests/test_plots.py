@@ -226,3 +226,45 @@ def test_plots_draw_into_the_axes_they_are_given_and_label_them(plot):
     assert ax is given
     assert ax.get_xlabel()
     assert ax.get_ylabel()
+
+
+def ticks(ax) -> set[tuple[float, float]]:
+    """Time step and unit of every tick of a raster."""
+    return {
+        (float(segment[0][0]), float(segment[:, 1].mean().round(6)))
+        for lines in ax.collections
+        for segment in lines.get_segments()
+    }
+
+
+def test_raster_has_a_tick_for_every_spike():
+    spikes = torch.zeros(6, 3)
+    spikes[[0, 2, 5], [0, 2, 1]] = torch.tensor([1.0, -1.0, 1.0])
+    ax = plots.raster(spikes)
+    assert ticks(ax) == {(0, 0), (2, 2), (5, 1)}
+    positive, negative = ax.collections
+    assert len(positive.get_segments()) == 2
+    assert len(negative.get_segments()) == 1
+    assert not np.array_equal(positive.get_colors(), negative.get_colors())
+
+
+def test_raster_says_that_time_comes_first():
+    with pytest.raises(ValueError, match=r"`spikes` must be \(T, units\), time first, not \(6, 2, 3\)"):
+        plots.raster(torch.zeros(6, 2, 3))
+
+
+def test_membrane_shows_line_threshold_and_spikes():
+    u = torch.tensor([0.6, 0.9, 1.05, 0.125])
+    ax = plots.membrane(u, torch.tensor([0.0, 0.0, 1.0, 0.0]), 1.0)
+    line, threshold = ax.lines
+    np.testing.assert_array_equal(line.get_ydata(), u)
+    assert set(threshold.get_ydata()) == {1.0}
+    (bars,) = ax.collections
+    ((low, high),) = bars.get_segments()
+    assert low[0] == high[0] == 2
+    assert low[1] > u.max()
+
+
+def test_membrane_of_a_layer_is_refused():
+    with pytest.raises(ValueError, match=r"`u` \(4, 2\) and `spikes` \(4, 2\) must both be \(T,\)"):
+        plots.membrane(torch.zeros(4, 2), torch.zeros(4, 2), 1.0)

@@ -9,9 +9,10 @@ from coursekit.plots.images import DIVERGING, most_confident_mistakes, pictures,
 from coursekit.plots.jets import jet
 from coursekit.plots.networks import network
 from coursekit.plots.sliders import explore
+from coursekit.plots.spikes import membrane, raster
 from coursekit.plots.training import history
 
 __all__ = [
-    "DIVERGING", "confusion_matrix", "decision_regions", "explore", "history", "jet", "most_confident_mistakes",
-    "network", "pictures", "reliability", "roc", "scatter_classes", "weights",
+    "DIVERGING", "confusion_matrix", "decision_regions", "explore", "history", "jet", "membrane",
+    "most_confident_mistakes", "network", "pictures", "raster", "reliability", "roc", "scatter_classes", "weights",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ from coursekit.teaching.execute import cell_seconds, execute
 from tests.colab.environment import REQUIREMENTS
 
 LESSONS = catalogue.select(os.environ.get("LESSONS", ""))
-BROUGHT = {"deep-learning-notebooks", "torchinfo"}
+BROUGHT = {"deep-learning-notebooks", "snntorch", "torchinfo"}
 
 # Run by every Python of the machine as it starts: what pip is asked to fetch from GitHub is this checkout.
 ANSWER_FOR_GITHUB = """import sys
@@ -97,7 +97,7 @@ def test_lesson_runs_from_its_notebook_alone(colab):
     assert colab.run.error == ""
 
 
-def test_setup_brings_coursekit_and_torchinfo_only(colab):
+def test_setup_brings_nothing_but_the_course_and_what_colab_lacks(colab):
     assert colab.after.keys() - colab.before.keys() == BROUGHT
     assert not colab.before.keys() & BROUGHT
 

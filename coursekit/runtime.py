@@ -1,6 +1,7 @@
 """The machine a notebook runs on: one call seeds it, chooses the device and says so."""
 
 import ctypes
+import os
 import platform
 import random
 from typing import Any
@@ -24,7 +25,8 @@ def start(seed: int = 0) -> torch.device:
     plt.style.use("coursekit.style")
     device = best_device()
     versions = f"Python {platform.python_version()} · torch {torch.__version__.split('+')[0]}"
-    print(f"{versions} · {_hardware(device)} · seed {seed}")
+    if os.environ.get("RANK", "0") == "0":  # under torchrun one process speaks for all
+        print(f"{versions} · {_hardware(device)} · seed {seed}")
     return device
 
 
@@ -81,9 +83,13 @@ def reuse_memory() -> None:
 
 
 def best_device() -> torch.device:
-    """Return the fastest device of this machine: CUDA, else Apple's MPS, else the CPU."""
+    """Return the fastest device of this machine: CUDA, else Apple's MPS, else the CPU.
+
+    Of several CUDA devices, the current one; under torchrun, the one of this process.
+    """
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        local_rank = os.environ.get("LOCAL_RANK")
+        return torch.device("cuda") if local_rank is None else torch.device("cuda", int(local_rank))
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")

@@ -25,6 +25,15 @@ def check_model(model: nn.Module) -> None:
         )
 
 
+def check_unwrapped(model: nn.Module) -> None:
+    """Raise ValueError for a network that shares out its batches, or averages its gradients, by itself."""
+    if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        raise ValueError(
+            f"fit: `model` is wrapped, as {type(model).__name__}. Under torchrun fit shares the batches and averages "
+            "the gradients by itself: pass `model.module`"
+        )
+
+
 def check_settings(epochs, valid, patience, optimizer, scheduler) -> None:
     """Raise TypeError or ValueError for arguments of `fit` that cannot be trained with."""
     for name, value in (("epochs", epochs), ("patience", patience)):

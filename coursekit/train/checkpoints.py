@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from coursekit.files import atomic_write
+from coursekit.train import parallel
 from coursekit.train.descriptions import Description, compare, describe_groups
 from coursekit.train.messages import warn
 
@@ -68,6 +69,12 @@ class Checkpoint:
                 "afresh"
             )
         print(f"{self.path}: going on after epoch {done} of {epochs}; delete the file to start afresh")
+        before, now = stored["state"].get("processes", 1), parallel.processes()
+        if before != now:
+            print(
+                f"{self.path}: trained by {before} process{'es' * (before > 1)} so far, by {now} from here on. Sums "
+                "are rounded in another order, dropout draws other masks; data, their order and settings are the same"
+            )
         return stored["state"]
 
     def save(self, state: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from coursekit.train import parallel
 from coursekit.train.messages import describe
 
 Batch = tuple[Tensor, Tensor]
@@ -14,14 +15,19 @@ Objective = Callable[[nn.Module, Tensor, Tensor], dict[str, Tensor]]
 _HOW_TO_BATCH = "a Split is cut into batches by .batches(128), a Dataset by a DataLoader"
 
 
-def checked(batches: Iterable[Batch], model: nn.Module) -> Iterator[Batch]:
-    """Yield batches on the model's device; raise for what is no batch or lives on another accelerator."""
+def checked(
+    batches: Iterable[Batch], model: nn.Module, epoch: int = 0
+) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """Yield x, y, on the model's device, and how many examples count; of several processes, each gets its share.
+
+    Raises TypeError or ValueError for what is no batch or lives on another accelerator.
+    """
     device = device_of(model)
     if not isinstance(batches, Iterable):
         raise TypeError(
             f"batches must be an iterable of pairs (x, y), not {describe(batches)}; {_HOW_TO_BATCH}"
         )
-    for batch in batches:
+    for batch, size in parallel.shares(batches, epoch):
         if not (
             isinstance(batch, tuple | list)
             and len(batch) == 2
@@ -31,10 +37,11 @@ def checked(batches: Iterable[Batch], model: nn.Module) -> Iterator[Batch]:
                 f"every batch must be a pair of tensors (x, y), not {describe(batch)}; {_HOW_TO_BATCH}"
             )
         x, y = batch
+        size = len(x) if size is None else size
         if x.device == device == y.device:
-            yield x, y
+            yield x, y, size
         elif {x.device.type, y.device.type} <= {"cpu", device.type} and device.type != "meta":
-            yield x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+            yield x.to(device, non_blocking=True), y.to(device, non_blocking=True), size
         else:
             raise ValueError(
                 f"the model is on {device}, the batches on {x.device}: move the model with model.to('{x.device}') "

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from coursekit.train import arguments, generators
+from coursekit.train import arguments, generators, parallel
 from coursekit.train.checkpoints import Checkpoint, NoCheckpoint
-from coursekit.train.descriptions import describe_run
+from coursekit.train.descriptions import compare, describe_run
 from coursekit.train.history import History
 from coursekit.train.inputs import Batch, Objective, device_of, length
 from coursekit.train.objectives import classification
@@ -46,26 +46,45 @@ def fit(
     is named in a warning. The stop button (an interrupt) ends training: model and history are then as they were after
     the last whole epoch.
 
+    Started by torchrun in several processes, each trains on its share of every batch, and all end with the weights and
+    the history of one; process 0 draws the bar, prints and saves. All must be given the same; batch normalization and
+    dropout see the shares.
+
     Raises FloatingPointError as soon as a loss is not finite; torch.OutOfMemoryError with the batch size to try;
     ValueError, TypeError or OSError for arguments and batches that cannot be trained on, naming what arrived;
-    RuntimeError inside of torch.no_grad(). Warns of an optimizer that holds parameters of another model, too.
+    RuntimeError inside of torch.no_grad(), and where another process of the run has ended. Warns of an optimizer that
+    holds parameters of another model, too.
     """
     _check(model, objective)
     arguments.check_settings(epochs, valid, patience, optimizer, scheduler)
     optimizer = optimizer or _adam(model)
     arguments.check_trainable(model, optimizer)
     run = Run(model, train, valid, objective, optimizer, scheduler, patience)
+    _meet(run, epochs)
     run.saved = run.state()
     keeper = _keeper(run, checkpoint)
-    run.go_on_from(keeper.load(epochs))
+    run.go_on_from(parallel.from_first(lambda: keeper.load(epochs)))
     try:
         _train(run, epochs, keeper)
     except KeyboardInterrupt:
         run.restore(run.saved)
-        print(_stopped(len(run.history), epochs), keeper.how_to_go_on(epochs - len(run.history)))
+        if parallel.rank() == 0:
+            print(_stopped(len(run.history), epochs), keeper.how_to_go_on(epochs - len(run.history)))
     run.put_back_best_weights()
     model.eval()
     return run.history
+
+
+def _meet(run: Run, epochs: int) -> None:
+    """Join the other processes of the run, if there are any, and begin with the same weights in all of them."""
+    parallel.join()
+    parallel.check_meeting("fit")
+    if parallel.processes() > 1:
+        arguments.check_unwrapped(run.model)
+        parallel.check_alike(
+            describe_run(run) | {"epochs": str(epochs)}, lambda there, here: compare(there, here, {})[0]
+        )
+        parallel.align(run.model)
 
 
 def _check(model: nn.Module, objective: Objective) -> None:
@@ -80,7 +99,7 @@ def _adam(model: nn.Module) -> torch.optim.Optimizer:
 
 
 def _keeper(run: Run, path: str | Path | None) -> Checkpoint | NoCheckpoint:
-    if path is None:
+    if path is None or parallel.rank() > 0:
         return NoCheckpoint()
     generators.warn_of_those_lost((run.train, run.valid))
     return Checkpoint(path, describe_run(run), run.saved)
@@ -89,7 +108,10 @@ def _keeper(run: Run, path: str | Path | None) -> Checkpoint | NoCheckpoint:
 def _train(run: Run, epochs: int, checkpoint: Checkpoint | NoCheckpoint) -> None:
     batches, done = length(run.train), len(run.history)
     total, past = (None, 0) if batches is None else (epochs * batches, done * batches)
-    with ProgressBar(total=total, initial=past, unit="batch", leave=False, delay=0.5) as bar:
+    elsewhere = parallel.rank() > 0
+    with ProgressBar(
+        total=total, initial=past, unit="batch", leave=False, delay=0.5, disable=elsewhere
+    ) as bar:
         while len(run.history) < epochs and not run.has_stalled():
             bar.set_description(f"epoch {len(run.history) + 1}/{epochs}", refresh=False)
             run.one_epoch(bar)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from coursekit.train import generators
-from coursekit.train.averages import Averages, evaluate
+from coursekit.train import generators, parallel
+from coursekit.train.averages import Averages, average
 from coursekit.train.history import History
 from coursekit.train.inputs import Batch, Objective, apply, checked, memory_error_explained
 from coursekit.train.progress import ProgressBar
@@ -53,7 +53,10 @@ class Run:
         started = time.perf_counter()
         lr = float(self.optimizer.param_groups[0]["lr"])  # a tensor would change under the history
         train = self._train_epoch(bar)
-        valid = {} if self.valid is None else evaluate(self.model, self.valid, objective=self.objective)
+        parallel.align(
+            self.model
+        )  # running averages, as batch normalization keeps them, were taken over shares
+        valid = {} if self.valid is None else average(self.model, self.valid, self.objective)
         self.history.append(train, valid, lr, time.perf_counter() - started)
         if valid:
             self._check_finite(valid["loss"])
@@ -64,8 +67,8 @@ class Run:
     def _train_epoch(self, bar: ProgressBar) -> dict[str, float]:
         self.model.train()
         values, epoch = Averages("fit: `train`"), len(self.history) + 1
-        for x, y in checked(self.train, self.model):
-            values.add(self._train_batch(x, y), len(x))
+        for x, y, size in checked(self.train, self.model, epoch):
+            values.add(self._train_batch(x, y, size), size)
             if bar.update():  # drawn a few times a second: only then is the loss fetched from the device
                 bar.set_postfix_str(f"loss {values.newest_loss(epoch):.4f}", refresh=False)
         means = values.means()
@@ -73,12 +76,13 @@ class Run:
             values.newest_loss(epoch)
         return means
 
-    def _train_batch(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    def _train_batch(self, x: Tensor, y: Tensor, size: int) -> dict[str, Tensor]:
         with memory_error_explained(len(x)):
             result = apply(self.objective, self.model, x, y)
             _check_depends_on_weights(result["loss"])
             self.optimizer.zero_grad()
             result["loss"].backward()
+            parallel.average_gradients(self.model, size)
             self.optimizer.step()
         if isinstance(self.scheduler, OneCycleLR | CyclicLR):
             self.scheduler.step()
@@ -108,7 +112,8 @@ class Run:
             "history": vars(self.history),
         }
         random = generators.random_state((self.train, self.valid))
-        return _copied(parts) | {"best_weights": self.best_weights, "random": random}
+        rest = {"best_weights": self.best_weights, "random": random, "processes": parallel.processes()}
+        return _copied(parts) | rest
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to what `state` returned, here or in another kernel."""

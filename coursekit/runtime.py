@@ -25,7 +25,7 @@ def start(seed: int = 0) -> torch.device:
     plt.style.use("coursekit.style")
     device = best_device()
     versions = f"Python {platform.python_version()} · torch {torch.__version__.split('+')[0]}"
-    if os.environ.get("RANK", "0") == "0":  # under torchrun one process speaks for all
+    if _under_torchrun("RANK") in (None, 0):  # one process speaks for all
         print(f"{versions} · {_hardware(device)} · seed {seed}")
     return device
 
@@ -88,11 +88,16 @@ def best_device() -> torch.device:
     Of several CUDA devices, the current one; under torchrun, the one of this process.
     """
     if torch.cuda.is_available():
-        local_rank = os.environ.get("LOCAL_RANK")
-        return torch.device("cuda") if local_rank is None else torch.device("cuda", int(local_rank))
+        local_rank = _under_torchrun("LOCAL_RANK")
+        return torch.device("cuda") if local_rank is None else torch.device("cuda", local_rank)
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def _under_torchrun(variable: str) -> int | None:
+    """Return a number that torchrun has given this process; None if torchrun did not start it."""
+    return int(os.environ[variable]) if "TORCHELASTIC_RUN_ID" in os.environ else None
 
 
 def _hardware(device: torch.device) -> str:

@@ -32,7 +32,7 @@ _PATIENCE = timedelta(seconds=60)
 
 def join() -> None:
     """Join the other processes that torchrun has started with this one, if it has and they have not met yet."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and dist.is_available() and not dist.is_initialized():
+    if dist.is_available() and dist.is_torchelastic_launched() and not dist.is_initialized():
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         with _together():

@@ -1254,8 +1254,9 @@ def _randomized_case(networks, N, D, seed, sigma=0.5, dtype=torch.float32):
 def randomized_loss(outputs, targets, noise, w, anchor, sigma):
     """Return the loss (networks,) of networks with weights w (networks, D) and outputs (networks, N) for targets (N,).
 
-    Each network has its own noise (networks, N), which is added to the targets, and its own anchor (networks, D). The
-    loss is half the sum of squares of (targets + noise − outputs)/sigma, plus half the sum of squares of w − anchor.
+    Each network has its own noise (networks, N), of standard deviation sigma, and its own anchor (networks, D). Its
+    loss is half the sum, over the points, of the squares of (targets + noise − outputs)/sigma, plus half the sum, over
+    its weights, of the squares of w − anchor. Gradients flow to outputs and w.
     """
     misfit = (targets + noise - outputs) / sigma
     return misfit.square().sum(dim=1) / 2 + (w - anchor).square().sum(dim=1) / 2
@@ -1292,7 +1293,7 @@ _RANDOMIZED_MISFIT = {
     "The square of the misfit is divided by sigma once. Divide by sigma before you square, or by `sigma**2` after.": {
         "misfit": lambda f, y, e, s: (y + e - f) / s**0.5
     },
-    "The misfit is multiplied by sigma. Divide: the smaller the noise, the more a misfit counts.": {
+    "The misfit is multiplied by sigma. Divide by it (and `/ 2 * sigma**2` multiplies: write `/ (2 * sigma**2)`).": {
         "misfit": lambda f, y, e, s: (y + e - f) * s
     },
     "The targets are missing from the misfit: it is `targets + noise - outputs`.": {
@@ -1346,9 +1347,8 @@ _RANDOMIZED_TOTAL = {
         "total": lambda fit, pull: -fit - pull
     },
     "The two parts come back as a pair. Return their sum.": {"total": lambda fit, pull: (fit, pull)},
-    "The numbers are right, but no gradient flows back. The networks learn by it: leave out `.detach()` and `.data`.": {
-        "total": lambda fit, pull: (fit + pull).detach()
-    },
+    "The numbers are right, but no gradient flows back. Leave out `.item()`, `.detach()` and `torch.no_grad()`; after "
+    "a loop, take `torch.stack`, not `torch.tensor`.": {"total": lambda fit, pull: (fit + pull).detach()},
     "A list came back. Return a tensor (networks,), so that gradients can flow.": {
         "total": lambda fit, pull: (fit + pull).tolist()
     },
@@ -1364,6 +1364,22 @@ randomized_loss.mistakes(
             lambda f, y, e, u, a, s: (
                 (((y + e - f).square().sum(dim=1) + (u - a).square().sum(dim=1)) / s**2) / 2
             ),
+        ],
+        "sigma stands under the pull. It belongs under the misfit.": lambda f, y, e, u, a, s: (
+            (y + e - f).square().sum(dim=1) / 2 + ((u - a) / s).square().sum(dim=1) / 2
+        ),
+        "The pull is added up over all networks. Each has its own: `.sum(dim=1)`.": {
+            "(w - anchor).square().sum(dim=1)": "(w - anchor).square().sum()"
+        },
+        "The mean is taken in the misfit. A log density is a sum: `.sum(dim=1)`.": {
+            "misfit.square().sum(dim=1)": "misfit.square().mean(dim=1)"
+        },
+        "The mean is taken in the pull. A log density is a sum: `.sum(dim=1)`.": {
+            "(w - anchor).square().sum(dim=1)": "(w - anchor).square().mean(dim=1)"
+        },
+        "Two slips. The noise is missing: add it to the targets. And one of the two halves is missing.": [
+            lambda f, y, e, u, a, s: ((y - f) / s).square().sum(dim=1) / 2 + (u - a).square().sum(dim=1),
+            lambda f, y, e, u, a, s: ((y - f) / s).square().sum(dim=1) + (u - a).square().sum(dim=1) / 2,
         ],
         "One of the two halves is missing: both sums of squares are divided by 2.": [
             {" + (w - anchor).square().sum(dim=1) / 2": " + (w - anchor).square().sum(dim=1)"},

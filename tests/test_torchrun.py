@@ -18,7 +18,7 @@ PROJECT = RUNS.parents[1]
 def torchrun(name, folder, processes=2):
     """Make a run of torchrun_runs.py; return what torchrun did, and what each process left and printed."""
     logs = folder / "logs"
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT), "PYTHONFAULTHANDLER": "1"}
     command = [
         sys.executable,
         "-m",
@@ -138,6 +138,6 @@ def test_process_that_dies_ends_the_others_and_the_same_call_goes_on(tmp_path):
     assert left == [None, None]
     assert "lost each other" in printed[0] or "Signal 9 (SIGKILL)" in done.stderr
     done, (first, _), printed = torchrun("killed", tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr + "".join(printed)
     assert "going on after epoch" in printed[0]
     assert close(torchrun_runs.ALIKE["Adam"](), first)

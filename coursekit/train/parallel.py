@@ -203,5 +203,7 @@ def _together() -> Iterator[None]:
 
 
 def _leave() -> None:
+    """Let go of the groups while Python still runs: what their threads hold cannot be freed after it has ended."""
     if dist.is_initialized():
+        _waiting_room.cache_clear()
         dist.destroy_process_group()

@@ -3,7 +3,7 @@
 python -m tests                               lint, unit and structure tests, every lesson once on the sample
 python -m tests lessons 03 09                 these lessons solved on the full data, in JupyterLab, and as on Colab
 python -m tests lessons 03 --form solved      only solved, on the sample
-python -m tests lessons --today               those touched in the last six hours, and a third of the others
+python -m tests lessons --today               those touched in the last six hours, and a fifth of the others
 python -m tests site                          the website
 """
 
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     ring = rings.add_parser("lessons", help="lessons in all their forms")
     ring.add_argument("numbers", nargs="*", metavar="NUMBER", help="lessons, such as 03 09 (default: all)")
     ring.add_argument(
-        "--today", action="store_true", help="those touched in the last six hours, and a third of the others"
+        "--today", action="store_true", help="those touched in the last six hours, and a fifth of the others"
     )
     ring.add_argument("--form", nargs="+", choices=FORMS, default=["full", "browser", "colab"])
     options = parser.parse_args(arguments)

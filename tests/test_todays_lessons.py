@@ -52,11 +52,11 @@ def touched(root):
     return [lesson.stem for lesson in catalogue.lessons() if todays_lessons.is_touched(lesson)]
 
 
-def test_a_third_of_the_lessons_has_its_turn_each_day_and_all_in_three(repository):
+def test_a_fifth_of_the_lessons_has_its_turn_each_day_and_all_in_five(repository):
     turns = [
-        {lesson.number for lesson in todays_lessons.todays(DAY + timedelta(days=day))} for day in range(3)
+        {lesson.number for lesson in todays_lessons.todays(DAY + timedelta(days=day))} for day in range(5)
     ]
-    assert [len(turn) for turn in turns] == [1, 1, 1]
+    assert max(len(turn) for turn in turns) == 1
     assert set.union(*turns) == {1, 2, 3}
 
 

@@ -53,8 +53,8 @@ site: build/.docs  ## build the website, offline, to build/site/html/index.html
 links: $(READY)  ## list the links that lead elsewhere; with TRY=1 open them and list those out of reach
 	$(BIN)/python -m tests.dead_links $(if $(TRY),--try)
 
-bench: $(READY) build/.bench  ## time the training loop beside its alternatives, what it takes, how it grows, how long verdicts take
-	for script in training_loops time_to_accuracy scaling overheads busy_machine run_all exercises; do $(BIN)/python benchmarks/$$script.py || exit; done
+bench: $(READY) build/.bench  ## time the training loop beside its alternatives, what it takes, how it grows, what a second process brings, how long verdicts take
+	for script in training_loops time_to_accuracy scaling overheads busy_machine processes run_all exercises; do $(BIN)/python benchmarks/$$script.py || exit; done
 
 lint: $(READY)  ## format and fix what ruff can fix
 	$(BIN)/ruff format .

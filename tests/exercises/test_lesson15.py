@@ -246,7 +246,7 @@ def straight_by_clamped_x(x, width, integer):
 def straight_by_mask(x, width, integer):
     step, end = 2.0 ** (integer - width), 2.0 ** (integer - 1)
     q = torch.floor(x / step + 0.5).clamp(-(2 ** (width - 1)), 2 ** (width - 1) - 1) * step
-    mask = (x.detach() >= -end) & (x.detach() < end)
+    mask = (x.detach() >= -end) & (x.detach() <= end - step)
     through = torch.where(mask, x, torch.zeros_like(x))
     return q.detach() + through - through.detach()
 
@@ -255,7 +255,7 @@ class _Rounding(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, width, integer):
         step, end = 2.0 ** (integer - width), 2.0 ** (integer - 1)
-        ctx.save_for_backward((x > -end) & (x < end))
+        ctx.save_for_backward((x > -end) & (x < end - step))
         return (x / step).round().clamp(-end / step, end / step - 1) * step
 
     @staticmethod
@@ -795,6 +795,15 @@ def with_fine_biases(layers):
         layer.bias.add_(0.0123 * torch.randn(len(layer.bias), generator=torch.Generator().manual_seed(1)))
 
 
+def in_whole_numbers(step):
+    def change(layers):
+        for layer in layers:
+            for part in layer.parameters():
+                part.div_(step)
+
+    return change
+
+
 def with_other_steps(layers):
     for layer in layers:
         for part in layer.parameters():
@@ -936,7 +945,13 @@ def linear():
     ("net", "said"),
     [
         (on_raw_jets, "jets as they are measured"),
+        (lambda: rounded(on_raw_jets(), 2.0**-8), "jets as they are measured"),
         (lambda: changed(set_to(0.0, 1)), "A whole layer is 0"),
+        (
+            lambda: changed(in_whole_numbers(1 / 16), rounded(in_floats(15, 8, 5), 1 / 16)),
+            "Its numbers are whole",
+        ),
+        (lambda: changed(in_whole_numbers(1 / 4)), "Its numbers are whole"),
         (lambda: rounded(in_floats(15, 10, 8, 5), 16.0), "A whole layer is 0"),
         (lambda: changed(permuted), "in another order"),
         (lambda: changed(negated), "negated"),
@@ -955,7 +970,8 @@ def linear():
         (lambda: rounded(in_floats(15, 64, 32, 32, 5), 2.0**-12), "has too many bits"),
         (lambda: rounded(in_floats(15, 64, 32, 32, 5), 1 / 64), "has too many bits"),
         (lambda: rounded(in_floats(15, 64, 32, 32, 5), 1 / 2), "too many bits and is not good enough"),
-        (lambda: rounded(in_floats(15, 6, 5), 1 / 16), "fewer than 200 numbers"),
+        (lambda: rounded(in_floats(15, 5, 5), 1 / 32), "fewer than 200 numbers"),
+        (lambda: rounded(in_floats(15, 8, 5), 1 / 2, 3), "take a finer step; if"),
         (lambda: rounded(in_floats(15, 10, 8, 5), 1 / 2), "train on through the rounding (straight"),
     ],
 )
@@ -992,12 +1008,13 @@ def parametrized():
 @pytest.mark.parametrize(
     ("answer", "status", "said"),
     [
+        (lambda: Rounding(trained()), "wrong", "This arrived: Rounding. Asked for is"),
         (lambda: Rounding(trained()), "wrong", "copy the rounded ones"),
         (lambda: nn.Sequential(RoundingLinear(15, 8), nn.ReLU(), nn.Linear(8, 5)), "wrong", "RoundingLinear"),
         (parametrized, "wrong", "remove_parametrizations"),
         (lambda: nn.Sequential(*trained(), nn.Softmax(dim=1)), "wrong", "return the logits"),
         (lambda: nn.Sequential(nn.BatchNorm1d(15), *trained()), "wrong", "merge it"),
-        (lambda: nn.Sequential(nn.Linear(15, 8), nn.Tanh(), nn.Linear(8, 5)), "wrong", "A Tanh is among"),
+        (lambda: nn.Sequential(nn.Linear(15, 8), nn.Tanh(), nn.Linear(8, 5)), "wrong", "Tanh is among"),
         (lambda: nn.Sequential(nn.ReLU()), "wrong", "no `nn.Linear`"),
         (lambda: nn.Linear(15, 5), "wrong", "A single layer arrived"),
         (lambda: network(15, 8, 4), "wrong", "logits of shape (6000, 5)"),
@@ -1016,6 +1033,11 @@ def test_what_is_no_plain_network_is_told_so(answer, status, said):
     verdict = judged(answer())
     assert verdict.status == status, verdict
     assert said in told(verdict), verdict
+
+
+def test_bits_to_spare_are_told_where_there_are_any():
+    assert "to spare" in told(judged(untrained(1)))
+    assert "to spare" not in told(judged(in_floats(15, 10, 8, 5)))
 
 
 def test_the_mode_of_training_and_the_weights_stay():

@@ -31,6 +31,11 @@ def network(dropout=0.0):
     return nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Dropout(dropout), nn.Linear(32, 4))
 
 
+def large():
+    """A network with a gradient that is exchanged by itself."""
+    return nn.Sequential(nn.Linear(20, 2**16), nn.ReLU(), nn.Linear(2**16, 4))
+
+
 def sgd(model, lr=0.1):
     return torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
 
@@ -110,6 +115,7 @@ ALIKE = {
     "patience": lambda: fitted(
         seeded(network), optimizer=lambda model: sgd(model, 1.0), epochs=40, patience=2
     ),
+    "a large layer": lambda: fitted(seeded(large), optimizer=sgd, epochs=1),
     "an objective without forward": lambda: fitted(seeded(Coder), objective=reconstruct),
 }
 

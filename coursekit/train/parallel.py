@@ -21,13 +21,14 @@ from zlib import crc32
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch.nn.utils import vector_to_parameters
 from torch.utils.data.distributed import DistributedSampler
 
 from coursekit import runtime
 from coursekit.train import generators
 
 _PATIENCE = timedelta(seconds=60)
+_LARGE = 2**20  # numbers in a gradient; copying so many costs more than a message of their own
 
 
 def join() -> None:
@@ -120,10 +121,15 @@ def average_gradients(model: nn.Module, size: int) -> None:
     if not _several():
         return
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    sums = torch.cat([parameters_to_vector(gradients) * size, gradients[0].new_tensor([size])])
+    alone = [gradient for gradient in gradients if gradient.numel() >= _LARGE and gradient.is_contiguous()]
+    packed = [gradient for gradient in gradients if all(gradient is not other for other in alone)]
+    sums = torch.cat([*(gradient.flatten() * size for gradient in packed), gradients[0].new_tensor([size])])
     with _together():
         dist.all_reduce(sums)
-    vector_to_parameters(sums[:-1] / sums[-1], gradients)
+        for gradient in alone:
+            dist.all_reduce(gradient.mul_(size))
+            gradient.div_(sums[-1])
+    vector_to_parameters(sums[:-1] / sums[-1], packed)
 
 
 def shares(batches: Iterable, epoch: int = 0) -> Iterator[tuple[Any, int | None]]:

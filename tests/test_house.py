@@ -19,6 +19,7 @@ BELOW = {
     "data": {"files"},
     "judge": {"data"},
     "train": {"data", "files", "runtime"},
+    "studies": {"train"},
     "plots": {"train", "data"},
     "checks": {"data", "train", "plots", "runtime", "files"},
     "exercises": {"checks", "data", "train", "plots", "runtime"},

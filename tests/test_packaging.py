@@ -5,10 +5,12 @@ import sys
 import tomllib
 import zipfile
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 from ruamel.yaml import YAML
 
+from coursekit import studies
 from coursekit.teaching import catalogue
 from tests.colab.environment import REQUIREMENTS as COLAB_REQUIREMENTS
 
@@ -51,6 +53,24 @@ def test_colab_keeps_its_own():
 def test_every_extra_has_lower_bounds():
     for extra in PROJECT["optional-dependencies"].values():
         assert all(re.fullmatch(r"[\w-]+>=[\d.]+", requirement) for requirement in extra)
+
+
+def test_package_of_two_extras_has_one_bound():
+    bounds = [
+        (requirement.name, str(requirement.specifier))
+        for extra in PROJECT["optional-dependencies"].values()
+        for requirement in requirements(extra).values()
+    ]
+    assert len(dict(bounds)) == len(set(bounds))
+
+
+def test_message_without_optuna_says_what_the_extra_says(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ImportError) as error:
+        studies.open_study("search.journal", "a problem")
+    (requirement,) = PROJECT["optional-dependencies"]["search"]
+    assert str(error.value).endswith(f'pip install "{requirement}"')
+    assert requirement in PROJECT["optional-dependencies"]["test"]
 
 
 def test_citation_says_what_the_project_says():

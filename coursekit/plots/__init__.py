@@ -10,9 +10,11 @@ from coursekit.plots.jets import jet
 from coursekit.plots.networks import network
 from coursekit.plots.sliders import explore
 from coursekit.plots.spikes import membrane, raster
+from coursekit.plots.studies import trials
 from coursekit.plots.training import history
 
 __all__ = [
     "DIVERGING", "confusion_matrix", "decision_regions", "explore", "history", "jet", "membrane",
-    "most_confident_mistakes", "network", "pictures", "raster", "reliability", "roc", "scatter_classes", "weights",
+    "most_confident_mistakes", "network", "pictures", "raster", "reliability", "roc", "scatter_classes", "trials",
+    "weights",
 ]  # fmt: skip

@@ -9,5 +9,6 @@ from coursekit.train.history import History
 from coursekit.train.inputs import Batch, Objective
 from coursekit.train.loop import fit
 from coursekit.train.objectives import classification
+from coursekit.train.progress import ProgressBar
 
-__all__ = ["Batch", "History", "Objective", "classification", "evaluate", "fit"]
+__all__ = ["Batch", "History", "Objective", "ProgressBar", "classification", "evaluate", "fit"]

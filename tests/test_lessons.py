@@ -7,6 +7,7 @@ import re
 
 import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 
 from coursekit.teaching import catalogue, rules
 from coursekit.teaching.prose import printed
@@ -160,9 +161,7 @@ def test_cover_is_a_figure_of_the_stored_run(lesson, code_cells):
 def test_nothing_is_defined_twice(code_cells):
     names = []
     for cell in code_cells:
-        code = "\n".join(line for line in cell.source.splitlines() if not line.lstrip().startswith("%"))
-        if cell.source.startswith("import importlib.util"):
-            continue  # the setup cell: the same everywhere, and its body is a magic
+        code = TransformerManager().transform_cell(cell.source)
         names += [
             node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef | ast.ClassDef)
         ]

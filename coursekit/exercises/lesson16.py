@@ -9,7 +9,6 @@ import numbers
 import random
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 from unittest import mock
@@ -2340,6 +2339,8 @@ def two_runs():
     the sample's training digits, 6 epochs in batches of 64, and saves `net.state_dict()`. The two runs differ by
     rounding: the weights by at most 1 % of their norm, in each tensor. At least 89 % of new digits are right.
     """
+    import tempfile
+
     script = """
 import os
 import torch

@@ -2576,9 +2576,9 @@ def two_runs():
     """Return the weights of one training on one process and on two: two state_dicts, those of a script under torchrun.
 
     The script seeds, makes nn.Sequential(Flatten, Linear(784, 128), ReLU, Linear(128, 10)), trains it by `train.fit` on
-    the training digits of data.mnist("sample"), 6 epochs in batches of 64, and lets rank 0, os.environ["RANK"], save
-    `net.state_dict()`. The two runs differ by rounding: the weights by at most 1 % of their norm, in each tensor. At
-    least 89 % of new digits are right.
+    the training digits of data.mnist(source="sample"), 6 epochs in batches of 64, and lets rank 0, os.environ["RANK"],
+    save `net.state_dict()`. The two runs differ by rounding: the weights by at most 1 % of their norm, in each tensor.
+    At least 89 % of new digits are right.
     """
     import tempfile
 

@@ -15,8 +15,11 @@ from coursekit.teaching import cell_names, prose, rerun
 from coursekit.teaching.catalogue import Lesson
 
 _QUICK_S = 1
-# What differs between two runs of the same cell and says nothing: seconds, addresses, the ids of widgets
-_IDLE = re.compile(r"\d+(?:\.\d+)?(?= ?(?:ms|µs|s)\b)|0x[0-9a-f]+|(?<=IPY_MODEL_)\w+")
+# What differs between two runs of the same cell and says nothing: seconds, addresses, the ids of widgets, and whether
+# `%%writefile` found a file
+_IDLE = re.compile(
+    r"\d+(?:\.\d+)?(?= ?(?:ms|µs|s)\b)|0x[0-9a-f]+|(?<=IPY_MODEL_)\w+|^(?:W|Overw)riting ", re.MULTILINE
+)
 
 
 def _is_cell(item) -> bool:

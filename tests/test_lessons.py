@@ -65,6 +65,7 @@ def test_format_is_valid_and_cell_ids_are_unique(lesson):
     language = notebook["metadata"]["language_info"]
     assert language["name"] == "python"  # without it ruff skips the notebook
     assert language["file_extension"] == ".py"  # without it nbconvert writes a .txt
+    assert language["pygments_lexer"] == "ipython3"  # without it a page cannot colour `!` and `%%` lines
 
 
 @pytest.mark.parametrize("rule", rules.RULES)

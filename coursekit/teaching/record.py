@@ -42,7 +42,12 @@ def record(lesson: Lesson) -> None:
                 output.data["image/png"] = _smaller(picture)
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python", "file_extension": ".py", "nbconvert_exporter": "python"},
+        "language_info": {
+            "name": "python",
+            "file_extension": ".py",
+            "nbconvert_exporter": "python",
+            "pygments_lexer": "ipython3",
+        },
         "coursekit": {
             "seconds": seconds,
             "python": platform.python_version(),

@@ -92,7 +92,7 @@ def test_lessons_are_selected_by_number_in_the_order_asked_for():
 
 
 def test_number_of_no_lesson_is_named_with_those_there_are():
-    with pytest.raises(ValueError, match="there is no lesson 77 or x; there are 01, 02"):
+    with pytest.raises(ValueError, match="there is no lesson 77 or x; there are 00, 01, 02"):
         catalogue.select("77 01 x")
 
 

@@ -25,9 +25,14 @@ def repository(tmp_path, monkeypatch):
     return tmp_path
 
 
-def write(root, name, source, *, output=""):
+def write(root, name, source, *, output="", text="Add."):
     outputs = [nbformat.v4.new_output("stream", text=output)] if output else []
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source, id="a", outputs=outputs)])
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell(text, id="t"),
+            nbformat.v4.new_code_cell(source, id="a", outputs=outputs),
+        ]
+    )
     path = root / "notebooks" / f"{name}.ipynb"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(notebook), encoding="utf-8")
@@ -60,7 +65,7 @@ def test_a_fifth_of_the_lessons_has_its_turn_each_day_and_all_in_five(repository
     assert set.union(*turns) == {1, 2, 3}
 
 
-def test_lesson_whose_cells_changed_is_touched_committed_or_not(repository):
+def test_lesson_whose_code_changed_is_touched_committed_or_not(repository):
     assert touched(repository) == []
     write(repository, "02_b", "1 + 2")
     assert touched(repository) == ["02_b"]
@@ -69,8 +74,8 @@ def test_lesson_whose_cells_changed_is_touched_committed_or_not(repository):
     assert "02_b" in [lesson.stem for lesson in todays_lessons.todays(DAY)]
 
 
-def test_outputs_touch_no_lesson(repository):
-    write(repository, "02_b", "1 + 1", output="2")
+def test_outputs_and_text_touch_no_lesson(repository):
+    write(repository, "02_b", "1 + 1", output="2", text="Add them.")
     assert touched(repository) == []
 
 

@@ -18,9 +18,10 @@ def todays(day: date) -> list[Lesson]:
 
 
 def is_touched(lesson: Lesson) -> bool:
-    """Return whether a lesson's cells, exercises or their tests differ from what they were six hours ago.
+    """Return whether a lesson's code, its exercises or their tests differ from what they were six hours ago.
 
-    Outputs do not count: a change of the package that makes lessons stale touches none of them.
+    Text does not count, for it runs in no form; nor do outputs: a change of the package that makes lessons stale
+    touches none of them.
     """
     before = _git("rev-list", "-1", "--before=6 hours ago", "HEAD").strip()
     number = lesson.stem[:2]
@@ -33,9 +34,9 @@ def is_touched(lesson: Lesson) -> bool:
 
 
 def _cells(notebook: str) -> list:
-    """Return what an author writes of a notebook: source, kind and tags of its cells."""
+    """Return what runs of a notebook: source and tags of its code cells."""
     cells = json.loads(notebook)["cells"] if notebook else []
-    return [("".join(cell["source"]), cell["cell_type"], cell["metadata"]) for cell in cells]
+    return [("".join(cell["source"]), cell["metadata"]) for cell in cells if cell["cell_type"] == "code"]
 
 
 def _text(name: str) -> str:

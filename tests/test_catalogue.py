@@ -96,6 +96,22 @@ def test_number_of_no_lesson_is_named_with_those_there_are():
         catalogue.select("77 01 x")
 
 
+def test_opening_tells_which_lessons_it_needs_and_which_help(lesson):
+    for said, needs, helped_by in (
+        ("**You need** lessons 5 and 6. **Hardware** 2 cores", [5, 6], []),
+        ("**You need** lesson 3; lesson 8 helps, since 2 is less. Seed 0", [3], [8, 2]),
+        ("**You need** a browser.", [], []),
+        ("nothing is said", [], []),
+    ):
+        lesson.notebook.cells[0].source = said
+        assert (lesson.needs, lesson.helped_by) == (needs, helped_by)
+
+
+def test_no_lesson_needs_one_that_comes_later():
+    for lesson in catalogue.lessons():
+        assert all(number < lesson.number for number in [*lesson.needs, *lesson.helped_by]), lesson.stem
+
+
 def test_notebook_that_is_not_valid_is_not_written(tmp_path):
     path = tmp_path / "01_a.ipynb"
     path.write_text("before", encoding="utf-8")

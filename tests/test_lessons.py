@@ -76,7 +76,7 @@ def test_lesson_keeps_the_rule(rule, lesson):
 
 def test_opening_says_what_it_is_for_how_long_it_takes_and_where_it_runs(lesson):
     assert lesson.opening.startswith(f"# {lesson.number} · ")
-    for words in ("**After this lesson you can**", "**Time**", "**Hardware**", "Seed 0"):
+    for words in ("**After this lesson you can**", "**Time**", "**You need**", "**Hardware**", "Seed 0"):
         assert words in lesson.opening
 
 
@@ -169,14 +169,13 @@ def test_nothing_is_defined_twice(code_cells):
     assert len(set(names)) == len(names), names
 
 
-def test_readme_lists_the_lesson_with_its_minutes_and_measured_times(lesson):
+def test_readme_lists_the_lesson_with_its_exercises_minutes_and_measured_times(lesson):
     (row,) = [
         line for line in (catalogue.REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()
         if line.startswith("|") and f"](notebooks/{lesson.path.name})" in line
     ]  # fmt: skip
-    assert (
-        f"| {lesson.class_minutes} min | {lesson.seconds['sample']} s / {lesson.seconds['full']} s |" in row
-    )
+    seconds = f"{lesson.seconds['sample']} s / {lesson.seconds['full']} s"
+    assert f"| {len(lesson.prompts)} | {lesson.class_minutes} min | {seconds} |" in row
     assert lesson.colab in row
 
 

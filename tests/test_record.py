@@ -24,7 +24,8 @@ def test_record_stores_the_cover_and_the_seconds(tmp_path):
     path = write(tmp_path / "notebooks" / "01_a.ipynb", FIGURE, tags=["cover"])
     readme = tmp_path / "README.md"
     readme.write_text(
-        "| [1 · A](notebooks/01_a.ipynb) | 999 min | 999 s / 999 s | badge |\n| [2](notebooks/02.ipynb) | 5 s / 6 s |",
+        "| [1 · A](notebooks/01_a.ipynb) | 99 | 999 min | 999 s / 999 s | badge |\n"
+        "| [2](notebooks/02.ipynb) | 5 s / 6 s |",
         encoding="utf-8",
     )
     record.record(Lesson(path))
@@ -32,7 +33,7 @@ def test_record_stores_the_cover_and_the_seconds(tmp_path):
     cover = (tmp_path / "docs" / "covers" / "01_a.png").read_bytes()
     assert notebook.cells[1].outputs[0].data["image/png"].strip() == base64.b64encode(cover).decode()
     seconds = notebook.metadata.coursekit.seconds
-    assert f"| 2 min | {seconds['sample']} s / {seconds['full']} s | badge |" in readme.read_text(
+    assert f"| 0 | 2 min | {seconds['sample']} s / {seconds['full']} s | badge |" in readme.read_text(
         encoding="utf-8"
     )
     assert "| 5 s / 6 s |" in readme.read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ NOTEBOOKS = [lesson.path for lesson in catalogue.lessons()]
 FIRST_PAGE_LIMIT = 1_500_000  # bytes
 sys.path.insert(0, str(DOCS))
 
-from website import alt_texts, exercise_pages, staging, terms  # noqa: E402
+from website import alt_texts, course_map, exercise_pages, plans, staging, terms  # noqa: E402
 
 
 class Page(HTMLParser):
@@ -194,6 +194,38 @@ def test_timetable_shows_parts_sections_minutes_and_exercises():
     assert first < table.index("| 5 · Training | ") < second < table.index("| 9 · Around the loop | ")
     assert re.search(r"\| 5 · Training \| \d+ \| 7, 8, 9 \|  \|", table)
     assert re.search(r"\| 9 · Around the loop \| \d+ \|  \| 12 \|", table)
+
+
+def test_map_of_the_readme_is_current():
+    drawn = course_map.MAP.read_text(encoding="utf-8")
+    assert drawn == course_map.svg(catalogue.lessons()), "draw it anew: python docs/build.py --map"
+
+
+def test_map_has_a_box_for_every_lesson_and_a_line_for_every_need_that_no_other_implies():
+    lessons = catalogue.lessons()
+    drawn = course_map.svg(lessons, links=True)
+    assert drawn.count('class="map-box"') == len(lessons)
+    assert all(f'href="lessons/{lesson.stem}.html"' in drawn for lesson in lessons)
+    assert drawn.count('class="map-needs"') == sum(len(lesson.needs) for lesson in lessons)
+    assert drawn.count('class="map-helps"') == 6  # 4, 6 -> 7; 8, 9 -> 10; 11 (which needs 6) -> 12; 8 -> 14
+
+
+@pytest.mark.parametrize("plan", [plans.SHORT, plans.SEMESTER])
+def test_plan_takes_no_lesson_before_those_it_needs(plan):
+    needs = {lesson.number: lesson.needs for lesson in catalogue.lessons()}
+    known = {0, 1}  # what students bring
+    for number in plan:
+        assert set(needs[number]) <= known, number
+        known.add(number)
+
+
+def test_readme_names_the_plans():
+    readme = (catalogue.REPOSITORY / "README.md").read_text(encoding="utf-8")
+    *first, last = map(str, plans.SHORT)
+    assert f"**{', '.join(first)} and {last}**" in readme
+    assert len(plans.SEMESTER) == 13
+    assert "In a semester of thirteen: 1 to 11, 13 and 15" in readme
+    assert list(plans.SEMESTER) == [*range(1, 12), 13, 15]
 
 
 def test_lesson_that_joins_or_leaves_needs_no_edit_of_the_site(tmp_path):

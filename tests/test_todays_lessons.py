@@ -98,7 +98,7 @@ def test_without_a_history_every_lesson_is_touched(repository, monkeypatch):
 
 def test_lesson_that_is_not_there_is_an_error_that_lists_those_that_are(capsys):
     assert run.main(["lessons", "77"]) == 1
-    assert "error: there is no lesson 77; there are 01, 02" in capsys.readouterr().err
+    assert "error: there is no lesson 77; there are 00, 01, 02" in capsys.readouterr().err
 
 
 def test_form_that_is_not_there_is_an_error_that_lists_those_that_are(capsys):

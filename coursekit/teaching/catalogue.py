@@ -151,6 +151,22 @@ class Lesson:
         return [line[2:] for line in self.opening.splitlines() if line.startswith("- ")]
 
     @property
+    def needs(self) -> list[int]:
+        """The numbers of the lessons that it builds on."""
+        return self._named_as_needed(0)
+
+    @property
+    def helped_by(self) -> list[int]:
+        """The numbers of the lessons that it needs not, but that help."""
+        return self._named_as_needed(1)
+
+    def _named_as_needed(self, clause: int) -> list[int]:
+        """Return the lessons named in a clause of "**You need** lesson 5; lessons 8 and 9 help."."""
+        said = re.search(r"\*\*You need\*\* ([^.]+)", self.opening)
+        clauses = said[1].split(";") if said else []
+        return [int(number) for number in re.findall(r"\d+", "".join(clauses[clause : clause + 1]))]
+
+    @property
     def seconds(self) -> dict[str, int]:
         """The measured seconds of a run on the sample and on the full data, and of Part 1 on the sample."""
         return self.notebook.metadata.coursekit.seconds

@@ -89,13 +89,14 @@ def _store_cover(notebook: NotebookNode, destination: Path) -> None:
 
 
 def _store_row(lesson: Lesson, readme: Path) -> None:
-    """Put minutes and seconds into the row of the README's table that links the lesson."""
+    """Put exercises, minutes and seconds into the row of the README's table that links the lesson."""
     if readme.exists():
         row = re.compile(
-            rf"^(\|.*\]\(notebooks/{lesson.path.name}\).*\| )\d+ min \| \d+ s / \d+ s( \|.*)$", re.MULTILINE
+            rf"^(\|.*\]\(notebooks/{lesson.path.name}\).*\| )\d+ \| \d+ min \| \d+ s / \d+ s( \|.*)$",
+            re.MULTILINE,
         )
         seconds = f"{lesson.seconds['sample']} s / {lesson.seconds['full']} s"
-        measured = rf"\g<1>{lesson.class_minutes} min | {seconds}\g<2>"
+        measured = rf"\g<1>{len(lesson.prompts)} | {lesson.class_minutes} min | {seconds}\g<2>"
         readme.write_text(row.sub(measured, readme.read_text(encoding="utf-8")), encoding="utf-8")
 
 

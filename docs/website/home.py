@@ -12,6 +12,15 @@ from coursekit.teaching.markdown import plain
 _WIDTH = 720  # pixels of a cover, twice what a card shows on a common screen
 
 
+def begin(lesson: Lesson) -> str:
+    """Return the buttons that lead to the first lesson, as HTML."""
+    name = html.escape(f"lesson {lesson.number}, {lesson.title}")
+    return (
+        f'<p class="lesson-buttons"><a class="button button--first" href="{lesson.colab}">Begin: {name}, in Colab</a> '
+        f'<a class="button" href="lessons/{lesson.stem}.html">Read it here</a></p>\n'
+    )
+
+
 def cards(lessons: list[Lesson]) -> str:
     """Return the cards of the lessons as HTML, each with its picture, its goals and its buttons."""
     return '<ol class="lesson-cards">\n' + "\n".join(map(_card, lessons)) + "\n</ol>\n"

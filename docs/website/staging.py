@@ -10,7 +10,7 @@ import nbformat
 
 from coursekit.teaching import catalogue
 from coursekit.teaching.catalogue import REPOSITORY, Lesson, repository_url
-from website import exercise_pages, home
+from website import course_map, exercise_pages, home, plans
 from website.terms import with_lesson_links
 
 # files of the repository that pages of the site include, and the page that is their place here
@@ -33,7 +33,12 @@ def stage(docs: Path, notebooks: Path, source: Path) -> None:
         write(source / "exercises" / f"{lesson.stem}.md", exercise_pages.page(lesson))
     made = source / "generated"
     write(made / "pad.html", (docs / "pad" / "pad.html").read_text(encoding="utf-8"))
+    write(made / "begin.html", home.begin(lessons[0]))
     write(made / "cards.html", home.cards(lessons))
+    write(made / "map.html", course_map.svg(lessons, links=True))
+    write(made / "needs.md", plans.needs(lessons))
+    write(made / "short.md", plans.table(plans.SHORT, lessons))
+    write(made / "semester.md", plans.table(plans.SEMESTER, lessons))
     write(made / "exercises.md", exercise_pages.overview(lessons))
     write(made / "timing.md", exercise_pages.timing(lessons))
     home.write_network(docs / "pad" / "cnn.bin", made / "static")

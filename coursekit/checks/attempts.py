@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 
 import torch
+from torch import nn
 
 _IDLE = {"RESUME", "NOP", "CACHE", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
 _LIBRARIES = (
@@ -92,8 +93,9 @@ _ADVICE = {
     ),
     "requires grad": "A tensor that records its gradient does not become NumPy: `.detach()` first.",
     "name .* is not defined": (
-        "Is the name misspelled, or does a cell above define it that has not run since the kernel started? *Run All "
-        "Above Selected Cell* in the Run menu runs them."
+        "Is the name misspelled, or, in a class, a `self.` missing in front of it? Or does a cell above define it that "
+        "has not run since the kernel started? *Run All Above Selected Cell* in the Run menu runs them (in Colab, *Run "
+        "before* in the Runtime menu)."
     ),
     "is not a Module subclass": (
         "`nn.Sequential` takes layers, made by calling their classes as in `nn.ReLU()`, and a list of them with a "
@@ -106,20 +108,30 @@ def is_blank(attempt: object) -> bool:
     """Return whether nothing has been written yet: None, `...`, or code that does nothing.
 
     So an untouched `...` differs from a forgotten `return`, whose code does something. Of a class, the methods
-    other than `__init__` count, those of its bases included.
+    other than `__init__` count, those of its bases included; and `__init__` where there is no other.
     """
     if attempt is None or attempt is ...:
         return True
     if inspect.isclass(attempt):
         own = [base for base in attempt.__mro__ if not base.__module__.startswith(("builtins", "torch"))]
         methods = {name: item for base in reversed(own) for name, item in vars(base).items()}
-        return all(is_blank(method) for name, method in methods.items() if _is_written(name, method))
+        written = [method for name, method in methods.items() if _is_written(name, method)]
+        return all(map(is_blank, written)) if written else "__init__" not in methods
     if not inspect.isfunction(attempt):
         return False
     return all(
         step.opname in _IDLE and (step.argval is None or "CONST" not in step.opname)
         for step in dis.get_instructions(attempt)
     )
+
+
+def missing_method(attempt: object, solution: object) -> str:
+    """Return the name of a method that the solution, a class, has and the attempt lacks; "" if there is none."""
+    if not (inspect.isclass(attempt) and inspect.isclass(solution)):
+        return ""
+    names = [name for name, item in vars(solution).items() if _is_written(name, item)]
+    absent = (getattr(attempt, name, None) in (None, getattr(nn.Module, name, None)) for name in names)
+    return next((name for name, is_absent in zip(names, absent, strict=True) if is_absent), "")
 
 
 def _is_written(name: str, item: object) -> bool:

@@ -157,6 +157,11 @@ class CodeExercise(SolvedByCode):
                 return self._not_attempted(
                     f"`{name}` is None. Pass the {asked} itself, without calling it: `{self.usage}`."
                 )
+            missing = attempts.missing_method(attempt, self.reference) if name == self.name else ""
+            if missing:
+                return self._wrong(
+                    f"The class has no `{missing}`. Is it indented too far, so that it stands inside another method?"
+                )
             if attempts.is_blank(attempt):
                 first = f"It builds on `{name}`, which is not attempted yet."
                 return self._not_attempted("" if name == self.name else first)

@@ -1,6 +1,7 @@
 """Exercises in which a model is trained."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,18 @@ from coursekit.checks.compare import show
 from coursekit.checks.isolation import captured_output
 from coursekit.checks.verdicts import Verdict
 from coursekit.data import Split
+from coursekit.train import History
 
 LIMIT_S = 60  # a large network on a slow machine takes its time over the examples kept back
 BATCH = 500
+
+
+class Symptom(NamedTuple):
+    """What may be wrong with a model: a sentence, a test of it, and whether it counts above the floors as well."""
+
+    sentence: str
+    shows: Callable
+    always: bool
 
 
 class ModelExercise(SolvedByCode):
@@ -33,19 +43,22 @@ class ModelExercise(SolvedByCode):
 
     def __init__(self, solution, *, attempt, held_out, score, floors, hints) -> None:
         super().__init__(solution, [attempt], hints)
-        self.symptoms: list[tuple[str, Callable]] = []
+        self.symptoms: list[Symptom] = []
         self.floors, self.held_out, self._score = floors, held_out, score
 
     @property
     def sentences(self) -> list[str]:
         """What it says about the mistakes it knows."""
-        return [sentence for sentence, _ in self.symptoms]
+        return [symptom.sentence for symptom in self.symptoms]
 
-    def symptom(self, sentence: str) -> Callable[[Callable], Callable]:
-        """Decorate a test (model, split) -> bool: a model below the floors for which it holds is told `sentence`."""
+    def symptom(self, sentence: str, *, always: bool = False) -> Callable[[Callable], Callable]:
+        """Decorate a test (model, split) -> bool: a model below the floors for which it holds is told `sentence`.
+
+        With `always` a model that reaches the floors is tested as well: it is something else than what was asked for.
+        """
 
         def register(shows: Callable) -> Callable:
-            self.symptoms.append((sentence, shows))
+            self.symptoms.append(Symptom(sentence, shows, always))
             return shows
 
         return register
@@ -69,6 +82,10 @@ class ModelExercise(SolvedByCode):
         if model is None or model is ...:
             return self._not_attempted(
                 f"`{self.arguments[0]}` is None. Is `{self.name}` still empty, or its `return` missing?"
+            )
+        if isinstance(model, History):
+            return self._wrong(
+                "That is what `train.fit` returns, the record of the training. Return the network itself."
             )
         if not isinstance(model, nn.Module):
             return self._wrong(
@@ -94,9 +111,10 @@ class ModelExercise(SolvedByCode):
         if not outputs.isfinite().all():
             return self._wrong(self.not_finite)
         enough, reached = self._reached(outputs, split)
-        if enough:
+        tested = (symptom for symptom in self.symptoms if symptom.always or not enough)
+        sentence = next((symptom.sentence for symptom in tested if symptom.shows(model, split)), "")
+        if enough and not sentence:
             return self._correct(f"On {len(split):,} examples that you were not given: {reached}.")
-        sentence = next((sentence for sentence, shows in self.symptoms if shows(model, split)), "")
         return self._wrong(
             sentence or "Not there yet. Was the loss still falling when training ended?",
             (f"on {len(split):,} kept back", reached),

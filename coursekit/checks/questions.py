@@ -53,7 +53,7 @@ class Question:
         if isinstance(given, str):
             return "Give a number, without quotes."
         is_number = isinstance(given, int | float | Tensor) and not isinstance(given, bool)
-        return "" if is_number else "Give a number, with a decimal point."
+        return "" if is_number else "Give one number, without brackets or quotes."
 
 
 class Quiz(Exercise):
@@ -119,7 +119,7 @@ class Prediction(Quiz):
         if named or len(given) > 1:
             return self._wrong(
                 f"Give one answer: `{self.usage}`. A shape takes brackets of its own, `((5, 3))`, and a number a "
-                "decimal point."
+                "decimal point, not a comma."
             )
         if not given or _is_open(given[0]):
             return self._not_attempted("Write your guess in place of the `...`, then run the cell.")

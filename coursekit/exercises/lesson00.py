@@ -16,19 +16,25 @@ shown_by_c = lesson.prediction(
     "shown_by_c",
     Question(
         19,
-        "A makes x 2; B makes it 6, and then 18; C shows x + 1. It is the run that counts, not the place on the page.",
+        "A makes n 2; B makes it 6, and then 18; C shows n + 1. What counts is the order in which you run cells.",
         {
-            7: "B was run twice, and each run multiplies x by 3.",
-            18: "That is x. Cell C shows x + 1.",
-            3: "B was run, twice, before C: x is no longer 2.",
+            7: "B was run twice, and each run multiplies n by 3.",
+            18: "That is n. Cell C shows n + 1.",
+            6: "That is n after the first run of B, and B was run twice. Then C shows n + 1.",
+            3: "B was run, twice, before C: n is no longer 2.",
+            2: "That is n after cell A. B was run twice after it.",
+            54: "B was run twice, not three times, and C shows n + 1.",
             55: "B was run twice, not three times.",
-            20: "C shows x + 1, once.",
-            13: "B multiplies x by 3. It doesn't add to it, and it was run twice.",
+            20: "C shows n + 1, once.",
+            13: "B multiplies n by 3, twice: 2, 6, 18.",
+            12: "B multiplies n by 3, twice: 2, 6, 18.",
+            8: "B multiplies n by 3; it doesn't add 3. And it was run twice.",
+            9: "B multiplies n by 3; it doesn't add 3. And it was run twice.",
         },
     ),
     hints=[
-        "After A, x is 2. After the first run of B it is 6.",
-        "B is run once more, on the x that is there now.",
+        "After A, n is 2. After the first run of B it is 6.",
+        "B is run once more, on the n that is there now.",
     ],
 )
 
@@ -38,24 +44,26 @@ shown_by_c = lesson.prediction(
 
 @lesson.exercise(
     cases={
-        "one answer, and it is right": ([4], [4]),
-        "three of four": ([7, 2, 1, 0], [7, 2, 9, 0]),
-        "none right": ([1, 1, 1], [0, 2, 3]),
-        "the first is wrong": ([0, 1, 2, 3, 4], [5, 1, 2, 3, 4]),
-        "the last is wrong": ([5, 1, 2], [5, 1, 3]),
-        "the right digits in another order": ([1, 2, 3, 4], [4, 3, 2, 1]),
+        "a single answer, which is right": ([4], [4]),
+        "four answers, one of them wrong": ([7, 2, 1, 0], [7, 2, 9, 0]),
+        "three wrong answers": ([1, 1, 1], [0, 2, 3]),
+        "five answers, the first wrong": ([0, 1, 2, 3, 4], [5, 1, 2, 3, 4]),
+        "three answers, the last wrong": ([5, 1, 2], [5, 1, 3]),
+        "the right digits in reverse order": ([1, 2, 3, 4], [4, 3, 2, 1]),
         "ten answers": ([3, 1, 4, 1, 5, 9, 2, 6, 5, 3], [3, 1, 4, 4, 5, 9, 1, 6, 2, 3]),
-        "words": (["cat", "dog"], ["cat", "cow"]),
+        "large numbers": (
+            [int("1000"), int("2000")],
+            [int("1000"), int("3000")],
+        ),  # equal, not the same object
     },
     hints=[
-        "Begin with `right = 0`. In the loop, an `if` adds 1 where the two agree.",
-        "Below the loop, no longer indented under it: `return right / len(labels)`.",
-        "The loop is `for answer, label in zip(answers, labels):`, and in it `if answer == label:` and, indented once "
-        "more, `right = right + 1`.",
+        "Start counting at 0, above the loop. In the loop, an `if` adds 1 where the two are equal.",
+        "Below the loop, and no longer indented under it, return the count divided by `len(labels)`.",
+        "The loop is `for answer, label in zip(answers, labels):`, the condition `if answer == label:`.",
     ],
 )
 def fraction_right(answers, labels):
-    """Return the fraction of `answers` that agree with `labels`, two lists of equal length."""
+    """Return the fraction of `answers` that are equal to their `labels`, two lists of the same length."""
     right = 0
     for answer, label in zip(answers, labels, strict=True):
         if answer == label:
@@ -65,9 +73,13 @@ def fraction_right(answers, labels):
 
 fraction_right.mistakes(
     {
-        "That is how many agree. A fraction of all: divide by `len(labels)`.": {" / len(labels)": ""},
-        "That is the fraction that is wrong: `==` asks whether two things are equal, `!=` whether they differ.": {
+        "That is how many are right. For the fraction, divide by `len(labels)`.": {" / len(labels)": ""},
+        "That is the fraction that is wrong: `==` tests whether two things are equal, `!=` whether they differ.": {
             "==": "!="
+        },
+        "That is how many are wrong. Count the right ones, and divide by `len(labels)`.": {
+            "==": "!=",
+            " / len(labels)": "",
         },
         "The loop ends in its first round: `return` belongs below the loop, not indented under it.": [
             lambda answers, labels: float(answers[0] == labels[0]) / len(labels),
@@ -76,12 +88,17 @@ fraction_right.mistakes(
         "That is in percent. A fraction runs from 0 to 1.": {
             "right / len(labels)": "100 * right / len(labels)"
         },
-        "It is 0 unless all of them agree. Count those that do, one by one, and divide with `/`, not with `//`.": [
+        "It is 0 unless all of them are equal. Compare them one by one, count, and divide with `/`.": [
             {" / ": " // "},
             lambda answers, labels: answers == labels,
             lambda answers, labels: float(answers == labels),
         ],
-        "The loop adds 1 every time, whether they agree or not: it needs an `if answer == label:`.": {
+        "Two lists are compared as wholes: `answers == labels` is one True or False. Compare entries, in a loop.": [
+            lambda answers, labels: sum(answers == labels) / len(labels),
+            lambda answers, labels: (answers == labels).sum() / len(labels),
+            lambda answers, labels: (answers == labels).mean(),
+        ],
+        "The loop adds 1 every time, whether the two are equal or not: it needs an `if answer == label:`.": {
             "if answer == label:": "if True:"
         },
         "The first pair is left out: indices count from 0.": {
@@ -90,24 +107,52 @@ fraction_right.mistakes(
         "The last pair is left out: a slice, or `range`, stops before its end.": {
             "zip(answers, labels, strict=True)": "zip(answers[:-1], labels[:-1], strict=True)"
         },
-        "`right = 0` stands inside the loop, so the count begins afresh in every round: put it above the loop.": (
+        "The count is set to 0 in every round. Set it once, above the loop.": (
             lambda answers, labels: float(answers[-1] == labels[-1]) / len(labels)
         ),
-        "The count begins at 1 instead of 0.": {"right = 0": "right = 1"},
-        "The right ones are divided by the wrong ones. Divide by all of them, `len(labels)`.": lambda answers, labels: (
-            sum(map(int.__eq__, answers, labels)) / sum(map(int.__ne__, answers, labels))
-        ),
-        "Dividing by `len(labels) - 1` counts one pair too few.": {"/ len(labels)": "/ (len(labels) - 1)"},
-        "It prints its result. `return` hands it back, so that others can use it.": {
-            "return right / len(labels)": "print(right / len(labels))"
+        "The count starts at 1 instead of 0.": {"right = 0": "right = 1"},
+        "It divides by 4, whatever the number of labels: `len(labels)` works for lists of any length.": {
+            "len(labels)": "4"
         },
+        "It divides by 10, whatever the number of labels: `len(labels)` works for lists of any length.": {
+            "len(labels)": "10"
+        },
+        "`is` tests whether two names mean the same object. Whether numbers are equal is tested with `==`.": {
+            "answer == label": "answer is label"
+        },
+        "It returns None, which is to say nothing: the last line needs a `return`. (`print` only shows a number.)": [
+            {"return right / len(labels)": "print(right / len(labels))"},
+            {"return right / len(labels)": "right / len(labels)"},
+        ],
+        "`for answer, label in answers, labels` walks through the two lists as wholes: `zip(answers, labels)` pairs "
+        "them.": {"zip(answers, labels, strict=True)": "(answers, labels)"},
     }
 )
 
 
 @fraction_right.mistake(
-    "It returns as soon as two agree: `return` belongs below the loop, not indented under it."
+    "The right ones are divided by the wrong ones. Divide by the number of all, `len(labels)`."
 )
+def _(answers, labels):
+    return sum(map(int.__eq__, answers, labels)) / sum(map(int.__ne__, answers, labels))
+
+
+@fraction_right.mistake(
+    "There is nothing to walk through in a number: `for i in range(len(labels)):`, or both lists with `zip`."
+)
+def _(answers, labels):
+    return sum(answers[i] == labels[i] for i in len(labels))
+
+
+@fraction_right.mistake("The count is used before it has a value: set it to 0 above the loop.")
+def _(answers, labels):
+    for answer, label in zip(answers, labels, strict=True):
+        if answer == label:
+            right = right + 1  # noqa: F821
+    return right / len(labels)
+
+
+@fraction_right.mistake("It returns as soon as two are equal: `return` belongs below the loop.")
 def _(answers, labels):
     for answer, label in zip(answers, labels, strict=True):
         if answer == label:
@@ -122,20 +167,43 @@ def _(answers, labels):
     return sum(answer in labels for answer in answers) / len(labels)
 
 
+@fraction_right.mistake(
+    "Two loops, one in the other, compare every answer with every label. One loop, with `zip`."
+)
+def _(answers, labels):
+    return sum(answer == label for answer in answers for label in labels) / len(labels)
+
+
 # Section 3: tensors -------------------------------------------------------------------------------------------
 
 shape_of_part = lesson.prediction(
     "shape_of_part",
     Question(
         (100, 14, 28),
-        "`:100` keeps 100 images, `0` removes the channel axis, `14:` keeps rows 14 to 27, and nothing is said of the "
-        "columns, so all 28 stay.",
+        "`:100` keeps 100 images, `0` removes the channel axis, `14:` keeps rows 14 to 27, and the columns aren't "
+        "indexed, so all 28 stay.",
         {
             (100, 1, 14, 28): "A slice keeps its axis, a number removes it: `0` picks the only channel.",
-            (100, 0, 14, 28): "A number removes its axis: `0` picks the first channel, and no axis remains.",
-            (100, 28, 14): "The third place is for rows: it is rows that are cut, and the columns stay.",
-            (100, 14, 14): "`14:` cuts the rows. Nothing is said of the columns, so all 28 of them stay.",
-            (100, 14): "Nothing is said of the last axis, so all 28 columns stay.",
+            (
+                100,
+                0,
+                14,
+                28,
+            ): "A number removes its axis: `0` picks the first channel, and that axis is gone.",
+            (100, 28, 14): "The third index is that of the rows: rows are cut, and all columns stay.",
+            (100, 14, 14): "`14:` cuts the rows. The columns aren't indexed, so all 28 of them stay.",
+            (100, 14): "The columns aren't indexed, so all 28 of them stay, as the last axis.",
+            (100, 28): "A slice keeps its axis, also when it cuts: `14:` leaves 14 rows.",
+            (
+                100,
+                1,
+                28,
+                14,
+            ): "`0` removes the channel axis, and it is the rows that are cut, not the columns.",
+            (28, 28): "`:100` and `14:` are slices, which keep their axes.",
+            (100, 1, 28, 28): "`0` removes its axis, and `14:` keeps 14 of the 28 rows.",
+            (100, 0, 14): "A number removes its axis, and the columns, which aren't indexed, all stay.",
+            (100, 1, 14): "A number removes its axis, and the columns, which aren't indexed, all stay.",
             (
                 100,
                 28,
@@ -155,8 +223,8 @@ shape_of_part = lesson.prediction(
 )
 
 
-def _images(N, H, W, seed=0, dtype=torch.float32):
-    return normal(N, 1, H, W, seed=seed, dtype=dtype)
+def _images(N, H, W, seed=0):
+    return normal(N, 1, H, W, seed=seed)
 
 
 @lesson.exercise(
@@ -168,14 +236,15 @@ def _images(N, H, W, seed=0, dtype=torch.float32):
             torch.tensor([1, 7, 1]),
             1,
         ),
-        "a single zero": (_images(4, 2, 3), torch.tensor([5, 0, 1, 9]), 0),
+        "four images, one of them a zero": (_images(4, 2, 3), torch.tensor([5, 0, 1, 9]), 0),
         "ten images that are wider than high": (_images(10, 3, 5, seed=1), torch.arange(10) % 3, 2),
         "twenty digits": (_images(20, 28, 28, seed=2), torch.arange(20) % 4, 3),
-        "float64 images": (_images(6, 4, 4, seed=3, dtype=torch.float64), torch.arange(6) % 2, 1),
+        "thirty images, all of one kind": (_images(30, 4, 4, seed=3), torch.full((30,), 8), 8),
     },
     hints=[
-        "`labels == digit` is a mask with an entry for each image, and `x[labels == digit]` picks images by it.",
-        "`x[labels == digit, 0]` picks the channel as well: (n, H, W). Then take the mean along axis 0.",
+        "`labels == digit` is a mask with an entry for each image, and a mask in square brackets picks images.",
+        "Picked by the mask alone, the images still have a channel axis. As in the cell above, add an index for it, "
+        "`x[mask, 0]`. Then take the mean along axis 0.",
     ],
 )
 def mean_image(x, labels, digit):
@@ -205,14 +274,35 @@ mean_image.mistakes(
         "That is one brightness for each image. The mean is taken along axis 0, that of the images.": {
             "dim=0": "dim=(1, 2)"
         },
+        "The pixels are compared with the digit. It is the labels that say which images to pick: `labels == digit`.": [
+            lambda x, labels, digit: x[x == digit].mean(dim=0),
+            lambda x, labels, digit: x[x == digit].mean(),
+        ],
+        "That is the mean of the labels. The mask picks images: `x[labels == digit, 0]`.": [
+            lambda x, labels, digit: labels[labels == digit].mean(dim=0),
+            lambda x, labels, digit: labels[labels == digit].float().mean(),
+        ],
+        "The mask itself is averaged. Put it in square brackets, to pick images of x.": [
+            lambda x, labels, digit: (labels == digit).mean(dim=0),
+            lambda x, labels, digit: (labels == digit).float().mean(dim=0),
+        ],
+        "That is the standard deviation. Take the mean.": {".mean(": ".std("},
+        "That is the largest value of each pixel. Take the mean.": {"mean(dim=0)": "amax(dim=0)"},
+        "That is the sum of the images, with its channel axis. Take the mean, of channel 0.": {
+            "digit, 0].mean(": "digit].sum("
+        },
+        "Only the first images are averaged. The mask picks all of them; no slice is needed.": {
+            ".mean(": "[:10].mean("
+        },
         "The average runs along the rows of each image. Axis 0 is that of the images: `dim=0`.": {
             "dim=0": "dim=1"
         },
         "The average runs along the columns of each image. Axis 0 is that of the images: `dim=0`.": {
             "dim=0": "dim=2"
         },
-        "The images are picked, but not averaged: `.mean(dim=0)`.": [
+        "The images are picked, but not averaged: `.mean(dim=0)`, since axis 0 is that of the images.": [
             {".mean(dim=0)": ""},
+            lambda x, labels, digit: x[labels == digit].mean(dim=1),
             lambda x, labels, digit: x[labels == digit],
         ],
         "That is the first of these images only. Take the mean of all of them.": {".mean(dim=0)": "[0]"},
@@ -227,20 +317,24 @@ mean_image.mistakes(
 )
 
 
-# Section 6: a network -----------------------------------------------------------------------------------------
+# Section 5: a network -----------------------------------------------------------------------------------------
 
 
 def _facts_of_classifier(build, pixels, classes, size):
     """What can be seen of a linear classifier from outside, with numbers of our own in its one layer."""
     net = build(pixels, classes)
     if not isinstance(net, nn.Module):
-        return {"what comes back": type(net).__name__}
+        return {"it is an nn.Module": False}
     shapes = sorted(tuple(part.shape) for part in net.parameters())
-    facts = {"what comes back": "an nn.Module", "the shapes of its parameters": shapes}
-    if shapes == [(classes,), (classes, pixels)]:
-        for part in net.parameters():
-            part.data = normal(*part.shape, seed=part.dim())
-    return facts | {"its scores": net(normal(*size))}
+    facts = {"it is an nn.Module": True, "the shapes of its weights and biases": str(shapes)}
+    are_right = shapes == [(classes,), (classes, pixels)]
+    for part in net.parameters() if are_right else ():
+        part.data = normal(*part.shape, seed=part.dim())
+    scores = net(normal(*size))
+    if not are_right:
+        return facts
+    trainable = isinstance(scores, torch.Tensor) and scores.requires_grad
+    return facts | {"its scores": scores, "training can change its scores": trainable}
 
 
 @lesson.exercise(
@@ -267,6 +361,10 @@ class Classifier(nn.Module):
         return self.layer(x.flatten(1))
 
 
+_NO_WEIGHTS = (
+    "The network has no weights of its own: is the layer made in `forward`, or kept in a list? Make it in `__init__`, "
+    "as `self.layer = nn.Linear(pixels, classes)`."
+)
 Classifier.mistakes(
     {
         "`forward` returns nothing: it needs a `return`.": {"return self": "self"},
@@ -276,24 +374,44 @@ Classifier.mistakes(
         "`x.flatten()` makes one long row of all the images. `x.flatten(1)` keeps axis 0, one row for each image.": {
             "flatten(1)": "flatten()"
         },
-        "The layer is not kept: without `self.` in front, its name is forgotten when `__init__` ends.": {
+        "`__init__` doesn't keep the layer: without `self.` in front, its name is forgotten when `__init__` ends.": {
             "self.layer = nn": "layer = nn"
         },
-        "The layer is made anew whenever `forward` is called, so nothing it learns is kept. Make it in `__init__`.": {
-            "self.layer(x": "nn.Linear(x[0].numel(), self.layer.out_features)(x"
-        },
-        "The sizes are written in as numbers. Use `pixels` and `classes`, which are handed over.": {
-            "nn.Linear(pixels, classes)": "nn.Linear(784, 10)"
+        "`self.` is missing in front of `layer`: what `__init__` keeps for `forward` belongs to the object, `self`.": [
+            {"self.layer = nn": "layer = nn", "self.layer(x": "layer(x"},
+            {"return self.layer": "return layer"},
+        ],
+        "The sizes are written in as numbers. Use `pixels` and `classes`, which are handed over.": [
+            {"nn.Linear(pixels, classes)": "nn.Linear(784, 10)"},
+            {"nn.Linear(pixels, classes)": "nn.Linear(784, classes)"},
+            {"nn.Linear(pixels, classes)": "nn.Linear(pixels, 10)"},
+        ],
+        "The layer takes all the pixels of an image, not one row of them: `nn.Linear(pixels, classes)`.": {
+            "(pixels, classes)\n": "(28, classes)\n"
         },
         "Inputs come first: `nn.Linear(pixels, classes)`.": {"(pixels, classes)\n": "(classes, pixels)\n"},
-        "There is a softmax at the end, which the training would apply once more. Return the scores.": {
-            "self.layer(x.flatten(1))": "self.layer(x.flatten(1)).softmax(dim=1)"
-        },
+        "There are two layers. This network has one, from `pixels` to `classes`.": [
+            {
+                "(pixels, classes)\n": "(pixels, 128)\n        self.last = nn.Linear(128, classes)\n",
+                "return": "return self.last(",
+                "flatten(1))": "flatten(1)))",
+            },
+        ],
+        "There is a softmax at the end, which the training would apply once more. Return the scores.": [
+            {"self.layer(x.flatten(1))": "self.layer(x.flatten(1)).softmax(dim=1)"},
+            {"self.layer(x.flatten(1))": "self.layer(x.flatten(1)).log_softmax(dim=1)"},
+        ],
         "A ReLU at the end sets negative scores to 0. Return the scores as they are.": {
             "self.layer(x.flatten(1))": "self.layer(x.flatten(1)).relu()"
         },
         "It returns the digit with the highest score. Training needs the scores themselves.": {
             "self.layer(x.flatten(1))": "self.layer(x.flatten(1)).argmax(dim=1)"
+        },
+        "It returns the scores of the first image only.": {
+            "self.layer(x.flatten(1))": "self.layer(x.flatten(1))[0]"
+        },
+        "The scores are cut off from the weights, so training could change nothing: no `.detach()`, no `no_grad`.": {
+            "self.layer(x.flatten(1))": "self.layer(x.flatten(1)).detach()"
         },
         "The layer has no biases. Leave `nn.Linear` as it comes, without `bias=False`.": {
             "classes)\n": "classes, bias=False)\n"
@@ -301,11 +419,31 @@ Classifier.mistakes(
         "The images are flattened, but no layer is applied to them.": {
             "self.layer(x.flatten(1))": "x.flatten(1)"
         },
+        "`forward` lacks its first argument: every method of a class begins with `self`.": {
+            "def forward(self, x)": "def forward(x)"
+        },
+        "The network is no `nn.Module`, so it can't be trained: `class Classifier(nn.Module):`.": {
+            "class Classifier(nn.Module)": "class Classifier",
+            "super().__init__()": "pass",
+        },
+        "`super().__init__()` is missing at the beginning of `__init__`. It prepares the network for layers.": {
+            "super().__init__()": "pass"
+        },
+        _NO_WEIGHTS: [
+            {
+                "self.layer = nn.Linear(pixels, classes)": "pass",
+                "self.layer(x": "nn.Linear(x[0].numel(), 10)(x",
+            },
+            {
+                "= nn.Linear(pixels, classes)": "= [nn.Linear(pixels, classes)]",
+                "self.layer(x": "self.layer[0](x",
+            },
+        ],
     }
 )
 
 
-# Section 7: a hidden layer ------------------------------------------------------------------------------------
+# Section 6: a hidden layer ------------------------------------------------------------------------------------
 
 
 def _digits_kept_back():
@@ -315,19 +453,51 @@ def _digits_kept_back():
 @lesson.trained_model(
     attempt="own_net",
     held_out=_digits_kept_back,
-    score=lambda scores, labels: {"accuracy": (scores.argmax(dim=1) == labels).float().mean().item()},
+    score=lambda scores, labels: {"accuracy": (scores.argmax(dim=1) == labels).sum().item() / len(labels)},
     floors={"accuracy": 0.9},
     hints=[
         "The first line makes the network: `net = nn.Sequential(...)`, with the layers from the text above.",
-        "The second line trains it, as above: `train.fit(net, digits.train.batches(128, shuffle=True), "
-        "digits.valid.batches(1000), epochs=10)`. The third is `return net`.",
+        "The second line trains it, as above: `train.fit(net, train_digits.batches(128, shuffle=True), "
+        "valid_digits.batches(500), epochs=15)`. The third is `return net`.",
     ],
 )
-def first_net(digits):
-    """Return a network with a hidden layer, from images to scores (N, 10), trained on digits.train."""
+def first_net(train_digits, valid_digits):
+    """Return a network with a hidden layer, from images to scores (N, 10), trained on the split train_digits."""
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
-    train.fit(net, digits.train.batches(128, shuffle=True), digits.valid.batches(1000), epochs=15)
+    train.fit(net, train_digits.batches(128, shuffle=True), valid_digits.batches(500), epochs=15)
     return net
+
+
+def _is_straight(model, digits):
+    one, other = digits.x[:300], digits.x[300:600]
+    straight = model(one) + model(other) - model(torch.zeros_like(one))
+    return torch.allclose(model(one + other), straight, rtol=1e-3, atol=1e-3)
+
+
+@first_net.symptom(
+    "There is a softmax at its end, and the training applied another: its rows sum to one. End with the last "
+    "`nn.Linear`.",
+    always=True,
+)
+def _(model, digits):
+    return torch.allclose(model(digits.x).sum(dim=1), torch.ones(len(digits)), atol=1e-3)
+
+
+@first_net.symptom(
+    "It never gives a negative score: is the `nn.ReLU()` at its end? It belongs between the two linear layers.",
+    always=True,
+)
+def _(model, digits):
+    return bool((model(digits.x) >= 0).all())
+
+
+@first_net.symptom(
+    "It is a linear classifier: either it has a single layer, or there is no `nn.ReLU()` between two. (Was it the "
+    "network you trained here, or an earlier `net`?)",
+    always=True,
+)
+def _(model, digits):
+    return _is_straight(model, digits)
 
 
 @first_net.symptom(
@@ -338,39 +508,34 @@ def _(model, digits):
 
 
 @first_net.symptom(
-    "Its rows sum to one: there is a softmax at its end, and the training applied another. End with the last "
-    "`nn.Linear`."
-)
-def _(model, digits):
-    return torch.allclose(model(digits.x).sum(dim=1), torch.ones(len(digits)), atol=1e-3)
-
-
-@first_net.symptom(
-    "Without an `nn.ReLU()` between them, two linear layers are no more than one. Put it in between."
-)
-def _(model, digits):
-    one, other = digits.x[:300], digits.x[300:600]
-    straight = model(one) + model(other) - model(torch.zeros_like(one))
-    return torch.allclose(model(one + other), straight, rtol=1e-3, atol=1e-3)
-
-
-@first_net.symptom(
-    "It has a hidden layer, but it has not learned enough yet: train for more epochs, 10 or 15."
+    "It has a hidden layer, but it has not learned enough yet: train for more epochs, 15 or 20."
 )
 def _(model, digits):
     return (model(digits.x).argmax(dim=1) == digits.y).float().mean() > 0.6
 
 
-# Section 8: views and copies ----------------------------------------------------------------------------------
+# Section 9: views and copies ----------------------------------------------------------------------------------
+
+
+def _frame_and_original(framed, image, width):
+    """The framed image, and what became of the original, which is handed over as a copy."""
+    original = image.clone()
+    result = framed(original, width)
+    facts = {"the frame": result.clone() if isinstance(result, torch.Tensor) else result}
+    facts["the original is unchanged"] = torch.equal(original, image)
+    if isinstance(result, torch.Tensor):
+        facts["the result is a copy"] = result.data_ptr() != original.data_ptr()
+    return facts
 
 
 @lesson.exercise(
+    observe=_frame_and_original,
     cases={
-        "one pixel around 3 × 4": (torch.zeros(3, 4), 1),
+        "one pixel around a 3 × 4 image": (torch.zeros(3, 4), 1),
         "two pixels around a digit": (normal(28, 28), 2),
-        "three pixels, higher than wide": (normal(12, 8, seed=1), 3),
-        "no frame at all": (normal(5, 5, seed=2), 0),
-        "a float64 image": (normal(6, 7, seed=3, dtype=torch.float64), 1),
+        "three pixels around an image that is higher than wide": (normal(12, 8, seed=1), 3),
+        "a width of 0": (normal(5, 5, seed=2), 0),
+        "one pixel around a 6 × 7 image": (normal(6, 7, seed=3), 1),
     },
     hints=[
         "Begin with `result = image.clone()`, and write into `result` alone.",
@@ -388,7 +553,9 @@ def framed(image, width):
     return result
 
 
-def _frame(*, top=True, bottom=True, left=True, right=True, value=1, last=0, of=lambda width: width):
+def _frame(
+    *, top=True, bottom=True, left=True, right=True, value=1, last=0, add=False, of=lambda width: width
+):
     """The solution edge by edge, with what can go wrong as arguments."""
 
     def framed(image, width):
@@ -401,7 +568,7 @@ def _frame(*, top=True, bottom=True, left=True, right=True, value=1, last=0, of=
             (right, result[:, W - width - last :]),
         ):
             if there:
-                edge[:] = value
+                edge[:] = edge + value if add else value
         return result
 
     return framed
@@ -417,7 +584,14 @@ framed.slips(
         "Only rows are framed. `result[:, :width]` are the first columns.": {"left": False, "right": False},
         "Only columns are framed. `result[:width]` are the first rows.": {"top": False, "bottom": False},
         "Only the upper and the left edge are framed.": {"bottom": False, "right": False},
+        "Only the upper edge is framed.": {"bottom": False, "left": False, "right": False},
+        "It returns an unframed copy. `result[:width] = 1` writes into the first rows; `result[:width] == 1` or a new "
+        "name does not.": {"top": False, "bottom": False, "left": False, "right": False},
         "The frame is 0, which is white. Ink is 1.": {"value": 0},
+        "The lower and the right edge are one pixel too narrow: the last `width` rows begin at `H - width`.": {
+            "last": -1
+        },
+        "1 is added to the edges. Set them to 1: `=` instead of `+=`.": {"add": True},
         "At the lower and the right edge it is one pixel too wide: the last `width` rows begin at `H - width`.": {
             "last": 1
         },
@@ -426,6 +600,45 @@ framed.slips(
         },
     },
 )
+
+
+@framed.mistake(
+    "The original is changed, too, for a slice is a view. Begin with `image.clone()`, and write into that."
+)
+def _(image, width):
+    image[:] = _frame()(image, width)
+    return image
+
+
+@framed.mistake(
+    "With a width of 0 the original itself is returned, not a copy: whoever writes into one changes both."
+)
+def _(image, width):
+    return image if width == 0 else _frame()(image, width)
+
+
+@framed.mistake(
+    "It is the inside that is 1, and the frame that is left. Write into the outermost rows and columns."
+)
+def _(image, width):
+    H, W = image.shape
+    result = image.clone()
+    result[width : H - width, width : W - width] = 1
+    return result
+
+
+@framed.mistake("The inside is blank: begin with a copy of the image, `image.clone()`.")
+def _(image, width):
+    return _frame()(torch.zeros_like(image), width)
+
+
+@framed.mistake(
+    "The size 28 is written in as a number. Use `H, W = image.shape`, which holds for images of any size."
+)
+def _(image, width):
+    result = image.clone()
+    result[:width], result[28 - width :], result[:, :width], result[:, 28 - width :] = 1, 1, 1, 1
+    return result
 
 
 def _with_negative_slices(image, width):
@@ -460,28 +673,29 @@ def _(image, width):
     return result
 
 
-# Section 10: questions -----------------------------------------------------------------------------------------
+# Section 11: questions -----------------------------------------------------------------------------------------
 
 quiz = lesson.quiz(
     "quiz",
     hints=[
-        "Every answer is in the lesson: sections 1, 1, 3, 3, 4, 8 and 6.",
+        "Every answer is in the lesson: sections 1, 1, 8, 3, 4, 9 and 5.",
         "Try it out: add a cell, and ask the kernel.",
     ],
     name_error=Question(
         "b",
-        "The kernel has forgotten all names. Run the cells above, and they are there again.",
+        "The kernel has forgotten all variables. Run the cells above, and they are there again.",
         {
-            "a": "Installed packages stay where they are. It is the names of this notebook that are gone.",
-            "c": "The cell is fine. The kernel that runs it no longer knows its names.",
-            "d": "What was saved is text, code and outputs. The names were in the kernel.",
+            "a": "Installed packages stay where they are. It is the variables of this notebook that are gone.",
+            "c": "The cell is fine. The kernel that runs it no longer knows its variables.",
+            "d": "What was saved is text, code and outputs. The variables were in the kernel.",
         },
     ),
     saved=Question(
         "c",
-        "Text, code and outputs are in the file. Names live in the kernel, other files on a disk, and both go.",
+        "The notebook holds text, code and outputs. Variables live in the kernel, and files on a disk that goes with "
+        "it.",
         {
-            "a": "The names live in the kernel, which is gone: run the cells again.",
+            "a": "The variables live in the kernel, which is gone: run the cells again.",
             "b": "The disk goes with the machine. Save to Drive what you want to keep.",
             "d": "Your copy in Drive keeps all you wrote, and the outputs below it.",
         },
@@ -490,9 +704,12 @@ quiz = lesson.quiz(
         (5, 4),
         "Aligned at the right, (5, 1) over (4,): the missing axis is stretched to 5, the 1 to 4.",
         {
-            (5,): "Two axes meet here: the result has two, like the larger of the two shapes.",
-            (4,): "Two axes meet here: the result has two, like the larger of the two shapes.",
+            (5,): "The result has two axes, like the larger of the two shapes.",
+            (4,): "The result has two axes, like the larger of the two shapes.",
             (5, 1): "The 1 is stretched to 4.",
+            (4, 1): "The result has 5 where one shape has 5 and the other nothing, and 4 where one has 1.",
+            (1, 4): "The first axis has 5 and nothing: what is missing is stretched to 5.",
+            (5, 1, 4): "Aligned at the right, the two shapes have two axes together, not three.",
             (4, 5): "Align them at the right: the 4 stands under the 1.",
             (5, 5): "The last axis has 1 and 4: the 1 is stretched to 4.",
             (4, 4): "The first axis has 5 and nothing: what is missing is stretched to 5.",
@@ -521,9 +738,9 @@ quiz = lesson.quiz(
         "b",
         "`part` is a view: the same numbers under another name. `.clone()` would have made a copy.",
         {
-            "a": "`part` shows the same numbers as `digit`, so writing into one changes both.",
+            "a": "`part` is a view of `image`, so writing into one changes both.",
             "c": "Nothing forbids it, and that is the trap.",
-            "d": "A view has its own shape, but the numbers are those of `digit`.",
+            "d": "A view has its own shape, but the numbers are those of `image`.",
         },
     ),
     called=Question(

@@ -5464,10 +5464,6 @@ class _VisionExercise(ModelExercise):
             _vision_alone(model, split.x[:1])
         except Exception as error:  # a `squeeze` that takes away the batch, for instance
             return self._raised(error, "It was given a single digit, x of shape (1, 1, 28, 28).")
-        for sentence, shows in self.symptoms[: len(_VISION_ALWAYS)]:
-            if shows(model, split):
-                reached = verdict.message.split(": ", 1)[1].removesuffix(".")
-                return self._wrong(sentence, (f"on {len(split):,} kept back", reached))
         return verdict
 
 
@@ -5545,7 +5541,7 @@ def _vision_is_constant(model, digits):
     return model(digits.x).argmax(dim=1).bincount(minlength=10).max() > 0.9 * len(digits)
 
 
-_VISION_ALWAYS = {  # asked in this order, and of a model above the floor as well
+_VISION_ALWAYS = {
     "It predicts one digit for nearly every image. Did `fit` run on the model that you returned, with an optimizer of "
     "its parameters, or was the learning rate too high?": _vision_is_constant,
     "The same digits get different logits at every call: dropout or augmentation is still active in eval mode. Make it "
@@ -5556,7 +5552,7 @@ _VISION_ALWAYS = {  # asked in this order, and of a model above the floor as wel
     "`nn.Parameter(0.02 * torch.randn(16, 64))`, to the patches before the first layer.": _vision_has_no_positions,
 }
 for _sentence, _shows in _VISION_ALWAYS.items():
-    vision_transformer.symptom(_sentence)(_shows)
+    vision_transformer.symptom(_sentence, always=True)(_shows)
 
 
 @vision_transformer.symptom(

@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import nn
 
-from coursekit import runtime
+from coursekit import runtime, train
 from coursekit.checks import (
     ExerciseError,
     ExerciseSet,
@@ -30,6 +30,7 @@ from coursekit.checks import (
     time_limit,
 )
 from coursekit.checks.compare import difference, labelled, remarks, same, show, size
+from coursekit.data import Split
 from coursekit.exercises import lesson03
 from coursekit.teaching.catalogue import REPOSITORY
 from coursekit.teaching.execute import execute
@@ -507,6 +508,94 @@ def test_functions_used_together_are_checked_together(lesson):
     assert decode.usage == "ex.decode(encode, decode)"
 
 
+def linear(build):
+    """An exercise that asks for a class of networks, and an attempt made by `build`."""
+    exercises = ExerciseSet("Lesson 0")
+
+    @exercises.exercise(
+        cases=[(2,), (3,)], hints=["One.", "Two."], observe=lambda net, n: net(n)(torch.ones(n)).shape
+    )
+    class Linear(nn.Module):
+        def __init__(self, n):
+            super().__init__()
+            self.layer = nn.Linear(n, 1)
+
+        def forward(self, x):
+            return self.layer(x)
+
+    return Linear(type("Linear", (build,), {}))
+
+
+def test_method_that_stands_inside_another_is_missing_not_blank():
+    class Nested(nn.Module):
+        def __init__(self, n):
+            super().__init__()
+            self.layer = nn.Linear(n, 1)
+
+            def forward(self, x):
+                return self.layer(x)
+
+    verdict = linear(Nested)
+    assert verdict.status == "wrong"
+    assert "The class has no `forward`. Is it indented too far" in verdict.message
+
+
+def test_class_that_inherits_its_forward_is_an_answer():
+    class Layers(nn.Sequential):
+        def __init__(self, n):
+            super().__init__(nn.Linear(n, 1))
+
+    assert linear(Layers).status == "correct"
+
+
+def trained(model, *, floor=0.5):
+    """A verdict on a model that has to tell positive numbers from negative ones, without a softmax."""
+    exercises = ExerciseSet("Lesson 0")
+    x = torch.tensor([[1.0], [2.0], [-1.0], [-3.0]])
+
+    @exercises.trained_model(
+        attempt="net", held_out=lambda: Split(x, torch.tensor([1, 1, 0, 0])), hints=["One.", "Two."],
+        score=lambda logits, labels: {"accuracy": (logits.argmax(dim=1) == labels).sum().item() / len(labels)},
+        floors={"accuracy": floor},
+    )  # fmt: skip
+    def signs():
+        return None
+
+    @signs.symptom("There is a softmax.", always=True)
+    def _(model, split):
+        return torch.allclose(model(split.x).sum(dim=1), torch.ones(4))
+
+    @signs.symptom("It says the same of all.")
+    def _(model, split):
+        return len(model(split.x).argmax(dim=1).unique()) == 1
+
+    return signs(model)
+
+
+class _Signs(nn.Module):
+    def __init__(self, *, softmax=False, lean=0.0):
+        super().__init__()
+        self.softmax, self.lean = softmax, lean
+
+    def forward(self, x):
+        logits = torch.cat([-x, x + self.lean], dim=1)
+        return logits.softmax(dim=1) if self.softmax else logits
+
+
+def test_symptom_counts_below_the_floors_and_where_asked_above_them_too():
+    assert trained(_Signs()).status == "correct"
+    assert (
+        trained(_Signs(lean=9.0), floor=0.5).status == "correct"
+    )  # it says the same of all, and that is enough
+    assert "It says the same of all." in trained(_Signs(lean=9.0), floor=0.9).message
+    for floor in (0.5, 1.1):
+        assert "There is a softmax." in trained(_Signs(softmax=True), floor=floor).message
+
+
+def test_record_of_a_training_is_told_from_the_network():
+    assert "Return the network itself" in trained(train.History()).message
+
+
 def test_class_is_blank_until_a_method_does_something():
     class Empty(nn.Module):
         """To do."""
@@ -647,10 +736,10 @@ def test_quiz_half_done_is_not_attempted_but_marked(quiz):
         ({"capital": "z"}, "Give one of the letters a, b, in quotes"),
         ({"capital": 2}, "Give one of the letters"),
         ({"number": "1"}, "Give a number, without quotes"),
-        ({"number": [1]}, "Give a number, with a decimal point"),
+        ({"number": [1]}, "Give one number, without brackets"),
         ({"number": 3}, "3 is not it."),
         ({"shape": (7, 7)}, "(7, 7) is not it."),
-        ({"number": True}, "Give a number"),
+        ({"number": True}, "Give one number"),
         ({"shape": 6}, "Give a shape in brackets"),
         ({"shape": torch.ones(2)}, "Give the shape, not the values"),
         ({"capitol": "b"}, "no question 'capitol'; did you mean capital?"),

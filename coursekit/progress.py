@@ -48,7 +48,7 @@ class Row:
     def state(self) -> str:
         """How far the lesson is, in words."""
         if not any(one.on for one in self.reached.values()):
-            return f"{len(self.reached)} exercises, not begun"
+            return f"0 of {len(self.reached)}, not begun"
         return f"{self.solved} of {len(self.reached)} solved"
 
     def __str__(self) -> str:
@@ -79,23 +79,25 @@ class Overview:
             for texts, row in zip(cells, self.rows, strict=True)
         ]
         legend = " · ".join(f"{symbol} {word}" for symbol, word in _LEGEND.items())
-        return printable("\n".join([self._summary(), "", *lines, "", legend, self.whereabouts]))
+        return printable("\n".join([self.summary, "", *lines, "", legend, self.whereabouts]))
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<div style='{_ROW}'><span style='flex:0 0 20em'>{row.lesson.removeprefix('Lesson ')} · "
+            f"<div style='{_ROW}'><span style='flex:0 0 24em'>{row.lesson.removeprefix('Lesson ')} · "
             f"{html.escape(row.title)}</span><span style='flex:0 0 18em'>{row.dots()}</span>"
             f"<span>{row.state}</span></div>"
             for row in self.rows
         )
         legend = "".join(
-            f"<span style='{_DISC};{_FILLS[symbol]}'></span><span>{word}</span>"
+            f"<span><span style='{_DISC};{_FILLS[symbol]}'></span> {word}</span>"
             for symbol, word in _LEGEND.items()
         )
         last = f"<div style='{_ROW}'>{legend}</div><div>{html.escape(self.whereabouts)}</div>"
-        return f"<b>{self._summary()}</b>{rows}{last}"
+        return f"<b>{self.summary}</b>{rows}{last}"
 
-    def _summary(self) -> str:
+    @property
+    def summary(self) -> str:
+        """The number of exercises solved in all lessons, of how many."""
         solved, there = sum(row.solved for row in self.rows), sum(len(row.reached) for row in self.rows)
         return f"{solved} of {there} exercises solved"
 

@@ -1,14 +1,14 @@
 """A kernel of its own that attempts exercises, for tests/test_progress.py.
 
 python -m tests.progress_runs EXERCISE=ANSWER ... prints what a student would see.
-With "meet=FOLDER/NUMBER" a process waits until two have come there.
+With "meet=FOLDER/NUMBER" a process waits until two have come there, and takes its time to write from then on.
 """
 
 import sys
 import time
 from pathlib import Path
 
-from coursekit.checks import ExerciseSet, Question
+from coursekit.checks import ExerciseSet, Question, memory
 
 ANSWERS = {"right": lambda x: x + x, "wrong": lambda x: x + 3, "blank": None}
 
@@ -37,6 +37,13 @@ def meet(place):
     while len(list(place.parent.iterdir())) < 2:
         assert time.monotonic() < until, "the other did not come"
         time.sleep(0.001)
+    quickly = memory.atomic_write
+
+    def slowly(path):
+        time.sleep(0.02)
+        return quickly(path)
+
+    memory.atomic_write = slowly
 
 
 if __name__ == "__main__":

@@ -38,8 +38,9 @@ def test_index_shows_how_far_the_student_is_with_every_lesson(tmp_path, monkeypa
     begun, not_begun, other = index.split("<h2>")[1:]
     assert "title='softmax: solved today'" in begun
     assert "</span> 1 of 15 solved</p>" in begun
-    assert "</span> 14 exercises, not begun</p>" in not_begun
+    assert "</span> 0 of 14, not begun</p>" in not_begun
     assert "solved" not in other
+    assert "Your progress then: 1 of 2" in index
     assert "nothing is sent anywhere" in index
     assert (tmp_path / "kept" / "progress.json").read_bytes() == before
 

@@ -104,7 +104,8 @@ class ExerciseSet:
         rows = [(one.name, one.status, one.tries, one.hints_taken) for one in self.exercises.values()]
         reached = remembered().get(self.title, {})
         known = {name: one for name, one in reached.items() if name in self.exercises}
-        return Report(self.title, tuple(rows), known, whereabouts() if known else "")
+        all_lessons = "All lessons: `from coursekit import progress; progress.overview()`"
+        return Report(self.title, tuple(rows), known, f"{whereabouts()} {all_lessons}" if known else "")
 
     def unknown(self, name: str) -> None:
         """Raise an AttributeError for a name that no exercise has, with the nearest: a module's `__getattr__`."""

@@ -110,7 +110,7 @@ def whereabouts() -> str:
     """Return in words where progress is kept, and how to keep it where the machine goes with the session."""
     try:
         folder = _folder()
-    except _ObstacleError as error:
+    except Exception as error:
         return f"Progress is not kept: {error}"
     if folder is None:
         return "Progress is not kept: COURSEKIT_PROGRESS is off, or this is strict mode."

@@ -12,14 +12,14 @@ from coursekit.checks.verdicts import SYMBOLS, cell, printable
 class Report:
     """The state of a lesson's exercises: rows of name, status, number of tries, number of hints taken in this kernel.
 
-    `reached` is what is remembered of this and other kernels, by the name of the exercise, and `whereabouts` says
-    where. Without it the report shows this kernel alone.
+    `reached` is what is remembered of this and other kernels, by the name of the exercise, and `note` says where.
+    Without them the report shows this kernel alone.
     """
 
     title: str
     rows: tuple[tuple[str, str, int, int], ...]
     reached: dict[str, Reached] = field(default_factory=dict)
-    whereabouts: str = ""
+    note: str = ""
 
     def __repr__(self) -> str:
         table = [(name, *self._verdict(name, status), *more) for name, status, *more in self._counted()]
@@ -28,8 +28,7 @@ class Report:
             f"{symbol} {name:{names}}  {verdict:{max(verdicts, 13)}}  tries {tries}, hints {hints}"
             for name, symbol, verdict, tries, hints in table
         ]
-        last = [self.whereabouts] if self.reached else []
-        return printable("\n".join([self._summary(), *lines, *last]))
+        return printable("\n".join(filter(None, [self._summary(), *lines, self.note])))
 
     def _repr_html_(self) -> str:
         head = "".join(cell(title, tag="th") for title in ("exercise", "verdict", "tries", "hints"))
@@ -37,7 +36,7 @@ class Report:
             f"<tr>{cell(name)}{cell(' '.join(self._verdict(name, status)))}{cell(tries)}{cell(hints)}</tr>"
             for name, status, tries, hints in self._counted()
         )
-        last = f"<div>{html.escape(self.whereabouts)}</div>" if self.reached else ""
+        last = f"<div>{html.escape(self.note)}</div>" if self.note else ""
         table = f"<table style='background:none'><tr>{head}</tr>{rows}</table>"
         return f"<b>{html.escape(self._summary())}</b>{table}{last}"
 

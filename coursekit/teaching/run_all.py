@@ -84,7 +84,7 @@ def _index(runs: dict[Lesson, Run]) -> str:
     reached = progress.overview()
     rows = {row.lesson: f"<p>{row.dots()} {row.state}</p>\n" for row in reached.rows}
     return _PAGE.format(
-        summary=f"{summary} {html.escape(reached.whereabouts)}",
+        summary=f"{summary} Your progress then: {reached.summary}. {html.escape(reached.whereabouts)}",
         lessons="\n".join(
             _section(lesson, run, rows.get(f"Lesson {lesson.number}", "")) for lesson, run in runs.items()
         ),

@@ -55,7 +55,7 @@ def entries(file) -> dict:
 
 def kernel(*arguments) -> subprocess.Popen:
     """Start a process of its own; it finds the folder in the environment."""
-    command = [sys.executable, "-m", "tests.progress_runs", *arguments]
+    command = [sys.executable, "-X", "utf8", "-m", "tests.progress_runs", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
     return subprocess.Popen(command, cwd=REPOSITORY, **pipes)
 

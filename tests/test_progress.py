@@ -183,7 +183,8 @@ def test_tests_of_lessons_keep_nothing(form):
     assert form.variables([])["COURSEKIT_PROGRESS"] == "off"
 
 
-def test_jupyterlab_of_the_tests_keeps_nothing(tmp_path):
+def test_jupyterlab_of_the_tests_keeps_nothing(tmp_path, monkeypatch):
+    monkeypatch.delenv("COURSEKIT_PROGRESS")
     assert lab._surroundings(tmp_path)["COURSEKIT_PROGRESS"] == "off"
 
 

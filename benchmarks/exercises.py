@@ -4,6 +4,7 @@ python benchmarks/exercises.py
 """
 
 import importlib
+import os
 import time
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def seconds(exercise: CodeExercise, attempt: object) -> float:
 
 def main() -> None:
     torch.set_num_threads(1)
+    os.environ["COURSEKIT_PROGRESS"] = "off"
     print("| exercise | right answer (ms) | slowest wrong answer (ms) | mistakes known |")
     print("|---|---|---|---|")
     folder = Path(__file__).parents[1] / "coursekit" / "exercises"

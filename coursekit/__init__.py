@@ -5,7 +5,7 @@ import os
 import sys
 from types import ModuleType
 
-__all__ = ["data", "exercises", "judge", "plots", "runtime", "train"]
+__all__ = ["data", "exercises", "judge", "plots", "progress", "runtime", "train"]
 
 # GNU OpenMP, which torch computes with on Linux, reads this as torch is loaded: how often a thread looks whether there
 # is work before it lets others compute. By default it looks for milliseconds, and beside another program all wait.

@@ -1,10 +1,10 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and where a user keeps them."""
 
 import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,6 +32,15 @@ def atomic_write(path: Path, *, keep: Path | None = None) -> Iterator[BinaryIO]:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def user_folder(kind: Callable[..., Path]) -> Path | None:
+    """Return this user's folder of a kind, such as `platformdirs.user_cache_path`; None for one without a home."""
+    with contextlib.suppress(RuntimeError, KeyError):
+        folder = kind("coursekit", appauthor=False)
+        if folder.parts[0] != "~":  # older releases of platformdirs return it as it is
+            return folder
+    return None
 
 
 def remove_abandoned(leftovers: Iterable[Path]) -> None:

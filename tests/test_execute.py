@@ -13,6 +13,16 @@ def test_execute_runs_in_an_empty_folder_with_the_source_it_was_told(tmp_path):
     assert "[] sample" in outputs(run.notebook)
 
 
+def test_execute_keeps_the_run_apart_from_this_users_progress(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSEKIT_PROGRESS", str(tmp_path / "kept"))
+    exercise = "double = lesson.quiz('double', hints=['a'], double=Question('a', 'So.'))"
+    code = f"from coursekit.checks import ExerciseSet, Question\nlesson = ExerciseSet('Lesson 3')\n{exercise}"
+    run = execute(write(tmp_path / "a.ipynb", code, "double(double='a')", "lesson.report()"))
+    assert run.error == ""
+    assert "1 of 1 correct" in outputs(run.notebook)
+    assert not (tmp_path / "kept").exists()
+
+
 def test_execute_reports_a_failing_cell_and_keeps_what_ran(tmp_path):
     run = execute(write(tmp_path / "a.ipynb", "print('before')", "1 / 0", "print('after')"))
     assert "ZeroDivisionError" in run.error

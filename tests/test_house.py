@@ -22,8 +22,9 @@ BELOW = {
     "studies": {"train"},
     "plots": {"train", "data"},
     "checks": {"data", "train", "plots", "runtime", "files"},
+    "progress": {"checks"},
     "exercises": {"checks", "data", "train", "plots", "runtime"},
-    "teaching": {"exercises", "checks", "data", "train", "plots", "runtime", "files"},
+    "teaching": {"exercises", "progress", "checks", "data", "train", "plots", "runtime", "files"},
     "": set(),
 }
 

@@ -1,5 +1,6 @@
 import pytest
 
+from coursekit.checks import Reached, memory
 from coursekit.teaching import run_all
 from tests.small_lessons import FIGURE, write
 
@@ -24,6 +25,24 @@ def test_pages_of_the_course_set_formulas_without_a_network(tmp_path):
     assert '<script src="mathjax/tex-chtml.js">' in page
     assert (tmp_path / "out" / "mathjax" / "tex-chtml.js").is_file()
     assert page.index("inlineMath: [['$', '$']]") < page.index("mathjax/tex-chtml.js")
+
+
+def test_index_shows_how_far_the_student_is_with_every_lesson(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSEKIT_PROGRESS", str(tmp_path / "kept"))
+    for name in ("03_begun", "04_not_begun", "99_of_another_course"):
+        write(tmp_path / "in" / f"{name}.ipynb", "1")
+    memory.keep("Lesson 3", "softmax", Reached.today("correct", tries=1, hints=0))
+    before = (tmp_path / "kept" / "progress.json").read_bytes()
+    run_all.run_all(tmp_path / "in", tmp_path / "out")
+    index = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    begun, not_begun, other = index.split("<h2>")[1:]
+    assert "title='softmax: solved today'" in begun
+    assert "</span> 1 of 15 solved</p>" in begun
+    assert "</span> 0 of 14, not begun</p>" in not_begun
+    assert "solved" not in other
+    assert "Your progress then: 1 of 2" in index
+    assert "nothing is sent anywhere" in index
+    assert (tmp_path / "kept" / "progress.json").read_bytes() == before
 
 
 def test_folder_that_cannot_be_written_is_named(tmp_path):

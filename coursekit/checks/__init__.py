@@ -9,6 +9,8 @@ The module of a lesson makes one `ExerciseSet`, whose methods make its exercises
 
 CONTRIBUTING.md shows a whole exercise. With the environment variable COURSEKIT_STRICT=1 every verdict other than
 "correct" raises ExerciseError.
+
+What was reached is remembered from kernel to kernel in a file of the student's own: `coursekit.checks.memory`.
 """
 
 from coursekit.checks.base import Exercise, replace_lines
@@ -16,12 +18,14 @@ from coursekit.checks.compare import difference, show
 from coursekit.checks.exercise_set import ExerciseSet, NamedFunction, normal
 from coursekit.checks.functions import CodeExercise
 from coursekit.checks.isolation import pinned
+from coursekit.checks.memory import Reached, remembered, whereabouts
 from coursekit.checks.models import ModelExercise
 from coursekit.checks.questions import Prediction, Question, Quiz
-from coursekit.checks.verdicts import ExerciseError, Report, UnknownExerciseError, Verdict
+from coursekit.checks.reports import Report, in_words
+from coursekit.checks.verdicts import ExerciseError, UnknownExerciseError, Verdict, printable
 
 __all__ = [
     "CodeExercise", "Exercise", "ExerciseError", "ExerciseSet", "ModelExercise", "NamedFunction", "Prediction",
-    "Question", "Quiz", "Report", "UnknownExerciseError", "Verdict", "difference", "normal", "pinned", "replace_lines",
-    "show",
+    "Question", "Quiz", "Reached", "Report", "UnknownExerciseError", "Verdict", "difference", "in_words", "normal",
+    "pinned", "printable", "remembered", "replace_lines", "show", "whereabouts",
 ]  # fmt: skip

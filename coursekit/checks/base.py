@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from coursekit.checks import attempts, time_limit
 from coursekit.checks.isolation import pinned
+from coursekit.checks.memory import Reached, keep
 from coursekit.checks.verdicts import ExerciseError, Verdict, printable
 
 
@@ -20,6 +21,8 @@ class Exercise(abc.ABC):
         self.name, self.arguments, self.all_hints = name, tuple(arguments), tuple(hints)
         self.usage = f"ex.{name}({', '.join(self.arguments)})"
         self.status, self.tries, self.hints_taken = "not attempted", 0, 0
+        self.lesson = ""  # the title of the set it is in: one in none is not remembered
+        self._not_kept = Reached()
 
     @property
     @abc.abstractmethod
@@ -28,9 +31,7 @@ class Exercise(abc.ABC):
 
     def __call__(self, *given: object, **named: object) -> Verdict:
         """Return the verdict on an attempt. Nothing that arrives makes it raise, except in strict mode."""
-        verdict = self._recorded(given, named)
-        self.tries += verdict.status != "not attempted"
-        return verdict.shown_now()
+        return self._recorded(given, named, tries=1).shown_now()
 
     def hint(self) -> None:
         """Print the next hint; each says more than the one before."""
@@ -39,6 +40,7 @@ class Exercise(abc.ABC):
         if self.hints_taken == len(self.all_hints):
             text += f" (The last one; ex.{self.name}.solution() shows a solution.)"
         print(printable(textwrap.fill(text, 100)))
+        self._keep(Reached(hints=self.hints_taken))
 
     def solution(self) -> None:
         """Print a solution, which is the code that the course's tests run."""
@@ -55,12 +57,23 @@ class Exercise(abc.ABC):
     @abc.abstractmethod
     def _judge(self, given: tuple, named: dict) -> Verdict: ...
 
-    def _recorded(self, given: tuple, named: dict) -> Verdict:
+    def _recorded(self, given: tuple, named: dict, *, tries: int = 0) -> Verdict:
         verdict = self.verdict(given, named)
+        is_new = tries or verdict.status != self.status
         self.status = verdict.status
         if os.environ.get("COURSEKIT_STRICT") == "1" and verdict.status != "correct":
             raise ExerciseError(str(verdict))
+        if verdict.status != "not attempted":
+            self.tries += tries
+            if is_new:
+                self._keep(Reached.today(verdict.status, tries=tries, hints=self.hints_taken))
         return verdict
+
+    def _keep(self, news: Reached) -> None:
+        """Have news remembered, with those that could not be written before."""
+        if self.lesson:
+            news = news.after(self._not_kept)
+            self._not_kept = Reached() if keep(self.lesson, self.name, news) else news
 
     def verdict(self, given: tuple, named: dict) -> Verdict:
         """Return the verdict without counting the try; whatever arrives, nothing is raised."""

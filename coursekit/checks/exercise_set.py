@@ -7,9 +7,11 @@ from torch import Tensor
 
 from coursekit.checks.base import Exercise, nearest
 from coursekit.checks.functions import CodeExercise
+from coursekit.checks.memory import remembered, whereabouts
 from coursekit.checks.models import ModelExercise
 from coursekit.checks.questions import Prediction, Question, Quiz
-from coursekit.checks.verdicts import Report, UnknownExerciseError
+from coursekit.checks.reports import Report
+from coursekit.checks.verdicts import UnknownExerciseError
 from coursekit.data import Split
 
 
@@ -59,7 +61,7 @@ class ExerciseSet:
         `together` are solved before and their attempts handed to `observe` first. `returns` names the entries of a
         returned tuple in messages.
         """
-        return lambda solution: self._add(
+        return lambda solution: self.add(
             CodeExercise(
                 solution, cases=cases, hints=hints, observe=observe, together=together, returns=returns
             )
@@ -78,7 +80,7 @@ class ExerciseSet:
 
         A model is correct if `score(logits, labels)` on the examples of `held_out()` reaches all `floors`.
         """
-        return lambda solution: self._add(
+        return lambda solution: self.add(
             ModelExercise(
                 solution, attempt=attempt, held_out=held_out, score=score, floors=floors, hints=hints
             )
@@ -86,16 +88,24 @@ class ExerciseSet:
 
     def quiz(self, name: str, *, hints: Iterable[str], **questions: Question) -> Quiz:
         """Make a quiz; its questions stand in the notebook, their answers and reasons here."""
-        return self._add(Quiz(name, hints, questions))
+        return self.add(Quiz(name, hints, questions))
 
     def prediction(self, name: str, question: Question, *, hints: Iterable[str]) -> Prediction:
         """Make a question that is answered before the next cell shows the answer."""
-        return self._add(Prediction(name, hints, question))
+        return self.add(Prediction(name, hints, question))
+
+    def add(self, exercise: Exercise) -> Exercise:
+        """Take in an exercise that was made elsewhere, such as one of a kind of its own, as the last; return it."""
+        self.exercises[exercise.name], exercise.lesson = exercise, self.title
+        return exercise
 
     def report(self) -> Report:
-        """Return the table of all exercises with their last verdict, tries and hints."""
+        """Return the table of all exercises: last verdict, tries and hints, and what was reached in other kernels."""
         rows = [(one.name, one.status, one.tries, one.hints_taken) for one in self.exercises.values()]
-        return Report(self.title, tuple(rows))
+        reached = remembered().get(self.title, {})
+        known = {name: one for name, one in reached.items() if name in self.exercises}
+        all_lessons = "All lessons: `from coursekit import progress; progress.overview()`"
+        return Report(self.title, tuple(rows), known, f"{whereabouts()} {all_lessons}" if known else "")
 
     def unknown(self, name: str) -> None:
         """Raise an AttributeError for a name that no exercise has, with the nearest: a module's `__getattr__`."""
@@ -104,7 +114,3 @@ class ExerciseSet:
     def names(self) -> list[str]:
         """Return what can be called: a module's `__dir__`, for completion."""
         return [*self.exercises, "report"]
-
-    def _add(self, exercise: Exercise) -> Exercise:
-        self.exercises[exercise.name] = exercise
-        return exercise

@@ -1,4 +1,4 @@
-"""What an exercise answers: verdicts and reports that show themselves, as HTML in notebooks, as text elsewhere.
+"""What an exercise answers: verdicts that show themselves, as HTML in notebooks, as text elsewhere.
 
 Colours come from the notebook's theme, light or dark; what matters is said by a symbol and a word as well.
 """
@@ -10,7 +10,9 @@ import textwrap
 from dataclasses import dataclass, field, replace
 
 SYMBOLS = {"correct": "✓", "wrong": "✗", "raised": "!", "not attempted": "○"}
-_PLAIN = str.maketrans({"✓": "+", "✗": "x", "○": "o", "·": "-", "−": "-", "…": "...", "⁻": "-"})
+_PLAIN = str.maketrans(
+    {"✓": "+", "✗": "x", "○": "o", "●": "#", "◐": "/", "·": "-", "−": "-", "…": "...", "⁻": "-"}
+)
 _EDGES = {"correct": "#2e9e5b", "wrong": "#d1495b", "raised": "#d98a1f", "not attempted": "#8a8a8a"}
 _WIDTH = 100
 _CELL = (
@@ -79,7 +81,7 @@ class Verdict:
     def _repr_html_(self) -> str:
         message = "".join(f"<div>{_marked(line)}</div>" for line in self.message.splitlines())
         rows = "".join(
-            f"<tr style='background:none'>{_cell(label)}"
+            f"<tr style='background:none'>{cell(label)}"
             f"<td style='{_CELL}'><pre style='{_CODE}'>{html.escape(text)}</pre></td></tr>"
             for label, text in self.shown
         )
@@ -87,34 +89,6 @@ class Verdict:
         heading = f"<b>{SYMBOLS[self.status]} {html.escape(self.exercise)} · {self.status}</b>"
         edge = f"border-left:4px solid {_EDGES[self.status]};padding:.3em .9em;max-width:56em"
         return f"<div style='{edge}'>{heading}{message}{table}</div>"
-
-
-@dataclass(frozen=True)
-class Report:
-    """The state of a lesson's exercises: rows of name, status, number of tries, number of hints taken."""
-
-    title: str
-    rows: tuple[tuple[str, str, int, int], ...]
-
-    def _summary(self) -> str:
-        correct = sum(status == "correct" for _, status, *_ in self.rows)
-        return f"{self.title}: {correct} of {len(self.rows)} correct"
-
-    def __repr__(self) -> str:
-        width = max(len(name) for name, *_ in self.rows)
-        lines = [
-            f"{SYMBOLS[status]} {name:{width}}  {status:13}  tries {tries}, hints {hints}"
-            for name, status, tries, hints in self.rows
-        ]
-        return printable("\n".join([self._summary(), *lines]))
-
-    def _repr_html_(self) -> str:
-        head = "".join(_cell(title, tag="th") for title in ("exercise", "verdict", "tries", "hints"))
-        rows = "".join(
-            f"<tr>{_cell(name)}{_cell(f'{SYMBOLS[status]} {status}')}{_cell(str(tries))}{_cell(str(hints))}</tr>"
-            for name, status, tries, hints in self.rows
-        )
-        return f"<b>{html.escape(self._summary())}</b><table style='background:none'><tr>{head}</tr>{rows}</table>"
 
 
 def printable(text: str) -> str:
@@ -125,6 +99,11 @@ def printable(text: str) -> str:
     except UnicodeEncodeError:
         return text.translate(_PLAIN).encode(encoding, "replace").decode(encoding)
     return text
+
+
+def cell(text: str, tag: str = "td") -> str:
+    """Return a cell of an HTML table in a notebook."""
+    return f"<{tag} style='{_CELL}'>{html.escape(text)}</{tag}>"
 
 
 def _cell_run() -> int | None:
@@ -138,7 +117,3 @@ def _marked(text: str) -> str:
     code = rf"<code style='{_CODE};white-space:nowrap'>\1</code>"
     escaped = re.sub(r"`([^`]+)`", code, html.escape(text, quote=False))
     return re.sub(r"(?<![\w*])\*(\S[^*<>]*)(?<=\S)\*(?![\w*])", r"<i>\1</i>", escaped)
-
-
-def _cell(text: str, tag: str = "td") -> str:
-    return f"<{tag} style='{_CELL}'>{html.escape(text)}</{tag}>"

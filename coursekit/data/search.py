@@ -27,6 +27,7 @@ from coursekit.data.download import download
 from coursekit.data.idx import IdxDataset, read_idx
 from coursekit.data.problems import NotFoundError, PlaceError
 from coursekit.data.splits import Splits
+from coursekit.files import user_folder
 
 SOURCES = ("auto", "full", "sample")
 _GIVEN, _CACHED, _SYSTEM = "$COURSEKIT_DATA", "this user's cache", "a system package"
@@ -75,10 +76,8 @@ def cache_folder() -> Path:
 
     Raises PlaceError for a user without a home folder.
     """
-    with contextlib.suppress(RuntimeError, KeyError):
-        folder = platformdirs.user_cache_path("coursekit", appauthor=False)
-        if folder.parts[0] != "~":  # older releases of platformdirs return it as it is
-            return folder
+    if folder := user_folder(platformdirs.user_cache_path):
+        return folder
     raise PlaceError("this user has no home folder for a cache", "set HOME to a folder of your own")
 
 

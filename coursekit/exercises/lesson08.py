@@ -3514,7 +3514,7 @@ def remember(adding):
     return net
 
 
-lesson.exercises[remember.name] = remember
+lesson.add(remember)
 
 
 @remember.symptom(

@@ -2810,7 +2810,7 @@ def set_tagger(train_jets, valid_jets):
     return net
 
 
-lesson.exercises[set_tagger.name] = set_tagger
+lesson.add(set_tagger)
 
 
 @set_tagger.symptom(_ORDER)

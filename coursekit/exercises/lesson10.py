@@ -5521,7 +5521,7 @@ def vision_transformer(train_digits, valid_digits):
     return net
 
 
-lesson.exercises[vision_transformer.name] = vision_transformer
+lesson.add(vision_transformer)
 
 
 def _vision_is_random(model, digits):

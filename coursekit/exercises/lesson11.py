@@ -3732,7 +3732,7 @@ def decorrelated_tagger(train_jets, valid_jets):
     return tagger
 
 
-lesson.exercises[decorrelated_tagger.name] = decorrelated_tagger
+lesson.add(decorrelated_tagger)
 
 
 @decorrelated_tagger.symptom("Only two values come out. Return the logit, not the decision.")

@@ -4134,7 +4134,7 @@ def two_decays(train_experiments, valid_experiments):
     return draw
 
 
-lesson.exercises[two_decays.name] = two_decays
+lesson.add(two_decays)
 
 
 @two_decays.symptom(

@@ -4017,7 +4017,7 @@ def jet_sets(train_jets, valid_jets):
     return lambda x: scores(x) <= thresholds
 
 
-lesson.exercises[jet_sets.name] = jet_sets
+lesson.add(jet_sets)
 
 
 @jet_sets.symptom(

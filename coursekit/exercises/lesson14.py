@@ -3141,7 +3141,7 @@ def thrifty_net(train_digits, valid_digits):
     return net
 
 
-lesson.exercises[thrifty_net.name] = thrifty_net
+lesson.add(thrifty_net)
 
 
 @thrifty_net.symptom(

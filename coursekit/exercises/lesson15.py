@@ -3690,7 +3690,7 @@ def smallest_tagger(train_jets, valid_jets):
     return student
 
 
-lesson.exercises[smallest_tagger.name] = smallest_tagger
+lesson.add(smallest_tagger)
 
 
 @smallest_tagger.symptom(

@@ -33,13 +33,16 @@ def execute(path: Path, *, source: str | None = None) -> Run:
     """Run a lesson in a fresh kernel and an empty folder, as on Colab, with a progress bar over its cells.
 
     `source` is what `$COURSEKIT_SOURCE` says inside ("sample", "full"); by default it stays as it is. A cell
-    that fails, or a cell tagged `raises-exception` that does not, ends up in `error`, never as an exception.
+    that fails, or a cell tagged `raises-exception` that does not, ends up in `error`, never as an exception. Nothing is
+    added to this user's progress, and the outputs do not depend on it.
     """
     notebook = read(path)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    environment = os.environ | ({"COURSEKIT_SOURCE": source} if source else {})
+    environment = (
+        os.environ | {"COURSEKIT_PROGRESS": "off"} | ({"COURSEKIT_SOURCE": source} if source else {})
+    )
     error, started = "", time.perf_counter()
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -15,6 +15,7 @@ import nbformat
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
+from coursekit import progress
 from coursekit.teaching import catalogue, commands
 from coursekit.teaching.catalogue import Lesson
 from coursekit.teaching.execute import Run, execute, figures
@@ -80,12 +81,17 @@ def _index(runs: dict[Lesson, Run]) -> str:
         f"{len(runs)} lesson{'s' if len(runs) > 1 else ''}, {failed or 'none'} failed, {seconds:.0f} s "
         f"on Python {platform.python_version()} and torch {version('torch').split('+')[0]}."
     )
+    reached = progress.overview()
+    rows = {row.lesson: f"<p>{row.dots()} {row.state}</p>\n" for row in reached.rows}
     return _PAGE.format(
-        summary=summary, lessons="\n".join(_section(lesson, run) for lesson, run in runs.items())
+        summary=f"{summary} Your progress then: {reached.summary}. {html.escape(reached.whereabouts)}",
+        lessons="\n".join(
+            _section(lesson, run, rows.get(f"Lesson {lesson.number}", "")) for lesson, run in runs.items()
+        ),
     )
 
 
-def _section(lesson: Lesson, run: Run) -> str:
+def _section(lesson: Lesson, run: Run, progress_row: str) -> str:
     page = f"{lesson.stem}.html"
     pictures = [picture for cell in run.notebook.cells for picture in figures(cell)]
     shown = "".join(
@@ -97,7 +103,7 @@ def _section(lesson: Lesson, run: Run) -> str:
     return (
         f'<h2><a href="{page}">{lesson.number} · {html.escape(lesson.title)}</a></h2>\n'
         f'<p>{state} · <a href="{lesson.path.name}">executed notebook</a></p>\n'
-        f'{details}<div class="figures">{shown}</div>'
+        f'{progress_row}{details}<div class="figures">{shown}</div>'
     )
 
 

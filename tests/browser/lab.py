@@ -92,7 +92,7 @@ def _surroundings(home: Path) -> dict[str, str]:
         "IPYTHONDIR": "ipython",
     }
     own = {name: str(home / folder) for name, folder in folders.items()}
-    return os.environ | own | {"COURSEKIT_SOURCE": "sample"}
+    return os.environ | own | {"COURSEKIT_SOURCE": "sample", "COURSEKIT_PROGRESS": "off"}
 
 
 def _await_answer(address: str, server: subprocess.Popen, log: Path) -> None:

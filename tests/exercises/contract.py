@@ -72,6 +72,9 @@ class Contract:
     def judge(self, code, attempt):
         return code(*self.with_helpers(code, attempt))
 
+    def test_exercise_is_remembered_under_its_lesson(self, exercise):
+        assert exercise.lesson == f"Lesson {int(self.lesson.__name__[-2:])}"
+
     def test_exercise_knows_three_mistakes_and_two_hints(self, exercise):
         assert len(set(exercise.sentences)) >= 3
         assert len(set(exercise.all_hints)) >= 2

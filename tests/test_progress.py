@@ -393,8 +393,8 @@ def test_exercise_of_an_older_course_is_kept_and_not_counted(file):
     write(file, renamed_since=done)
     assert "Kept" not in repr(new_kernel().report())
     write(file, renamed_since=done, softmax=done)
-    row = progress.overview().rows[2]
-    assert (row.lesson, row.solved, len(row.reached)) == ("Lesson 3", 1, 15)
+    row = next(row for row in progress.overview().rows if row.lesson == "Lesson 3")
+    assert (row.solved, len(row.reached)) == (1, 15)
 
 
 @pytest.mark.parametrize("lesson", catalogue.lessons(), ids=lambda lesson: lesson.stem)

@@ -289,6 +289,83 @@ def test_focus_can_be_seen(visit):
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
+FOUND = {
+    "softmax": "glossary.html#term-softmax",
+    "nonlinearity": "glossary.html#term-activation-function",
+    "dropout": "glossary.html#term-dropout",
+    "ELBO": "glossary.html#term-elbo",
+    "backprop": "glossary.html#term-backpropagation",
+    "overfitting": "glossary.html#term-overfitting",
+    "attention": "glossary.html#term-attention",
+    "epoch": "glossary.html#term-epoch",
+    "learning rate": "glossary.html#term-learning-rate",
+    "CNN": "glossary.html#term-convolutional-network",
+    "KL divergence": "glossary.html#term-kullback-leibler-divergence",
+    "weight initialisation": "glossary.html#term-xavier-and-he-initialization",
+    "cross entropy": "glossary.html#term-cross-entropy",
+    "nearest neighbor": "glossary.html#term-nearest-neighbour",
+    "fit": "api/train.html#coursekit.train.fit",
+    "torchrun": "lessons/16_scaling_up.html#torchrun",
+}
+
+
+def search(visit, query: str, **settings):
+    page = visit(f"search.html?q={query}", **settings)
+    page.locator(".search-summary", has_text="result").wait_for()
+    return page
+
+
+@pytest.mark.parametrize(("query", "address"), FOUND.items())
+def test_search_finds_the_entry_or_the_section_first(query, address, visit):
+    page = search(visit, query)
+    assert page.locator("ul.search a").first.get_attribute("href") == address
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("query", ["initialisation", "initialization"])
+def test_search_takes_british_and_american_spelling(query, visit):
+    first = (
+        search(visit, query)
+        .locator("ul.search a")
+        .evaluate_all("links => links.slice(0, 3).map((link) => link.href)")
+    )
+    assert any("exercise-8-he-initialization" in link for link in first)
+
+
+def test_what_the_search_finds_by_the_words_of_a_page_leads_to_a_section(visit):
+    (item,) = search(visit, "postcode").locator("ul.search li").all()
+    item.locator("a[href='lessons/03_dnn_mnist.html#the-question']").wait_for()
+    assert "postcode" in item.locator(".context").inner_text()
+
+
+@pytest.mark.parametrize("query", ["softmax", "batch norm", "dropout left"])
+@pytest.mark.parametrize("phone", [True, False])
+def test_link_of_a_result_lands_on_its_place(query, phone, visit):
+    settings = {"viewport": {"width": 390, "height": 844}, "is_mobile": True} if phone else {}
+    page = search(visit, query, **settings)
+    page.locator("ul.search a").first.click()
+    page.wait_for_load_state("networkidle")
+    page.evaluate("() => window.MathJax?.startup?.promise")
+    top = page.evaluate("document.querySelector(':target').getBoundingClientRect().top")
+    assert 0 <= top < 300
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_magnifier_stands_beside_the_query(width, visit):
+    page = search(visit, "softmax", viewport={"width": width, "height": 800})
+    form = page.locator(".bd-search-container form")
+    icon, field = form.locator("i").bounding_box(), form.locator("input").bounding_box()
+    assert icon["x"] + icon["width"] <= field["x"]
+
+
+def test_search_works_from_a_disk_without_a_server(browser, site):
+    _, folder = site
+    page = browser.new_page()
+    page.goto((folder / "search.html").as_uri() + "?q=nonlinearity")
+    page.locator("ul.search a", has_text="activation function").first.wait_for()
+    page.close()
+
+
 def test_formulas_are_typeset_and_fit_their_column(visit):
     page = visit(LESSON)
     page.wait_for_function("window.MathJax && MathJax.startup && MathJax.startup.promise")
@@ -313,7 +390,16 @@ def test_keyboard_reaches_formulas_that_are_wider_than_a_phone(visit):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(
-    "name", ["index.html", LESSON, EXERCISES, "glossary.html", "teaching.html", "api/train.html"]
+    "name",
+    [
+        "index.html",
+        LESSON,
+        EXERCISES,
+        "glossary.html",
+        "teaching.html",
+        "api/train.html",
+        "search.html?q=softmax",
+    ],
 )
 def test_axe_finds_nothing(name, theme, visit):
     page = visit(name, color_scheme=theme)

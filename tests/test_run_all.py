@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from coursekit.teaching import run_all
@@ -24,6 +26,15 @@ def test_pages_of_the_course_set_formulas_without_a_network(tmp_path):
     assert '<script src="mathjax/tex-chtml.js">' in page
     assert (tmp_path / "out" / "mathjax" / "tex-chtml.js").is_file()
     assert page.index("inlineMath: [['$', '$']]") < page.index("mathjax/tex-chtml.js")
+
+
+def test_every_figure_of_the_pages_is_described(tmp_path):
+    write(tmp_path / "in" / "01_a.ipynb", f"{FIGURE}\nplt.plot([2, 1])\nplt.show()", FIGURE)
+    run_all.run_all(tmp_path / "in", tmp_path / "out")
+    for name in ("01_a.html", "index.html"):
+        page = (tmp_path / "out" / name).read_text(encoding="utf-8")
+        words = re.findall(r'<img[^>]* alt="([^"]*)"', page)
+        assert [text.strip() for text in words] == ["Figure in “1 · A lesson”."] * 3
 
 
 def test_folder_that_cannot_be_written_is_named(tmp_path):

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urldefrag
 import nbformat
 import pytest
 
-from coursekit.teaching import catalogue
+from coursekit.teaching import alt_texts, catalogue
 from coursekit.teaching.catalogue import Lesson
 from coursekit.teaching.markdown import plain
 
@@ -23,7 +23,7 @@ NOTEBOOKS = [lesson.path for lesson in catalogue.lessons()]
 FIRST_PAGE_LIMIT = 1_500_000  # bytes
 sys.path.insert(0, str(DOCS))
 
-from website import alt_texts, exercise_pages, glossary, staging, terms  # noqa: E402
+from website import exercise_pages, glossary, staging, terms  # noqa: E402
 
 
 class Page(HTMLParser):

@@ -16,7 +16,7 @@ def ones_and_sevens(N: int) -> tuple[Tensor, Tensor]:
 
 def _ones(N: int) -> Tensor:
     """Return strokes (N, 3, 2, 2), from and to (x, y) in a unit square: stem, flag and foot, where it has them."""
-    lean, slope, length = _between(-0.03, 0.22, N), _between(0.5, 1.6, N), _between(0.12, 0.4, N)
+    lean, slope, length = _between(-0.03, 0.22, N), _between(0.55, 1.6, N), _between(0.12, 0.55, N)
     top, bottom = _point(0.5 + lean / 2, 0), _point(0.5 - lean / 2, 1)
     left = top + length[:, None] * _point(-1, slope) / (1 + slope**2).sqrt()[:, None]
     half = _point(_between(0.1, 0.3, N), 0)

@@ -284,7 +284,7 @@ def test_phone_needs_no_scrolling_sideways(name, visit):
 def test_keyboard_reaches_the_pad_and_the_lessons(visit):
     page = visit("index.html")
     reached = []
-    for _ in range(80):
+    for _ in range(100):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("(document.activeElement.textContent || '').trim()"))
         if reached[-1] == "Show me one":

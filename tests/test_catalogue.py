@@ -86,6 +86,12 @@ def test_exercises_come_from_the_module_of_its_number(lesson, tmp_path):
         _ = Lesson(path).exercises
 
 
+def test_lesson_that_was_never_recorded_says_so(lesson):
+    lesson.notebook.metadata.pop("coursekit", None)
+    with pytest.raises(ValueError, match="says nothing of its run times: record it with `make notebooks`"):
+        _ = lesson.seconds
+
+
 def test_lessons_are_selected_by_number_in_the_order_asked_for():
     assert [lesson.number for lesson in catalogue.select("03 01, 03")] == [3, 1]
     assert [lesson.stem for lesson in catalogue.select("")] == [lesson.stem for lesson in catalogue.lessons()]

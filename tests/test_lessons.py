@@ -8,6 +8,7 @@ import re
 import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
+from nbconvert import ScriptExporter
 
 from coursekit.teaching import catalogue, rules
 from coursekit.teaching.prose import printed
@@ -101,6 +102,12 @@ def test_no_error_is_stored_but_where_it_is_announced(code_cells):
 def test_no_warning_is_stored(code_cells):
     for cell in code_cells:
         assert not [output for output in cell.outputs if output.get("name") == "stderr"], cell.source
+
+
+def test_as_a_script_it_is_python(lesson):
+    script, resources = ScriptExporter().from_notebook_node(lesson.notebook)
+    assert resources["output_extension"] == ".py"
+    compile(script, lesson.stem, "exec")
 
 
 def test_stamp_is_current(lesson):

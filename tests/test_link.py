@@ -18,6 +18,7 @@ def test_link_re_points_every_address_and_keeps_the_stamp_true(tmp_path, monkeyp
     (tmp_path / "CITATION.cff").write_text(f"repository-code: https://github.com/{old}", encoding="utf-8")
     path = write(tmp_path / "notebooks" / "01_a.ipynb", f"url = 'https://github.com/{old}'")
     notebook = read(path)
+    notebook.cells[1].execution_count = 1
     notebook.metadata["coursekit"] = {"stamp": stamp(notebook)}
     nbformat.write(notebook, path)
 

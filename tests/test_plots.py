@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -268,3 +270,24 @@ def test_membrane_shows_line_threshold_and_spikes():
 def test_membrane_of_a_layer_is_refused():
     with pytest.raises(ValueError, match=r"`u` \(4, 2\) and `spikes` \(4, 2\) must both be \(T,\)"):
         plots.membrane(torch.zeros(4, 2), torch.zeros(4, 2), 1.0)
+
+
+def test_a_slider_that_moves_draws_its_figure_once(monkeypatch):
+    shown, drawn = [], []
+
+    def display(what, **_):
+        shown.append(what)
+        return SimpleNamespace(update=shown.append)
+
+    def draw(slope=1.0):
+        drawn.append(slope)
+        return plt.figure()
+
+    monkeypatch.setattr("coursekit.plots.sliders.display", display)
+    plots.explore(draw, slope=(0.0, 2.0))
+    _, box = shown
+    (slider,) = box.children
+    slider.value = 1.5
+    assert drawn == [1.0, 1.5]
+    assert len(shown) == 3
+    assert plt.get_fignums() == []

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from coursekit.checks import Reached, memory
@@ -43,6 +45,15 @@ def test_index_shows_how_far_the_student_is_with_every_lesson(tmp_path, monkeypa
     assert "Your progress then: 1 of 2" in index
     assert "nothing is sent anywhere" in index
     assert (tmp_path / "kept" / "progress.json").read_bytes() == before
+
+
+def test_every_figure_of_the_pages_is_described(tmp_path):
+    write(tmp_path / "in" / "01_a.ipynb", f"{FIGURE}\nplt.plot([2, 1])\nplt.show()", FIGURE)
+    run_all.run_all(tmp_path / "in", tmp_path / "out")
+    for name in ("01_a.html", "index.html"):
+        page = (tmp_path / "out" / name).read_text(encoding="utf-8")
+        words = re.findall(r'<img[^>]* alt="([^"]*)"', page)
+        assert [text.strip() for text in words] == ["Figure in “1 · A lesson”."] * 3
 
 
 def test_folder_that_cannot_be_written_is_named(tmp_path):

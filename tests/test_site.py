@@ -12,7 +12,7 @@ from urllib.parse import unquote, urldefrag
 import nbformat
 import pytest
 
-from coursekit.teaching import catalogue
+from coursekit.teaching import alt_texts, catalogue
 from coursekit.teaching.catalogue import Lesson
 from coursekit.teaching.markdown import plain
 
@@ -23,7 +23,7 @@ NOTEBOOKS = [lesson.path for lesson in catalogue.lessons()]
 FIRST_PAGE_LIMIT = 1_500_000  # bytes
 sys.path.insert(0, str(DOCS))
 
-from website import alt_texts, course_map, exercise_pages, plans, staging, terms  # noqa: E402
+from website import course_map, exercise_pages, glossary, plans, staging, terms  # noqa: E402
 
 
 class Page(HTMLParser):
@@ -249,6 +249,27 @@ def test_mark_for_a_headline_becomes_a_link_and_a_lost_headline_an_error():
     )
     with pytest.raises(ValueError, match="has no headline 'Lost'"):
         terms.with_lesson_links("[[3#Lost]]", [lesson])
+
+
+def test_every_term_of_the_glossary_has_a_place_of_its_own(pages):
+    anchors = [entry.anchor for entry in glossary.entries((DOCS / "glossary.md").read_text(encoding="utf-8"))]
+    assert len(anchors) == len(set(anchors)) > 300
+    assert set(anchors) <= pages["glossary.html"].ids
+
+
+def test_entry_of_the_glossary_knows_its_other_names():
+    text = "## S\n\nsoftmax\n: Of *logits*. Also: softargmax, Boltzmann's weights. [[3#Softmax]], [[10#Scores]]\n"
+    (entry,) = glossary.entries(text)
+    assert (entry.term, entry.anchor) == ("softmax", "term-softmax")
+    assert entry.also == ["softargmax", "Boltzmann's weights"]
+    assert entry.definition == "Of logits."
+    assert "[softmax]{#term-softmax}\n: Of *logits*. *Also:* softargmax, B" in glossary.with_anchors(text)
+
+
+def test_no_name_in_the_glossary_means_two_things():
+    known = glossary.entries((DOCS / "glossary.md").read_text(encoding="utf-8"))
+    names = [name.lower() for entry in known for name in (entry.term, *entry.also)]
+    assert [name for name in names if names.count(name) > 1] == []
 
 
 def test_links_of_included_files_lead_to_pages_or_to_the_repository():

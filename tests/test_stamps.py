@@ -2,6 +2,7 @@
 
 import nbformat
 import pytest
+from nbconvert.preprocessors import ClearOutputPreprocessor
 
 from coursekit.teaching import catalogue, stamps
 
@@ -139,6 +140,7 @@ def test_reasons_name_what_changed_what_is_new_and_what_is_gone(root, monkeypatc
     assert stamps.reasons(notebook) == ["it was never recorded"]
     notebook.metadata["coursekit"] = {"stamp": "1a80a7458d95f7b4"}  # as stamps were once
     assert stamps.reasons(notebook) == ["it was never recorded"]
+    notebook.cells[0].execution_count = 1
     notebook.metadata.coursekit = {"stamp": {"cells": "other", "coursekit/old.py": "gone"}}
     assert stamps.reasons(notebook) == ["cells changed", "coursekit/old.py is no longer used"]
     notebook.metadata.coursekit = {"stamp": stamps.stamp(notebook)}
@@ -148,6 +150,14 @@ def test_reasons_name_what_changed_what_is_new_and_what_is_gone(root, monkeypatc
         "coursekit/__init__.py is used now",
         "coursekit/runtime.py is used now",
     ]
+
+
+def test_a_lesson_whose_outputs_were_cleared_is_stale():
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1", execution_count=1)])
+    notebook.metadata["coursekit"] = {"stamp": stamps.stamp(notebook)}
+    assert stamps.reasons(notebook) == []
+    cleared, _ = ClearOutputPreprocessor().preprocess(notebook, {})
+    assert stamps.reasons(cleared) == ["its outputs are gone"]
 
 
 def test_lessons_of_the_course_use_what_they_are_known_to_use():

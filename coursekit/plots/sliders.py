@@ -15,7 +15,8 @@ def explore(draw: Callable[..., Figure], **sliders: object) -> None:
     begin with are the defaults of `draw`. The figure is an output by itself, so a saved notebook keeps the last one
     drawn, where sliders without their kernel are an error.
     """
-    *controls, _ = interactive(draw, **sliders).children
+    # unless by hand, `interactive` draws on every move as well, for an output that nobody sees
+    *controls, _button, _output = interactive(draw, {"manual": True}, **sliders).children
 
     def figure() -> Figure:
         drawn = draw(**{control.description: control.value for control in controls})

@@ -168,7 +168,14 @@ class Lesson:
 
     @property
     def seconds(self) -> dict[str, int]:
-        """The measured seconds of a run on the sample and on the full data, and of Part 1 on the sample."""
+        """The measured seconds of a run on the sample and on the full data, and of Part 1 on the sample.
+
+        Raises ValueError for a lesson that was never recorded, or lost its metadata in another tool.
+        """
+        if "coursekit" not in self.notebook.metadata:
+            raise ValueError(
+                f"{self.path.name} says nothing of its run times: record it with `make notebooks`"
+            )
         return self.notebook.metadata.coursekit.seconds
 
     @property

@@ -6,8 +6,10 @@ python -m coursekit.teaching.run_all [-o FOLDER]
 import argparse
 import html
 import platform
+import re
 import shutil
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,11 +19,13 @@ from nbformat import NotebookNode
 
 from coursekit import progress
 from coursekit.teaching import catalogue, commands
+from coursekit.teaching.alt_texts import describe_figures
 from coursekit.teaching.catalogue import Lesson
 from coursekit.teaching.execute import Run, execute, figures
 
 # the website's copy, so that formulas need no network
 _MATHJAX = catalogue.REPOSITORY / "docs" / "_static" / "vendor" / "mathjax"
+_NO_WORDS = "No description has been provided for this image"  # nbconvert's, for every figure
 
 
 def run_all(lessons: Path, destination: Path) -> int:
@@ -45,11 +49,21 @@ def run_all(lessons: Path, destination: Path) -> int:
 
 
 def _page_of(notebook: NotebookNode) -> str:
-    """Return a notebook as a page whose formulas are set by the copy of MathJax beside it."""
+    """Return a notebook as a page whose formulas are set by the copy of MathJax beside it, its figures described."""
     exporter = HTMLExporter(embed_images=True, mathjax_url=f"{_MATHJAX.name}/tex-chtml.js", require_js_url="")
     page, _ = exporter.from_notebook_node(notebook)
+    words = (html.escape(text) for text, _ in _described(notebook))
+    page = re.sub(f'(?<=alt="){_NO_WORDS}', lambda _: next(words), page)
     dollars = "<script>window.MathJax = {tex: {inlineMath: [['$', '$']], processEscapes: true}};</script>"
     return page.replace("<head>", f"<head>{dollars}", 1)
+
+
+def _described(notebook: NotebookNode) -> Iterator[tuple[str, str]]:
+    """Yield for every figure its description and its base64."""
+    texts = describe_figures(notebook)
+    for cell in notebook.cells:
+        for picture in figures(cell):
+            yield texts[cell.id], picture
 
 
 # The index of `make course` --------------------------------------------------------------------------------
@@ -93,10 +107,9 @@ def _index(runs: dict[Lesson, Run]) -> str:
 
 def _section(lesson: Lesson, run: Run, progress_row: str) -> str:
     page = f"{lesson.stem}.html"
-    pictures = [picture for cell in run.notebook.cells for picture in figures(cell)]
     shown = "".join(
-        f'<a href="{page}"><img loading="lazy" alt="figure {number}" src="data:image/png;base64,{picture}"></a>'
-        for number, picture in enumerate(pictures, 1)
+        f'<a href="{page}"><img loading="lazy" alt="{html.escape(text)}" src="data:image/png;base64,{picture}"></a>'
+        for text, picture in _described(run.notebook)
     )
     state = f"✗ stopped after {run.seconds:.0f} s" if run.error else f"✓ ran clean in {run.seconds:.0f} s"
     details = f"<pre>{html.escape(commands.plain(run.error))}</pre>" if run.error else ""

@@ -48,9 +48,15 @@ def reasons(notebook: NotebookNode) -> list[str]:
     if not isinstance(stored, dict) or not stored:
         return ["it was never recorded"]
     present = stamp(notebook)
-    causes = [f"{path} changed" for path in present if stored.get(path, present[path]) != present[path]]
+    causes = ["its outputs are gone"] if _has_cells_not_run(notebook) else []
+    causes += [f"{path} changed" for path in present if stored.get(path, present[path]) != present[path]]
     causes += [f"{path} is used now" for path in present if path not in stored]
     return causes + [f"{path} is no longer used" for path in stored if path not in present]
+
+
+def _has_cells_not_run(notebook: NotebookNode) -> bool:
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source]
+    return any(cell.get("execution_count") is None for cell in cells)
 
 
 def with_stamp(notebook: NotebookNode) -> NotebookNode:

@@ -3,9 +3,10 @@
 python docs/pad/export.py     with $COURSEKIT_DATA naming a folder that holds MNIST, or online; some minutes
 
 It has kernels of 5 × 5 and 18,378 weights. Its training digits are turned, stretched, thickened and thinned, since
-visitors draw with a mouse or a finger, and then scaled and centred as the pad does it. The file starts with the length
-of a JSON header (4 bytes, little-endian) and the header; then come the weights as float16, then the bytes of some test
-digits for visitors who would rather not draw.
+visitors draw with a mouse or a finger; ones with a flag and sevens with a bar join them, since many visitors write so;
+then all are scaled and centred as the pad does it. The file starts with the length of a JSON header (4 bytes,
+little-endian) and the header; then come the weights as float16, then the bytes of some test digits for visitors who
+would rather not draw.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from strokes import ones_and_sevens
 from torch import Tensor, nn
 
 from coursekit import data, runtime, train
@@ -80,7 +82,7 @@ def drawn_anew(x: Tensor) -> Tensor:
 
 
 class DrawnAnew:
-    """Batches of digits that are drawn anew at every pass, then scaled and centred."""
+    """Batches of digits that are drawn anew at every pass, with some that were never MNIST's, scaled and centred."""
 
     def __init__(self, split: data.Split, size: int) -> None:
         self.batches = split.batches(size, shuffle=True)
@@ -91,7 +93,9 @@ class DrawnAnew:
     def __iter__(self):
         for x, y in self.batches:
             plain = torch.rand(len(x), 1, 1, 1) < 0.15
-            yield torch.where(plain, x, normalised(drawn_anew(x))), y
+            strokes, labels = ones_and_sevens(len(x) // 16)
+            x = torch.where(plain, x, normalised(drawn_anew(x)))
+            yield torch.cat([x, normalised(strokes)]), torch.cat([y, labels])
 
 
 def fit_cnn(digits: data.Splits, *, epochs: int, max_lr: float = 0.01) -> nn.Sequential:

@@ -7,8 +7,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+from coursekit.teaching.alt_texts import describe_figures
 from coursekit.teaching.catalogue import Lesson
-from website.alt_texts import describe_figures
 
 # The theme's icons are a script of 1.5 MB; course.css draws the dozen we see.
 _ICON_SCRIPT = re.compile(r"\s*<script[^>]*scripts/fontawesome\.js[^>]*></script>")

@@ -10,7 +10,7 @@ import nbformat
 
 from coursekit.teaching import catalogue
 from coursekit.teaching.catalogue import REPOSITORY, Lesson, repository_url
-from website import course_map, exercise_pages, home, plans
+from website import course_map, exercise_pages, glossary, home, plans
 from website.terms import with_lesson_links
 
 # files of the repository that pages of the site include, and the page that is their place here
@@ -23,7 +23,11 @@ def stage(docs: Path, notebooks: Path, source: Path) -> None:
     lessons = catalogue.lessons(notebooks)
     for page in [*docs.glob("*.md"), *docs.glob("api/*.md"), *docs.glob("exercises/*.md")]:
         name = page.relative_to(docs).as_posix()
-        text = with_lesson_links(page.read_text(encoding="utf-8"), lessons)
+        text = page.read_text(encoding="utf-8")
+        if name == "glossary.md":
+            write(source / "generated" / "static" / "glossary.js", glossary.as_script(text))
+            text = glossary.with_anchors(text)
+        text = with_lesson_links(text, lessons)
         write(source / name, with_site_links(text, f"docs/{name}", lessons))
     for name in INCLUDED:
         text = (REPOSITORY / name).read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
 from coursekit import data
 from coursekit.teaching import catalogue
@@ -211,15 +213,31 @@ def draw(page, strokes) -> None:
     [
         (0, [[(0.5, 0.2), (0.35, 0.3), (0.3, 0.5), (0.37, 0.72), (0.5, 0.8), (0.64, 0.7), (0.7, 0.5), (0.5, 0.2)]]),
         (1, [[(0.5, 0.2), (0.5, 0.8)]]),
+        (1, [[(0.3, 0.4), (0.5, 0.2), (0.5, 0.8)]]),  # with a flag
+        (1, [[(0.26, 0.44), (0.54, 0.2), (0.5, 0.85)]]),
+        (1, [[(0.38, 0.32), (0.5, 0.2), (0.5, 0.8)], [(0.36, 0.8), (0.64, 0.8)]]),  # and a foot
         (2, [[(0.3, 0.35), (0.4, 0.22), (0.58, 0.22), (0.66, 0.36), (0.55, 0.55), (0.3, 0.78), (0.72, 0.78)]]),
         (4, [[(0.55, 0.2), (0.3, 0.58), (0.72, 0.58)], [(0.6, 0.35), (0.6, 0.85)]]),
         (7, [[(0.3, 0.25), (0.7, 0.25), (0.45, 0.8)]]),
+        (7, [[(0.3, 0.22), (0.68, 0.22), (0.45, 0.82)], [(0.42, 0.5), (0.7, 0.5)]]),  # with a bar
     ],
 )  # fmt: skip
 def test_pad_reads_what_a_mouse_draws(digit, strokes, visit):
     page = visit("index.html")
     draw(page, strokes)
-    assert page.locator(".pad__answer").inner_text().startswith(f"The network reads a {digit}")
+    assert page.locator(".pad__answer").inner_text().startswith(f"The network classifies it as a {digit},")
+
+
+def test_pad_speaks_english_and_breaks_no_number_from_its_unit(visit):
+    page, said = visit("index.html"), []
+    for _ in range(10):  # a digit of every class
+        page.locator(".pad__example").click()
+        said.append(page.locator(".pad__answer").inner_text())
+    assert any(" as an 8," in words for words in said)
+    assert not any("a 8" in words for words in said)
+    shown = "".join([*said, *page.locator(".pad__bars span").all_inner_texts()])
+    assert "\u00a0%" in shown
+    assert " %" not in shown
 
 
 def test_finger_on_the_pad_draws_and_does_not_scroll(visit):
@@ -235,14 +253,14 @@ def test_finger_on_the_pad_draws_and_does_not_scroll(visit):
         touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     assert page.evaluate("scrollY") == before
-    assert page.locator(".pad__answer").inner_text().startswith("The network reads a 1")
+    assert page.locator(".pad__answer").inner_text().startswith("The network classifies it as a 1,")
 
 
 def test_pad_works_from_a_disk_without_a_server(browser, site):
     _, folder = site
     page = browser.new_page()
     page.goto((folder / "index.html").as_uri())
-    page.locator(".pad__answer", has_text="The network reads a").wait_for()
+    page.locator(".pad__answer", has_text="The network classifies it as a").wait_for()
     page.close()
 
 
@@ -266,7 +284,7 @@ def test_phone_needs_no_scrolling_sideways(name, visit):
 def test_keyboard_reaches_the_pad_and_the_lessons(visit):
     page = visit("index.html")
     reached = []
-    for _ in range(80):
+    for _ in range(100):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("(document.activeElement.textContent || '').trim()"))
         if reached[-1] == "Show me one":
@@ -289,6 +307,83 @@ def test_focus_can_be_seen(visit):
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
+FOUND = {
+    "softmax": "glossary.html#term-softmax",
+    "nonlinearity": "glossary.html#term-activation-function",
+    "dropout": "glossary.html#term-dropout",
+    "ELBO": "glossary.html#term-elbo",
+    "backprop": "glossary.html#term-backpropagation",
+    "overfitting": "glossary.html#term-overfitting",
+    "attention": "glossary.html#term-attention",
+    "epoch": "glossary.html#term-epoch",
+    "learning rate": "glossary.html#term-learning-rate",
+    "CNN": "glossary.html#term-convolutional-network",
+    "KL divergence": "glossary.html#term-kullback-leibler-divergence",
+    "weight initialisation": "glossary.html#term-xavier-and-he-initialization",
+    "cross entropy": "glossary.html#term-cross-entropy",
+    "nearest neighbor": "glossary.html#term-nearest-neighbour",
+    "fit": "api/train.html#coursekit.train.fit",
+    "torchrun": "lessons/16_scaling_up.html#torchrun",
+}
+
+
+def search(visit, query: str, **settings):
+    page = visit(f"search.html?q={query}", **settings)
+    page.locator(".search-summary", has_text="result").wait_for()
+    return page
+
+
+@pytest.mark.parametrize(("query", "address"), FOUND.items())
+def test_search_finds_the_entry_or_the_section_first(query, address, visit):
+    page = search(visit, query)
+    assert page.locator("ul.search a").first.get_attribute("href") == address
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("query", ["initialisation", "initialization"])
+def test_search_takes_british_and_american_spelling(query, visit):
+    first = (
+        search(visit, query)
+        .locator("ul.search a")
+        .evaluate_all("links => links.slice(0, 3).map((link) => link.href)")
+    )
+    assert any("exercise-8-he-initialization" in link for link in first)
+
+
+def test_what_the_search_finds_by_the_words_of_a_page_leads_to_a_section(visit):
+    (item,) = search(visit, "postcode").locator("ul.search li").all()
+    item.locator("a[href='lessons/03_dnn_mnist.html#the-question']").wait_for()
+    assert "postcode" in item.locator(".context").inner_text()
+
+
+@pytest.mark.parametrize("query", ["softmax", "batch norm", "dropout left"])
+@pytest.mark.parametrize("phone", [True, False])
+def test_link_of_a_result_lands_on_its_place(query, phone, visit):
+    settings = {"viewport": {"width": 390, "height": 844}, "is_mobile": True} if phone else {}
+    page = search(visit, query, **settings)
+    page.locator("ul.search a").first.click()
+    page.wait_for_load_state("networkidle")
+    page.evaluate("() => window.MathJax?.startup?.promise")
+    top = page.evaluate("document.querySelector(':target').getBoundingClientRect().top")
+    assert 0 <= top < 300
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_magnifier_stands_beside_the_query(width, visit):
+    page = search(visit, "softmax", viewport={"width": width, "height": 800})
+    form = page.locator(".bd-search-container form")
+    icon, field = form.locator("i").bounding_box(), form.locator("input").bounding_box()
+    assert icon["x"] + icon["width"] <= field["x"]
+
+
+def test_search_works_from_a_disk_without_a_server(browser, site):
+    _, folder = site
+    page = browser.new_page()
+    page.goto((folder / "search.html").as_uri() + "?q=nonlinearity")
+    page.locator("ul.search a", has_text="activation function").first.wait_for()
+    page.close()
+
+
 def test_formulas_are_typeset_and_fit_their_column(visit):
     page = visit(LESSON)
     page.wait_for_function("window.MathJax && MathJax.startup && MathJax.startup.promise")
@@ -302,18 +397,57 @@ def test_formulas_are_typeset_and_fit_their_column(visit):
     assert cut == 0
 
 
-def test_keyboard_reaches_formulas_that_are_wider_than_a_phone(visit):
+WIDE = "mjx-container[display], pre, .pst-scrollable-table-container"
+UNREACHED = """wide => [...document.querySelectorAll(wide)].filter((box) =>
+    (box.scrollWidth > box.clientWidth) !== (box.tabIndex === 0)).length"""
+
+
+@pytest.mark.parametrize("name", [LESSON, EXERCISES])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_keyboard_stops_where_something_scrolls_and_nowhere_else(name, width, visit):
+    page = visit(name, viewport={"width": width, "height": 844}, is_mobile=width == 390)
+    page.evaluate("MathJax.startup.promise")
+    page.evaluate("document.querySelectorAll('details').forEach((box) => { box.open = true; })")
+    page.wait_for_function("document.querySelector('main pre[tabindex=\"0\"]')")
+    page.wait_for_timeout(300)  # a change of size is told with the next frame
+    assert page.evaluate(UNREACHED, WIDE) == 0
+
+
+def test_a_table_wider_than_a_phone_fades_where_more_is_hidden(visit):
     page = visit(LESSON, viewport={"width": 390, "height": 844}, is_mobile=True)
     page.evaluate("MathJax.startup.promise")
-    page.wait_for_function("document.querySelector('mjx-container[tabindex]')")
-    unreached = """() => [...document.querySelectorAll("mjx-container[display]")].filter((formula) =>
-        (formula.scrollWidth > formula.clientWidth) !== formula.hasAttribute("tabindex")).length"""
-    assert page.evaluate(unreached) == 0
+    table = page.locator(".pst-scrollable-table-container", has_text="softplus")
+    expect(table).to_have_class(re.compile("more-right"))
+    expect(table).not_to_have_class(re.compile("more-left"))
+    assert "gradient" in table.evaluate("box => getComputedStyle(box).maskImage")
+    table.evaluate("box => { box.scrollLeft = box.scrollWidth; }")
+    expect(table).to_have_class(re.compile("more-left"))
+    expect(table).not_to_have_class(re.compile("more-right"))
+
+
+def test_focus_of_the_toggles_in_the_sidebar_can_be_seen(visit):
+    page = visit("index.html")
+    for toggle in page.locator(".bd-sidebar-primary summary").all():
+        toggle.focus()
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Tab")
+        arrow = toggle.locator("span")
+        assert arrow.evaluate("arrow => getComputedStyle(arrow).outlineStyle") == "solid"
+        assert arrow.bounding_box()["height"] >= 24
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(
-    "name", ["index.html", LESSON, EXERCISES, "glossary.html", "teaching.html", "api/train.html"]
+    "name",
+    [
+        "index.html",
+        LESSON,
+        EXERCISES,
+        "glossary.html",
+        "teaching.html",
+        "api/train.html",
+        "search.html?q=softmax",
+    ],
 )
 def test_axe_finds_nothing(name, theme, visit):
     page = visit(name, color_scheme=theme)

@@ -1,10 +1,11 @@
-/* The drawing pad of the home page: strokes become a picture as MNIST's were made, and the network of lesson 4 reads it.
+/* The drawing pad of the home page: strokes become an image as MNIST's were made, and a network like lesson 4's classifies it.
    Nothing runs until something is drawn, and nothing is sent anywhere. */
 "use strict";
 
 const SIDE = 28, BOX = 20, CENTRE = 14; // pixels: the picture, the box of the digit, where its centre of mass goes
 const STROKE = 0.075; // width of the pen, as a share of the pad
 const INK = 0.1; // grey values above this count as part of the digit
+const PERCENT = "\u00a0%"; // a line may not break before it
 
 /* The network --------------------------------------------------------------------------------------------------- */
 
@@ -189,9 +190,11 @@ function startPad(root, encoded) {
       const percent = probabilities ? 100 * probabilities[digit] : 0;
       bar.classList.toggle("is-best", digit === best);
       bar.style.setProperty("--share", `${percent}%`);
-      bar.lastElementChild.textContent = probabilities ? `${percent < 0.05 || percent > 99.95 ? percent.toFixed(0) : percent.toFixed(1)} %` : "";
+      bar.lastElementChild.textContent = probabilities ? `${percent < 0.05 || percent > 99.95 ? percent.toFixed(0) : percent.toFixed(1)}${PERCENT}` : "";
     });
   }
+
+  const named = (digit) => `${digit === 8 ? "an" : "a"} ${digit}`;
 
   /* Say the answer in words; screen readers read it out when it changes. */
   function say(probabilities) {
@@ -202,8 +205,8 @@ function startPad(root, encoded) {
     const order = probabilities.map((_, digit) => digit).sort((a, b) => probabilities[b] - probabilities[a]);
     const [first, second] = order, percent = 100 * probabilities[first];
     const sure = percent > 99.9 ? "more than 99.9" : percent.toFixed(percent > 99 ? 1 : 0);
-    const doubt = percent < 90 ? ` Or is it a ${second}?` : "";
-    answer.textContent = `The network reads a ${first}, and is ${sure} % sure.${doubt}`;
+    const doubt = percent < 90 ? ` Or is it ${named(second)}?` : "";
+    answer.textContent = `The network classifies it as ${named(first)}, with a probability of ${sure}${PERCENT}.${doubt}`;
   }
 
   function readSoon() {

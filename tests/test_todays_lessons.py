@@ -79,6 +79,18 @@ def test_outputs_and_text_touch_no_lesson(repository):
     assert touched(repository) == []
 
 
+def test_mistakes_that_exercises_know_touch_no_lesson_but_solutions_do(repository):
+    module = repository / "coursekit" / "exercises" / "lesson02.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("def double(x):\n    return 2 * x\n", encoding="utf-8")
+    commit(repository, hours_ago=7)
+    mistake = "\n\n@double.mistake('No.')\ndef _(x):\n    return x\n\n\ndouble.mistakes({})\n"
+    module.write_text(f"def double(x):\n    return 2 * x\n{mistake}", encoding="utf-8")
+    assert touched(repository) == []
+    module.write_text("def double(x):\n    return x + x\n", encoding="utf-8")
+    assert touched(repository) == ["02_b"]
+
+
 def test_new_lessons_exercises_and_tests_touch_their_lesson(repository):
     write(repository, "04_d", "1")
     for number, folder in (
@@ -87,7 +99,7 @@ def test_new_lessons_exercises_and_tests_touch_their_lesson(repository):
     ):
         path = repository / folder
         path.parent.mkdir(parents=True)
-        path.write_text(number, encoding="utf-8")
+        path.write_text(f"def exercise{number}(): ...", encoding="utf-8")
     assert touched(repository) == ["01_a", "03_c", "04_d"]
 
 

@@ -3,6 +3,7 @@
 What was touched before has had a run of its own.
 """
 
+import ast
 import json
 import subprocess
 from datetime import date
@@ -18,18 +19,21 @@ def todays(day: date) -> list[Lesson]:
 
 
 def is_touched(lesson: Lesson) -> bool:
-    """Return whether a lesson's code, its exercises or their tests differ from what they were six hours ago.
+    """Return whether what runs of a lesson, or the tests of its exercises, differ from what they were six hours ago.
 
-    Text does not count, for it runs in no form; nor do outputs: a change of the package that makes lessons stale
-    touches none of them.
+    Of the notebook that is its code, of its exercises what they define, without the mistakes they know: these and the
+    text run in no form. Outputs do not count either: a change of the package that makes lessons stale touches none.
     """
     before = _git("rev-list", "-1", "--before=6 hours ago", "HEAD").strip()
     number = lesson.stem[:2]
     notebook = lesson.path.relative_to(REPOSITORY).as_posix()
-    files = [f"coursekit/exercises/lesson{number}.py", f"tests/exercises/test_lesson{number}.py"]
-    return not before or (
-        _cells(_git("show", f"{before}:{notebook}")) != _cells(lesson.path.read_text(encoding="utf-8"))
-        or any(_git("show", f"{before}:{name}") != _text(name) for name in files)
+    parts = {
+        notebook: _cells,
+        f"coursekit/exercises/lesson{number}.py": _definitions,
+        f"tests/exercises/test_lesson{number}.py": str,
+    }
+    return not before or any(
+        part(_git("show", f"{before}:{name}")) != part(_text(name)) for name, part in parts.items()
     )
 
 
@@ -37,6 +41,12 @@ def _cells(notebook: str) -> list:
     """Return what runs of a notebook: source and tags of its code cells."""
     cells = json.loads(notebook)["cells"] if notebook else []
     return [("".join(cell["source"]), cell["metadata"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+def _definitions(module: str) -> list[str]:
+    """Return what a module of exercises defines: functions and classes, except for mistakes, which are named `_`."""
+    defined = [node for node in ast.parse(module).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    return [ast.unparse(node) for node in defined if node.name != "_"]
 
 
 def _text(name: str) -> str:

@@ -1,7 +1,6 @@
 """Exercises in which a model is trained."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +15,6 @@ from coursekit.train import History
 
 LIMIT_S = 60  # a large network on a slow machine takes its time over the examples kept back
 BATCH = 500
-
-
-class Symptom(NamedTuple):
-    """What may be wrong with a model: a sentence, a test of it, and whether it counts above the floors as well."""
-
-    sentence: str
-    shows: Callable
-    always: bool
 
 
 class ModelExercise(SolvedByCode):
@@ -43,13 +34,14 @@ class ModelExercise(SolvedByCode):
 
     def __init__(self, solution, *, attempt, held_out, score, floors, hints) -> None:
         super().__init__(solution, [attempt], hints)
-        self.symptoms: list[Symptom] = []
+        self.symptoms: list[tuple[str, Callable]] = []
+        self._always: list[tuple[str, Callable]] = []  # those that count above the floors as well
         self.floors, self.held_out, self._score = floors, held_out, score
 
     @property
     def sentences(self) -> list[str]:
         """What it says about the mistakes it knows."""
-        return [symptom.sentence for symptom in self.symptoms]
+        return [sentence for sentence, _ in self.symptoms]
 
     def symptom(self, sentence: str, *, always: bool = False) -> Callable[[Callable], Callable]:
         """Decorate a test (model, split) -> bool: a model below the floors for which it holds is told `sentence`.
@@ -58,7 +50,9 @@ class ModelExercise(SolvedByCode):
         """
 
         def register(shows: Callable) -> Callable:
-            self.symptoms.append(Symptom(sentence, shows, always))
+            self.symptoms.append((sentence, shows))
+            if always:
+                self._always.append((sentence, shows))
             return shows
 
         return register
@@ -111,8 +105,8 @@ class ModelExercise(SolvedByCode):
         if not outputs.isfinite().all():
             return self._wrong(self.not_finite)
         enough, reached = self._reached(outputs, split)
-        tested = (symptom for symptom in self.symptoms if symptom.always or not enough)
-        sentence = next((symptom.sentence for symptom in tested if symptom.shows(model, split)), "")
+        tested = self._always if enough else self.symptoms
+        sentence = next((sentence for sentence, shows in tested if shows(model, split)), "")
         if enough and not sentence:
             return self._correct(f"On {len(split):,} examples that you were not given: {reached}.")
         return self._wrong(

@@ -3882,7 +3882,7 @@ class _CoverageExercise(ModelExercise):
                 return unfit
         verdict = super()._verdict_on(model, split)
         if verdict.status == "correct":
-            for sentence, shows, _ in self.symptoms:  # some flaws need not show in the coverage
+            for sentence, shows in self.symptoms:  # some flaws need not show in the coverage
                 if shows in _never_right() and shows(model, split):
                     return self._wrong(sentence)
         return verdict

@@ -2946,7 +2946,7 @@ class _ThriftyExercise(ModelExercise):
             f"accuracy {spiked.accuracy:.3f} (at least {THRIFTY_ACCURACY}), {spiked.spikes:.1f} hidden spikes a digit "
             f"(at most {THRIFTY_SPIKES})"
         )
-        for sentence, shows, _ in self.symptoms:
+        for sentence, shows in self.symptoms:
             if (not enough or shows in _EVEN_IF_THRIFTY) and shows(spiked, split):
                 return self._wrong(sentence, (f"on {len(split):,} kept back", reached))
         return self._correct(f"On {len(split):,} digits that you were not given: {reached}.")

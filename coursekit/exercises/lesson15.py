@@ -3589,7 +3589,7 @@ class _SmallestExercise(ModelExercise):
             return self._correct(
                 f"On {len(split):,} jets that you were not given: {tagger.reached}. ({mark})"
             )
-        sentence = next(one.sentence for one in self.symptoms if one.shows(tagger, split))
+        sentence = next(sentence for sentence, shows in self.symptoms if shows(tagger, split))
         to_spare = TAGGER_BITS - tagger.bits
         shown = [(f"on {len(split):,} kept back", tagger.reached)]
         return self._wrong(sentence, *shown, *([("to spare", f"{to_spare:,} bits")] if to_spare > 0 else []))

@@ -2512,7 +2512,7 @@ class _TwoRunsExercise(ModelExercise):
         )
         if apart <= _TWO_RUNS_APART and accuracy.min() >= _TWO_RUNS_ACCURACY and not pair.alike():
             return self._correct(f"On {len(split):,} digits that you were not given: {reached}.")
-        sentence = next(one.sentence for one in self.symptoms if one.shows(pair, split))
+        sentence = next(sentence for sentence, shows in self.symptoms if shows(pair, split))
         return self._wrong(sentence, (f"on {len(split):,} kept back", reached))
 
 

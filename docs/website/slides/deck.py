@@ -1,0 +1,150 @@
+"""The slides of a lesson: Part 1 in the order of the notebook, each exercise with its stub and a countdown."""
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from docutils.nodes import make_id
+from nbformat import NotebookNode
+from website.alt_texts import describe_figures
+from website.slides import markdown
+from website.slides.code import Figure, code_slides, figures_of, fitting_parts
+from website.slides.highlight import code_block
+from website.slides.slide import HEIGHT, Section, Slide, fit_code
+from website.slides.text import Piece, asks_to_guess, pack, texts
+
+from coursekit.teaching.catalogue import Lesson, Prompt
+
+_HOW_TO = (".hint()", ".solution()")  # a paragraph with them says how all exercises work
+_CAPTION_WORDS = 40
+
+
+@dataclass
+class Deck:
+    """The slides of a lesson, in sections, and the figures they show."""
+
+    lesson: Lesson
+    sections: list[Section]
+    figures: list[Figure] = field(default_factory=list)
+
+    @property
+    def slides(self) -> list[Slide]:
+        """All slides in order."""
+        return [slide for section in self.sections for slide in section.slides]
+
+
+def deck(lesson: Lesson, exercises: str = "") -> Deck:
+    """Return the slides of a lesson's Part 1; notes link its solutions in the folder of pages `exercises`, if named."""
+    return _Builder(lesson, exercises).build()
+
+
+class _Builder:
+    """Walks the cells of Part 1, under the headline that is in force."""
+
+    def __init__(self, lesson: Lesson, exercises: str) -> None:
+        self.lesson, self.exercises = lesson, exercises
+        self.prompts = {prompt.name: prompt for prompt in lesson.prompts}
+        self.alts = describe_figures(lesson.notebook)
+        self.deck = Deck(lesson, [Section("Opening", _opening(lesson))])
+        self.title = ""
+
+    def build(self) -> Deck:
+        cells = [cell for cell, part in self.lesson.cells_with_parts() if part == 1][1:]
+        first = next(n for n, cell in enumerate(cells) if cell.source.startswith("## "))  # above it: set-up
+        for cell, following in zip(cells[first:], [*cells[first + 1 :], None], strict=True):
+            if cell.cell_type == "markdown":
+                self._text(cell.source, following)
+            elif "exercise" not in cell.metadata:
+                self._code(cell)
+        return self.deck
+
+    def _add(self, slides: list[Slide]) -> None:
+        self.deck.sections[-1].slides += slides
+
+    def _text(self, source: str, following: NotebookNode | None) -> None:
+        prompt = self.prompts.get(following.metadata.get("exercise")) if following else None
+        for text in texts(source):
+            if text.heading and text.heading.source.startswith("Exercise ") and prompt:
+                self._add(self._exercise(prompt, following.source))
+                continue
+            if text.heading:
+                self._headline(text.heading)
+            pieces = text.pieces
+            if not text.heading and pieces:
+                pieces = self._with_caption(pieces)
+            self._add(pack(pieces, self.title))
+
+    def _headline(self, heading: markdown.Block) -> None:
+        if heading.source.startswith("Part "):
+            return
+        self.title = markdown.inline(heading.source)
+        if heading.level == 2:
+            self.deck.sections.append(Section(self.title))
+            if numbered := re.match(r"(\d+) · (.+)", heading.source):
+                body = f'<p class="number">{numbered[1]}</p>'
+                self._add([Slide(markdown.inline(numbered[2]), body, "section")])
+
+    def _with_caption(self, pieces: list[Piece]) -> list[Piece]:
+        """Put the first thing said about a figure under it, where it is short; return what is left to say."""
+        figure, first = self.deck.slides[-1], pieces[0]
+        if figure.kind != "figure" or first.question or not 0 < first.words <= _CAPTION_WORDS:
+            return pieces
+        if not first.body.startswith("<p>") or first.body.count("<p>") > 1 or first.height > 200:
+            return pieces
+        figure.body += f'<div class="caption fragment">{first.body}</div>'
+        figure.notes += first.notes
+        return pieces[1:]
+
+    def _code(self, cell: NotebookNode) -> None:
+        figures = figures_of(cell, self.alts.get(cell.id, ""), self.lesson.stem)
+        self.deck.figures += figures
+        self._add(code_slides(cell, figures, self.title))
+
+    def _exercise(self, prompt: Prompt, stub: str) -> list[Slide]:
+        """Return the slides of an exercise, one if task and stub fit it."""
+        title = f"Exercise {prompt.number} · {markdown.inline(prompt.title)}"
+        paragraphs = [text for text in prompt.text.split("\n\n") if not any(mark in text for mark in _HOW_TO)]
+        task = [piece for text in texts("\n\n".join(paragraphs)) for piece in text.pieces]
+        notes = markdown.html(prompt.text) + self._solution(prompt)
+        height = sum(piece.height for piece in task)
+        if fit := fit_code(stub.splitlines(), HEIGHT - height):
+            body = "".join(piece.body for piece in task) + code_block(stub, fit)
+            return [Slide(title, body, "exercise", notes, prompt.minutes)]
+        shown = [Slide(title, code_block(part, fit), "exercise") for part, fit in fitting_parts(stub)]
+        shown = pack([_as_statement(piece) for piece in task], title, "exercise") + shown
+        shown[0].notes = notes
+        shown[-1].minutes = prompt.minutes
+        return shown
+
+    def _solution(self, prompt: Prompt) -> str:
+        where = f"<code>ex.{prompt.name}.solution()</code>"
+        if self.exercises:
+            anchor = make_id(f"{prompt.number} · {prompt.title}")
+            page = f"{self.exercises}/{self.lesson.stem}.html#{anchor}"
+            where += f', and <a href="{page}">the exercises of this lesson</a>'
+        return f"<p>Solution: {where}.</p>"
+
+
+def _as_statement(piece: Piece) -> Piece:
+    return Piece(piece.body, max(piece.height, 100), piece.words, piece.notes)
+
+
+def _opening(lesson: Lesson) -> list[Slide]:
+    """Return the title, what one can do afterwards, and how to begin."""
+    goals = [goal for goal in lesson.goals if not goal.startswith("at home")]
+    listing = "\n".join(f"- {goal}" for goal in goals)
+    first = Slide(
+        markdown.inline(lesson.title),
+        f'<p class="number">{lesson.number}</p><p class="facts">{lesson.class_minutes} minutes in class</p>',
+        "title",
+        markdown.html(re.sub(r"\[!\[.*", "", lesson.opening)),
+    )
+    start = (
+        f'<p>Open <code>{lesson.path.name}</code> in Jupyter or in <a href="{html.escape(lesson.colab)}">Colab</a>.</p>'
+        "<p>Run the cells above <strong>The question</strong>.</p>"
+    )
+    goals_slides = [
+        slide for text in texts(listing) for slide in pack(text.pieces, "After this lesson you can")
+    ]
+    return [first, *goals_slides, Slide("Open the notebook", start, "text")]

@@ -1,0 +1,221 @@
+"""From a cell of text to slides: few words on them, all of them in the notes.
+
+On a slide stand headlines, formulas, tables, lists, questions, and of each paragraph the first sentence, those that
+introduce a term in bold, those that ask something, and the one that leads to a formula, table or list. A short
+paragraph stands there whole. An invitation to guess has a slide of its own, before whatever answers it.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import zip_longest
+
+from website.slides import markdown
+from website.slides.markdown import Block
+from website.slides.slide import HEIGHT, WIDTH, Slide
+
+from coursekit.teaching.markdown import plain
+
+_SHORT = 34  # words of a paragraph that stands on a slide whole
+_WORDS = 52  # on a slide
+_CHARACTER, _LINE, _GAP = 14.4, 42, 20  # pixels, of text on slides
+_TABLE_CHARACTER, _TABLE_LINE, _TABLE_GAP = 12.6, 36, 17
+_LED_TO = ("formula", "table", "list", "code")
+_EMPHASIS = re.compile(r"(?<![*\w])\*(?![*\s])([^*]+)\*(?!\*)")
+_TASK = re.compile(r"On paper|Guess|Before you|Take a pencil|Sketch|Predict|Write down|Rank|Sort\b|Move the")
+
+
+@dataclass
+class Piece:
+    """Something that stays together on a slide: its HTML, its height in pixels, and what the speaker says with it."""
+
+    body: str
+    height: float
+    words: int = 0
+    notes: str = ""
+    question: bool = False
+
+
+@dataclass
+class Text:
+    """A cell of text under its headlines, ready to be put on slides."""
+
+    heading: Block | None
+    pieces: list[Piece] = field(default_factory=list)
+
+
+def texts(source: str) -> Iterator[Text]:
+    """Yield what stands under each headline of a text, first what stands above all of them."""
+    found = list(markdown.blocks(source))
+    starts = [number for number, block in enumerate(found) if block.kind == "heading"]
+    bounds = [0, *starts, len(found)]
+    for first, last in zip(bounds, bounds[1:], strict=False):
+        heading, rest = (
+            (found[first], found[first + 1 : last]) if first in starts else (None, found[first:last])
+        )
+        if heading or rest:
+            yield Text(heading, list(pieces(rest)))
+
+
+def pieces(blocks: list[Block]) -> Iterator[Piece]:
+    """Yield what is shown of some blocks, in order; a block that follows a sentence about it stays with it."""
+    led: list[Piece] = []  # the last sentence, where it leads to the next block
+    for block, following in zip_longest(blocks, blocks[1:]):
+        leads = following is not None and following.kind in _LED_TO
+        shown = list(_paragraph(block.source, leads) if block.kind == "paragraph" else _block(block))
+        if led and shown:
+            shown[0] = _joined(led.pop(), shown[0])
+        if leads and shown and not shown[-1].question:
+            led = [shown.pop()]
+        yield from shown
+    yield from led
+
+
+def _joined(above: Piece, below: Piece) -> Piece:
+    return Piece(
+        above.body + below.body, above.height + below.height, above.words + below.words, above.notes + below.notes
+    )
+
+
+def _paragraph(source: str, leads: bool) -> Iterator[Piece]:
+    """Yield what is shown of a paragraph; the notes of its pieces are, together, all of it."""
+    parts = markdown.sentences(source)
+    asked = next((number for number, part in enumerate(parts) if asks_to_guess(part)), None)
+    if asked is None:
+        yield from _statements(parts, leads)
+        return
+    # what stands right above a question is its context; what follows an opening such as "On paper:" belongs to it
+    first = max(asked - 1, 0)
+    last = asked + 1 if any("?" in span for span in _EMPHASIS.findall(parts[asked])) else len(parts)
+    while last < len(parts) and asks_to_guess(parts[last]):
+        last += 1
+    if first:
+        yield from _statements(parts[:first], leads=False)
+    context = "".join(f'<p class="context">{markdown.inline(part)}</p>' for part in parts[first:asked])
+    task = markdown.inline(" ".join(parts[asked:last]))
+    yield Piece(
+        f"{context}<p>{task}</p>", 0, notes=markdown.html(" ".join(parts[first:last])), question=True
+    )
+    if last < len(parts):
+        yield from _statements(parts[last:], leads)
+
+
+def asks_to_guess(sentence: str) -> bool:
+    """Return whether a sentence, by its italics, asks readers for something before they read on."""
+    return any(
+        ("?" in span and len(span.split()) > 1) or _TASK.match(span) for span in _EMPHASIS.findall(sentence)
+    )
+
+
+def _statements(parts: list[str], leads: bool) -> Iterator[Piece]:
+    """Yield the sentences that are shown, a short paragraph in one piece; the others are in the notes of their neighbour."""
+    if _count(" ".join(parts)) <= _SHORT:
+        yield _sentence(" ".join(parts), markdown.html(" ".join(parts)))
+        return
+    shown = [number for number in range(len(parts)) if _is_shown(parts, number, leads)]
+    for number, following in zip(shown, [*shown[1:], len(parts)], strict=True):
+        yield _sentence(parts[number], markdown.html(" ".join(parts[number:following])))
+
+
+def _is_shown(parts: list[str], number: int, leads: bool) -> bool:
+    sentence = parts[number]
+    if number == 0 or (number == 1 and parts[0].endswith("?")):
+        return True
+    aside = sentence.startswith("(") and sentence.endswith(")")
+    return (
+        not aside and ("**" in sentence or sentence.endswith("?")) or (leads and number == len(parts) - 1)
+    )
+
+
+def _sentence(text: str, notes: str) -> Piece:
+    height = _lines(text, WIDTH / _CHARACTER) * _LINE + _GAP + _tall_inline(text)
+    return Piece(f"<p>{markdown.inline(text)}</p>", height, _count(text), notes)
+
+
+def _tall_inline(text: str) -> float:
+    """Return the pixels that matrices and fractions within a text add to its height."""
+    rows = [formula.count(r"\\") for formula in re.findall(r"\$[^$]+\$", text)]
+    return 30 * max(rows, default=0) + 16 * text.count(r"\frac")
+
+
+def _block(block: Block) -> Iterator[Piece]:
+    notes = markdown.html(block.source)
+    if block.kind == "list":
+        yield from _items(block.source, notes)
+    elif block.kind == "table":
+        yield Piece(notes, _table_height(block.source), 0, notes)
+    elif block.kind == "formula":
+        rows = 1 + block.source.count(r"\\")
+        tall = 1.7 if re.search(r"\\frac|\\sum|\\prod|\\int|\\under|matrix", block.source) else 1
+        yield Piece(notes, rows * 56 * tall + 36, 0, notes)
+    elif block.kind == "code":
+        yield Piece(notes, 30 * (1 + block.source.count("\n")) + 40, 0, notes)
+
+
+def _items(source: str, notes: str) -> Iterator[Piece]:
+    """Yield a list, in parts that fit a slide; of an item its first sentence is shown."""
+    tag, start = ("ol", 1) if source[0].isdigit() else ("ul", 0)
+    part, height, words = "", 0, 0
+    for number, item in enumerate(markdown.items(source)):
+        text = _without_aside(item)
+        own = _lines(text, (WIDTH - 50) / _CHARACTER) * _LINE + 14 + _tall_inline(text)
+        if part and (height + own > HEIGHT - 120 or words + _count(text) > 1.4 * _WORDS):
+            yield Piece(part + f"</{tag}>", height, _WORDS, notes)
+            part, height, words, notes = "", 0, 0, ""
+        if not part:
+            part = f'<ol start="{start + number}">' if tag == "ol" else "<ul>"
+        part += f"<li>{markdown.inline(text)}</li>"
+        height, words = height + own, words + _count(text)
+    yield Piece(part + f"</{tag}>", height + _GAP, words, notes)
+
+
+def _without_aside(item: str) -> str:
+    parts = markdown.sentences(" ".join(item.split()))
+    return parts[0] if _count(item) > _SHORT else " ".join(parts)
+
+
+def _table_height(source: str) -> float:
+    rows = [
+        [cell.strip() for cell in line.strip().strip("|").split("|")] for line in source.splitlines()
+    ]
+    widths = [max(len(plain(row[column])) for row in rows if column < len(row)) for column in range(len(rows[0]))]
+    room = WIDTH / _TABLE_CHARACTER - 3 * len(widths)
+    scale = min(1, room / sum(widths))
+    return sum(
+        max(-(-len(plain(cell)) // max(6, int(width * scale))) for cell, width in zip(row, widths, strict=False))
+        * _TABLE_LINE
+        + _TABLE_GAP
+        for row in rows
+        if set("".join(row)) - set("-: ")
+    )
+
+
+def _lines(text: str, characters: float) -> int:
+    return -(-len(_spoken(text)) // int(characters - 3))
+
+
+def _spoken(text: str) -> str:
+    """Return about as many characters as are seen of a text."""
+    return plain(re.sub(r"\\(?:mathrm|mathbf|mathcal|text|left|right|lVert|rVert|begin|end)\b", "", text))
+
+
+def _count(text: str) -> int:
+    return len(text.split())
+
+
+def pack(found: Iterable[Piece], title: str, kind: str = "text") -> list[Slide]:
+    """Return slides that hold some pieces, as many on one as fit it and can be taken in; a question stands alone."""
+    slides: list[Slide] = []
+    height, words = HEIGHT, _WORDS  # of the slide at the end: full, so that the first piece begins one
+    for piece in found:
+        if piece.question:
+            slides.append(Slide(title, piece.body, "question", piece.notes))
+            height = HEIGHT
+        elif height + piece.height > HEIGHT or words + piece.words > _WORDS:
+            slides.append(Slide(title, piece.body, kind, piece.notes))
+            height, words = piece.height, piece.words
+        else:
+            slides[-1].body += piece.body
+            slides[-1].notes += piece.notes
+            height, words = height + piece.height, words + piece.words
+    return slides

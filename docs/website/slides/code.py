@@ -11,15 +11,15 @@ from nbformat import NotebookNode
 from PIL import Image
 from website.slides.highlight import code_block, text_block
 from website.slides.slide import HEIGHT, CodeFit, Slide, fit_code
+from website.slides.text import Piece, pack
 
 from coursekit.teaching import commands
 
-_KEPT_WHOLE = 5  # lines of a cell whose drawing is not left out
-_DRAWING = {"plt", "ax", "axes", "axis", "fig", "figure"}
+_DRAWING = {"plots", "plt", "ax", "axes", "axis", "fig", "figure"}
 _LEFT_OUT = "# … and the figure"
 _PRINTED_LINES = 14
-_LARGE, _BETWEEN = 20, 16  # pixels: the smallest type of code above its output, and what lies between them
-_ROOM_OF_CODE = (0.62, 0.75, 0.45)  # of a slide that holds both
+_LARGE, _BETWEEN = 20, 16  # pixels: the smallest type of code that shares a slide, and what lies between them
+_SHARES_OF_CODE = (0.62, 0.75, 0.45)  # of a slide that holds both
 _FIGURE_WIDTH, _FIGURE_HEIGHT, _ENLARGED = 1180, 510, 2.4  # pixels, and how many for one of the stored figure
 # what `or_solution` says while nothing is attempted
 _NOT_ATTEMPTED = re.compile(r"^\w+: not attempted\nFrom here on the lesson uses the course's solution\.\n?", re.MULTILINE)
@@ -33,14 +33,15 @@ class Figure:
     file: str
     alt: str
 
-    def tag(self) -> str:
-        """Return it as HTML."""
+    def slide(self, title: str) -> Slide:
+        """Return its slide."""
         width, height = Image.open(io.BytesIO(self.png)).size
         scale = min(_FIGURE_WIDTH / width, _FIGURE_HEIGHT / height, _ENLARGED)
-        return (
+        image = (
             f'<img data-src="{self.file}" width="{width * scale:.0f}" height="{height * scale:.0f}" '
             f'alt="{html.escape(self.alt)}">'
         )
+        return Slide(title, image, "figure", f"<p>{html.escape(self.alt)}</p>", height * scale + 14)
 
 
 def figures_of(cell: NotebookNode, alt: str, stem: str) -> list[Figure]:
@@ -51,40 +52,65 @@ def figures_of(cell: NotebookNode, alt: str, stem: str) -> list[Figure]:
     ]
 
 
-def code_slides(cell: NotebookNode, figures: list[Figure], title: str) -> list[Slide]:
-    """Return the slides of a cell: code, then what it printed, one step later, and a slide for each figure."""
-    code, printed = shown_code(cell.source), shown_output(cell)
-    if code and printed and (both := _together(code, printed)):
-        slides = [Slide(title, both, "code")]
-    else:
-        slides = [Slide(title, code_block(part, fit), "code") for part, fit in fitting_parts(code)]
-        slides += [Slide(title, text_block(part, fit), "output") for part, fit in fitting_parts(printed)]
-    slides += [Slide(title, figure.tag(), "figure", f"<p>{html.escape(figure.alt)}</p>") for figure in figures]
+def code_slides(
+    cell: NotebookNode, figures: list[Figure], title: str, lead: Piece | None = None
+) -> list[Slide]:
+    """Return the slides of a cell: code, then what it printed, one step later, and a slide for each figure.
+
+    `lead`, the sentence that leads to the cell, stands above the first of them, or alone where there is no room.
+    """
+    code, printed = shown_code(cell), shown_output(cell)
+    room = HEIGHT - lead.height if lead else HEIGHT
+    if lead and code and not _is_large(fit_code(code.splitlines(), room)):
+        room = HEIGHT
+    slides = _together(code, printed, title, room) if code and printed else []
+    if not slides:
+        slides = [Slide(title, code_block(part, fit), "code", "", fit.height) for part, fit in fitting_parts(code, room)]
+        slides += [
+            Slide(title, text_block(part, fit), "output", "", fit.height)
+            for part, fit in fitting_parts(printed, HEIGHT)
+        ]
+    slides += [figure.slide(title) for figure in figures]
     if slides and code != cell.source.strip():
         slides[0].notes += code_block(cell.source)
+    return with_lead(slides, lead, title) if lead else slides
+
+
+def with_lead(slides: list[Slide], lead: Piece, title: str) -> list[Slide]:
+    """Return slides with a sentence above the first, or before it where it has no room or would follow an output."""
+    first = slides[0] if slides else None
+    if first is None or first.kind == "output" or first.height + lead.height > HEIGHT:
+        return pack([lead], title) + slides
+    first.body, first.notes = lead.body + first.body, lead.notes + first.notes
+    first.height += lead.height
     return slides
 
 
-def _together(code: str, printed: str) -> str | None:
-    """Return code, and below it what it printed as the next step, where both fit one slide in large type."""
-    for room in _ROOM_OF_CODE:
-        upper = fit_code(code.splitlines(), HEIGHT * room)
-        lower = fit_code(printed.splitlines(), HEIGHT * (1 - room) - _BETWEEN)
-        if upper and lower and min(upper.size, lower.size) >= _LARGE:
-            return code_block(code, upper) + f'<div class="fragment">{text_block(printed, lower)}</div>'
-    return None
+def _together(code: str, printed: str, title: str, height: float) -> list[Slide]:
+    """Return a slide with code and, as the next step, what it printed, where both fit in large type."""
+    for share in _SHARES_OF_CODE:
+        upper = fit_code(code.splitlines(), height * share)
+        lower = fit_code(printed.splitlines(), height * (1 - share) - _BETWEEN)
+        if _is_large(upper) and _is_large(lower):
+            body = code_block(code, upper) + f'<div class="fragment">{text_block(printed, lower)}</div>'
+            return [Slide(title, body, "code", "", upper.height + lower.height + _BETWEEN)]
+    return []
 
 
-def fitting_parts(text: str) -> list[tuple[str, CodeFit]]:
+def _is_large(fit: CodeFit | None) -> bool:
+    return fit is not None and fit.size >= _LARGE
+
+
+def fitting_parts(text: str, height: float) -> list[tuple[str, CodeFit]]:
     """Return the parts of a text, each with its size on a slide: cut where the indentation is least, near the middle."""
     lines = text.strip("\n").splitlines()
     if not lines:
         return []
-    if fit := fit_code(lines, HEIGHT):
+    if fit := fit_code(lines, height):
         return [("\n".join(lines), fit)]
     middle = len(lines) / 2
     cut = min(range(1, len(lines)), key=lambda at: (4 * _depth(lines, at) + abs(at - middle)))
-    return fitting_parts("\n".join(lines[:cut])) + fitting_parts("\n".join(lines[cut:]))
+    return fitting_parts("\n".join(lines[:cut]), height) + fitting_parts("\n".join(lines[cut:]), height)
 
 
 def _depth(lines: list[str], at: int) -> int:
@@ -92,27 +118,30 @@ def _depth(lines: list[str], at: int) -> int:
     return 0 if not lines[at - 1].strip() else 1 + (len(lines[at]) - len(lines[at].lstrip())) // 4
 
 
-def shown_code(source: str) -> str:
-    """Return the code of a cell without the statements that only draw, where there is more to it than a few lines."""
-    lines = source.strip().splitlines()
+def shown_code(cell: NotebookNode) -> str:
+    """Return the code of a cell without the statements that only draw, and without those that take an answer over.
+
+    Where most of it draws and nothing is printed, there is nothing to show.
+    """
+    source = cell.source.strip()
     try:
-        statements = ast.parse(source.strip()).body
+        statements = ast.parse(source).body
     except SyntaxError:  # a cell with a magic
-        return source.strip()
-    if len(lines) <= _KEPT_WHOLE:
-        return "\n".join(lines)
-    parts, end = [], 0
+        return source
+    lines, kept, drawn, end = source.splitlines(), [], 0, 0
     for statement in statements:
         decorators = [one.lineno for one in getattr(statement, "decorator_list", [])]
         first = min([statement.lineno, *decorators]) - 1
         above, own = lines[end:first], lines[first : statement.end_lineno]
         end = statement.end_lineno
-        if not _draws(statement):
-            parts += [*above, *own]
-        elif not parts or parts[-1] != _LEFT_OUT:
-            parts += [*(above if not "".join(above).strip() else []), _LEFT_OUT]
-    parts += lines[end:]
-    return "" if not set(parts) - {_LEFT_OUT, ""} else "\n".join(parts).strip("\n")
+        if _draws(statement):
+            drawn += len(own)
+        elif ".or_solution(" not in "\n".join(own):
+            kept += [*above, *own]
+    if 2 * drawn >= len(lines) and not shown_output(cell):
+        return ""
+    text = "\n".join(kept).strip("\n")
+    return f"{text}\n{_LEFT_OUT}" if text and drawn else text
 
 
 def _draws(statement: ast.stmt) -> bool:

@@ -2,8 +2,8 @@
 
 import html
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from docutils.nodes import make_id
 from nbformat import NotebookNode
@@ -12,12 +12,12 @@ from website.slides import markdown
 from website.slides.code import Figure, code_slides, figures_of, fitting_parts
 from website.slides.highlight import code_block
 from website.slides.slide import HEIGHT, Section, Slide, fit_code
-from website.slides.text import Piece, asks_to_guess, pack, texts
+from website.slides.text import Piece, pack, pieces, points, texts
 
 from coursekit.teaching.catalogue import Lesson, Prompt
 
 _HOW_TO = (".hint()", ".solution()")  # a paragraph with them says how all exercises work
-_CAPTION_WORDS = 40
+_REMARK_WORDS, _LEAD_WORDS = 40, 30
 
 
 @dataclass
@@ -47,12 +47,12 @@ class _Builder:
         self.prompts = {prompt.name: prompt for prompt in lesson.prompts}
         self.alts = describe_figures(lesson.notebook)
         self.deck = Deck(lesson, [Section("Opening", _opening(lesson))])
-        self.title = ""
+        self.title, self.lead = "", None
 
     def build(self) -> Deck:
-        cells = [cell for cell, part in self.lesson.cells_with_parts() if part == 1][1:]
+        cells = [cell for cell, part in self.lesson.cells_with_parts() if part == 1]
         first = next(n for n, cell in enumerate(cells) if cell.source.startswith("## "))  # above it: set-up
-        for cell, following in zip(cells[first:], [*cells[first + 1 :], None], strict=True):
+        for cell, following in zip_longest(cells[first:], cells[first + 1 :]):
             if cell.cell_type == "markdown":
                 self._text(cell.source, following)
             elif "exercise" not in cell.metadata:
@@ -64,16 +64,21 @@ class _Builder:
 
     def _text(self, source: str, following: NotebookNode | None) -> None:
         prompt = self.prompts.get(following.metadata.get("exercise")) if following else None
-        for text in texts(source):
+        found = list(texts(source))
+        for text in found:
             if text.heading and text.heading.source.startswith("Exercise ") and prompt:
                 self._add(self._exercise(prompt, following.source))
                 continue
             if text.heading:
                 self._headline(text.heading)
-            pieces = text.pieces
-            if not text.heading and pieces:
-                pieces = self._with_caption(pieces)
-            self._add(pack(pieces, self.title))
+            shown = list(pieces(text.blocks))
+            if text is found[-1] and self.title == "Recap":
+                shown = points(source)
+            if not text.heading:
+                shown = self._with_remark(shown)
+            if text is found[-1] and following and following.cell_type == "code":
+                shown = self._keep_lead(shown)
+            self._add(pack(shown, self.title))
 
     def _headline(self, heading: markdown.Block) -> None:
         if heading.source.startswith("Part "):
@@ -85,33 +90,43 @@ class _Builder:
                 body = f'<p class="number">{numbered[1]}</p>'
                 self._add([Slide(markdown.inline(numbered[2]), body, "section")])
 
-    def _with_caption(self, pieces: list[Piece]) -> list[Piece]:
-        """Put the first thing said about a figure under it, where it is short; return what is left to say."""
-        figure, first = self.deck.slides[-1], pieces[0]
-        if figure.kind != "figure" or first.question or not 0 < first.words <= _CAPTION_WORDS:
-            return pieces
-        if not first.body.startswith("<p>") or first.body.count("<p>") > 1 or first.height > 200:
-            return pieces
-        figure.body += f'<div class="caption fragment">{first.body}</div>'
-        figure.notes += first.notes
-        return pieces[1:]
+    def _with_remark(self, shown: list[Piece]) -> list[Piece]:
+        """Put the first thing said about a cell below what it showed, one step later; return what is left to say."""
+        slide = self.deck.slides[-1]
+        if not shown or not shown[0].is_sentence or shown[0].words > _REMARK_WORDS:
+            return shown
+        if len(shown) == 1 and shown[0].leads or slide.height + shown[0].height > HEIGHT:
+            return shown
+        if slide.kind in ("code", "output", "figure"):
+            slide.body += f'<div class="remark fragment">{shown[0].body}</div>'
+            slide.notes += shown[0].notes
+            slide.height += shown[0].height
+            return shown[1:]
+        return shown
+
+    def _keep_lead(self, shown: list[Piece]) -> list[Piece]:
+        """Keep the sentence that leads to the next cell for its slide; return the others."""
+        if shown and shown[-1].is_sentence and shown[-1].words <= _LEAD_WORDS:
+            *shown, self.lead = shown
+        return shown
 
     def _code(self, cell: NotebookNode) -> None:
         figures = figures_of(cell, self.alts.get(cell.id, ""), self.lesson.stem)
         self.deck.figures += figures
-        self._add(code_slides(cell, figures, self.title))
+        self._add(code_slides(cell, figures, self.title, self.lead))
+        self.lead = None
 
     def _exercise(self, prompt: Prompt, stub: str) -> list[Slide]:
         """Return the slides of an exercise, one if task and stub fit it."""
         title = f"Exercise {prompt.number} · {markdown.inline(prompt.title)}"
         paragraphs = [text for text in prompt.text.split("\n\n") if not any(mark in text for mark in _HOW_TO)]
-        task = [piece for text in texts("\n\n".join(paragraphs)) for piece in text.pieces]
+        task = [piece for text in texts("\n\n".join(paragraphs)) for piece in pieces(text.blocks)]
         notes = markdown.html(prompt.text) + self._solution(prompt)
         height = sum(piece.height for piece in task)
         if fit := fit_code(stub.splitlines(), HEIGHT - height):
             body = "".join(piece.body for piece in task) + code_block(stub, fit)
             return [Slide(title, body, "exercise", notes, prompt.minutes)]
-        shown = [Slide(title, code_block(part, fit), "exercise") for part, fit in fitting_parts(stub)]
+        shown = [Slide(title, code_block(part, fit), "exercise") for part, fit in fitting_parts(stub, HEIGHT)]
         shown = pack([_as_statement(piece) for piece in task], title, "exercise") + shown
         shown[0].notes = notes
         shown[-1].minutes = prompt.minutes
@@ -144,7 +159,5 @@ def _opening(lesson: Lesson) -> list[Slide]:
         f'<p>Open <code>{lesson.path.name}</code> in Jupyter or in <a href="{html.escape(lesson.colab)}">Colab</a>.</p>'
         "<p>Run the cells above <strong>The question</strong>.</p>"
     )
-    goals_slides = [
-        slide for text in texts(listing) for slide in pack(text.pieces, "After this lesson you can")
-    ]
-    return [first, *goals_slides, Slide("Open the notebook", start, "text")]
+    aims = [slide for text in texts(listing) for slide in pack(pieces(text.blocks), "After this lesson you can")]
+    return [first, *aims, *pack([Piece(start, 150)], "Open the notebook")]

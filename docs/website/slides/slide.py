@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 WIDTH, HEIGHT = 1160, 545  # pixels for what stands below a headline
-_CODE_SIZES = (26, 24, 22, 20, 18)  # pixels; below 20 only where lines or their number leave no choice
+_CODE_SIZES = (30, 28, 26, 24, 22, 20, 18)  # pixels; below 20 only where lines or their number leave no choice
 _CODE_ADVANCE, _CODE_LINE = 0.605, 1.36  # width of a character and height of a line, in the size of the type
 _CODE_FRAME = 40  # pixels around code, above and below together
 _INDENT = 4  # characters by which the rest of a wrapped line is moved to the right
@@ -17,6 +17,7 @@ class Slide:
     body: str
     kind: str
     notes: str = ""
+    height: float = HEIGHT  # pixels of the body
     minutes: int = 0  # of the countdown, on slides of exercises
 
 
@@ -38,8 +39,8 @@ class CodeFit:
 
 def fit_code(lines: list[str], height: float) -> CodeFit | None:
     """Return the largest size at which lines fit, unwrapped if they can; None where no size is small enough."""
-    plain = [fit for size in _CODE_SIZES[:-1] if (fit := _fit(lines, size)) and not _wraps(lines, size)]
-    wrapped = [_fit(lines, size) for size in _CODE_SIZES[2:]]
+    plain = [_fit(lines, size) for size in _CODE_SIZES[:-1] if not _wraps(lines, size)]
+    wrapped = [_fit(lines, size) for size in _CODE_SIZES[4:]]
     return next((fit for fit in plain + wrapped if fit.height <= height), None)
 
 

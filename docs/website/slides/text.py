@@ -7,7 +7,7 @@ paragraph stands there whole. An invitation to guess has a slide of its own, bef
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import zip_longest
 
 from website.slides import markdown
@@ -20,6 +20,7 @@ _SHORT = 34  # words of a paragraph that stands on a slide whole
 _WORDS = 52  # on a slide
 _CHARACTER, _LINE, _GAP = 14.4, 42, 20  # pixels, of text on slides
 _TABLE_CHARACTER, _TABLE_LINE, _TABLE_GAP = 12.6, 36, 17
+_LARGEST, _FILLED = 1.4, 0.6  # how much larger the type of a slide may get, and how full that slide
 _LED_TO = ("formula", "table", "list", "code")
 _EMPHASIS = re.compile(r"(?<![*\w])\*(?![*\s])([^*]+)\*(?!\*)")
 _TASK = re.compile(r"On paper|Guess|Before you|Take a pencil|Sketch|Predict|Write down|Rank|Sort\b|Move the")
@@ -35,26 +36,36 @@ class Piece:
     notes: str = ""
     question: bool = False
 
+    @property
+    def is_sentence(self) -> bool:
+        """Whether it is one paragraph of text and nothing else."""
+        return not self.question and self.body.startswith("<p>") and self.body.count("<p>") == 1 and self.words > 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether it leads to what comes next."""
+        return self.body.endswith(":</p>")
+
 
 @dataclass
 class Text:
-    """A cell of text under its headlines, ready to be put on slides."""
+    """What stands under one headline, or above the first."""
 
     heading: Block | None
-    pieces: list[Piece] = field(default_factory=list)
+    blocks: list[Block]
 
 
 def texts(source: str) -> Iterator[Text]:
     """Yield what stands under each headline of a text, first what stands above all of them."""
-    found = list(markdown.blocks(source))
-    starts = [number for number, block in enumerate(found) if block.kind == "heading"]
-    bounds = [0, *starts, len(found)]
-    for first, last in zip(bounds, bounds[1:], strict=False):
-        heading, rest = (
-            (found[first], found[first + 1 : last]) if first in starts else (None, found[first:last])
-        )
-        if heading or rest:
-            yield Text(heading, list(pieces(rest)))
+    heading, above = None, []
+    for block in markdown.blocks(source):
+        if block.kind == "heading":
+            if heading or above:
+                yield Text(heading, above)
+            heading, above = block, []
+        else:
+            above.append(block)
+    yield Text(heading, above)
 
 
 def pieces(blocks: list[Block]) -> Iterator[Piece]:
@@ -127,9 +138,9 @@ def _is_shown(parts: list[str], number: int, leads: bool) -> bool:
     )
 
 
-def _sentence(text: str, notes: str) -> Piece:
+def _sentence(text: str, notes: str, frame: str = "<p>{}</p>") -> Piece:
     height = _lines(text, WIDTH / _CHARACTER) * _LINE + _GAP + _tall_inline(text)
-    return Piece(f"<p>{markdown.inline(text)}</p>", height, _count(text), notes)
+    return Piece(frame.format(markdown.inline(text)), height, _count(text), notes)
 
 
 def _tall_inline(text: str) -> float:
@@ -200,22 +211,43 @@ def _spoken(text: str) -> str:
 
 
 def _count(text: str) -> int:
-    return len(text.split())
+    """Return the number of words; a formula counts as one."""
+    return len(re.sub(r"\$[^$]+\$", "x", text).split())
 
 
 def pack(found: Iterable[Piece], title: str, kind: str = "text") -> list[Slide]:
     """Return slides that hold some pieces, as many on one as fit it and can be taken in; a question stands alone."""
     slides: list[Slide] = []
-    height, words = HEIGHT, _WORDS  # of the slide at the end: full, so that the first piece begins one
+    words = 0  # on the slide at the end
     for piece in found:
+        last = slides[-1] if slides else None
         if piece.question:
             slides.append(Slide(title, piece.body, "question", piece.notes))
-            height = HEIGHT
-        elif height + piece.height > HEIGHT or words + piece.words > _WORDS:
-            slides.append(Slide(title, piece.body, kind, piece.notes))
-            height, words = piece.height, piece.words
+        elif (
+            last is None
+            or last.kind == "question"
+            or last.height + piece.height > HEIGHT
+            or words + piece.words > _WORDS
+        ):
+            slides.append(Slide(title, piece.body, kind, piece.notes, piece.height))
+            words = piece.words
         else:
-            slides[-1].body += piece.body
-            slides[-1].notes += piece.notes
-            height, words = height + piece.height, words + piece.words
-    return slides
+            last.body += piece.body
+            last.notes += piece.notes
+            last.height, words = last.height + piece.height, words + piece.words
+    return [_enlarged(slide) if slide.kind == "text" else slide for slide in slides]
+
+
+def _enlarged(slide: Slide) -> Slide:
+    """Return a slide with little on it in larger type: enlarged by f, text takes f² of the room."""
+    factor = min(_LARGEST, (_FILLED * HEIGHT / slide.height) ** 0.5)
+    if factor > 1:
+        slide.body = f'<div style="font-size:{factor:.2f}em">{slide.body}</div>'
+    return slide
+
+
+def points(source: str) -> list[Piece]:
+    """Return every sentence of a text as a point of a list, for a recap."""
+    paragraphs = [block for block in markdown.blocks(source) if block.kind != "heading"]
+    said = [part for block in paragraphs for part in markdown.sentences(block.source)]
+    return [_sentence(part, markdown.html(part), '<ul><li>{}</li></ul>') for part in said]

@@ -125,7 +125,7 @@ class _Builder:
         height = sum(piece.height for piece in task)
         if fit := fit_code(stub.splitlines(), HEIGHT - height):
             body = "".join(piece.body for piece in task) + code_block(stub, fit)
-            return [Slide(title, body, "exercise", notes, prompt.minutes)]
+            return [Slide(title, body, "exercise", notes, minutes=prompt.minutes)]
         shown = [Slide(title, code_block(part, fit), "exercise") for part, fit in fitting_parts(stub, HEIGHT)]
         shown = pack([_as_statement(piece) for piece in task], title, "exercise") + shown
         shown[0].notes = notes

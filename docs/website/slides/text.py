@@ -17,10 +17,11 @@ from website.slides.slide import HEIGHT, WIDTH, Slide
 from coursekit.teaching.markdown import plain
 
 _SHORT = 34  # words of a paragraph that stands on a slide whole
+_CLIPPED = 6  # words of a first sentence that says little without the second
 _WORDS = 52  # on a slide
 _CHARACTER, _LINE, _GAP = 14.4, 42, 20  # pixels, of text on slides
 _TABLE_CHARACTER, _TABLE_LINE, _TABLE_GAP = 12.6, 36, 17
-_LARGEST, _FILLED = 1.4, 0.6  # how much larger the type of a slide may get, and how full that slide
+_LARGEST, _FILLED = 1.4, 0.7  # how much larger the type of a slide may get, and how full that slide
 _LED_TO = ("formula", "table", "list", "code")
 _EMPHASIS = re.compile(r"(?<![*\w])\*(?![*\s])([^*]+)\*(?!\*)")
 _TASK = re.compile(r"On paper|Guess|Before you|Take a pencil|Sketch|Predict|Write down|Rank|Sort\b|Move the")
@@ -39,7 +40,7 @@ class Piece:
     @property
     def is_sentence(self) -> bool:
         """Whether it is one paragraph of text and nothing else."""
-        return not self.question and self.body.startswith("<p>") and self.body.count("<p>") == 1 and self.words > 0
+        return not self.question and bool(re.fullmatch(r"<p>((?!<p>).)*</p>", self.body, re.DOTALL))
 
     @property
     def leads(self) -> bool:
@@ -130,7 +131,7 @@ def _statements(parts: list[str], leads: bool) -> Iterator[Piece]:
 
 def _is_shown(parts: list[str], number: int, leads: bool) -> bool:
     sentence = parts[number]
-    if number == 0 or (number == 1 and parts[0].endswith("?")):
+    if number == 0 or (number == 1 and (parts[0].endswith("?") or _count(parts[0]) <= _CLIPPED)):
         return True
     aside = sentence.startswith("(") and sentence.endswith(")")
     return (

@@ -5,12 +5,14 @@ import base64
 import html
 import io
 import re
+import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nbformat import NotebookNode
 from PIL import Image
 from website.slides.highlight import code_block, text_block
-from website.slides.slide import HEIGHT, CodeFit, Slide, fit_code
+from website.slides.slide import HEIGHT, CodeFit, Slide, fit_code, fit_printed
 from website.slides.text import Piece, pack
 
 from coursekit.teaching import commands
@@ -18,6 +20,7 @@ from coursekit.teaching import commands
 _DRAWING = {"plots", "plt", "ax", "axes", "axis", "fig", "figure"}
 _LEFT_OUT = "# … and the figure"
 _PRINTED_LINES = 14
+_DOCSTRING_WIDTH = 80  # characters
 _LARGE, _BETWEEN = 20, 16  # pixels: the smallest type of code that shares a slide, and what lies between them
 _SHARES_OF_CODE = (0.62, 0.75, 0.45)  # of a slide that holds both
 _FIGURE_WIDTH, _FIGURE_HEIGHT, _ENLARGED = 1180, 510, 2.4  # pixels, and how many for one of the stored figure
@@ -68,7 +71,7 @@ def code_slides(
         slides = [Slide(title, code_block(part, fit), "code", "", fit.height) for part, fit in fitting_parts(code, room)]
         slides += [
             Slide(title, text_block(part, fit), "output", "", fit.height)
-            for part, fit in fitting_parts(printed, HEIGHT)
+            for part, fit in fitting_parts(printed, HEIGHT, fit_printed)
         ]
     slides += [figure.slide(title) for figure in figures]
     if slides and code != cell.source.strip():
@@ -90,7 +93,7 @@ def _together(code: str, printed: str, title: str, height: float) -> list[Slide]
     """Return a slide with code and, as the next step, what it printed, where both fit in large type."""
     for share in _SHARES_OF_CODE:
         upper = fit_code(code.splitlines(), height * share)
-        lower = fit_code(printed.splitlines(), height * (1 - share) - _BETWEEN)
+        lower = fit_printed(printed.splitlines(), height * (1 - share) - _BETWEEN)
         if _is_large(upper) and _is_large(lower):
             body = code_block(code, upper) + f'<div class="fragment">{text_block(printed, lower)}</div>'
             return [Slide(title, body, "code", "", upper.height + lower.height + _BETWEEN)]
@@ -101,16 +104,34 @@ def _is_large(fit: CodeFit | None) -> bool:
     return fit is not None and fit.size >= _LARGE
 
 
-def fitting_parts(text: str, height: float) -> list[tuple[str, CodeFit]]:
+def fitting_parts(
+    text: str, height: float, fit_lines: Callable[[list[str], float], CodeFit | None] = fit_code
+) -> list[tuple[str, CodeFit]]:
     """Return the parts of a text, each with its size on a slide: cut where the indentation is least, near the middle."""
     lines = text.strip("\n").splitlines()
     if not lines:
         return []
-    if fit := fit_code(lines, height):
+    if fit := fit_lines(lines, height):
         return [("\n".join(lines), fit)]
     middle = len(lines) / 2
     cut = min(range(1, len(lines)), key=lambda at: (4 * _depth(lines, at) + abs(at - middle)))
-    return fitting_parts("\n".join(lines[:cut]), height) + fitting_parts("\n".join(lines[cut:]), height)
+    halves = "\n".join(lines[:cut]), "\n".join(lines[cut:])
+    return [part for half in halves for part in fitting_parts(half, height, fit_lines)]
+
+
+def with_filled_docstring(stub: str) -> str:
+    """Return the code of an exercise whose docstring has lines as long as fit a slide in type that can be read."""
+
+    def fill(docstring: re.Match) -> str:
+        indent, paragraphs = docstring[1], docstring[2].split("\n\n")
+        filled = [
+            textwrap.fill(" ".join(paragraph.split()), _DOCSTRING_WIDTH, initial_indent=indent, subsequent_indent=indent)
+            for paragraph in paragraphs
+        ]
+        first = filled[0].removeprefix(indent)
+        return f'{indent}"""' + "\n\n".join([first, *filled[1:]]).rstrip() + ("\n" + indent if len(filled) > 1 else "") + '"""'
+
+    return re.sub(r'^( +)"""(.*?)\s*"""', fill, stub, count=1, flags=re.MULTILINE | re.DOTALL)
 
 
 def _depth(lines: list[str], at: int) -> int:

@@ -9,7 +9,7 @@ from docutils.nodes import make_id
 from nbformat import NotebookNode
 from website.alt_texts import describe_figures
 from website.slides import markdown
-from website.slides.code import Figure, code_slides, figures_of, fitting_parts
+from website.slides.code import Figure, code_slides, figures_of, fitting_parts, with_filled_docstring
 from website.slides.highlight import code_block
 from website.slides.slide import HEIGHT, Section, Slide, fit_code
 from website.slides.text import Piece, pack, pieces, points, texts
@@ -17,7 +17,7 @@ from website.slides.text import Piece, pack, pieces, points, texts
 from coursekit.teaching.catalogue import Lesson, Prompt
 
 _HOW_TO = (".hint()", ".solution()")  # a paragraph with them says how all exercises work
-_REMARK_WORDS, _LEAD_WORDS = 40, 30
+_REMARK_WORDS, _LEAD_WORDS, _RECAP_WORDS = 40, 30, 90
 
 
 @dataclass
@@ -67,13 +67,14 @@ class _Builder:
         found = list(texts(source))
         for text in found:
             if text.heading and text.heading.source.startswith("Exercise ") and prompt:
-                self._add(self._exercise(prompt, following.source))
+                self._add(self._exercise(prompt, with_filled_docstring(following.source)))
                 continue
             if text.heading:
                 self._headline(text.heading)
             shown = list(pieces(text.blocks))
-            if text is found[-1] and self.title == "Recap":
-                shown = points(source)
+            if self.title == "Recap":
+                self._add(pack(points(source), self.title, words=_RECAP_WORDS))
+                return
             if not text.heading:
                 shown = self._with_remark(shown)
             if text is found[-1] and following and following.cell_type == "code":

@@ -1,5 +1,6 @@
 """What a deck is made of, and how much of it fits: slides are 1280 by 720 pixels, and scaled as a whole."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 WIDTH, HEIGHT = 1160, 545  # pixels for what stands below a headline
@@ -38,10 +39,18 @@ class CodeFit:
 
 
 def fit_code(lines: list[str], height: float) -> CodeFit | None:
-    """Return the largest size at which lines fit, unwrapped if they can; None where no size is small enough."""
-    plain = [_fit(lines, size) for size in _CODE_SIZES[:-1] if not _wraps(lines, size)]
-    wrapped = [_fit(lines, size) for size in _CODE_SIZES[4:]]
-    return next((fit for fit in plain + wrapped if fit.height <= height), None)
+    """Return the largest size at which lines of code fit, with few of them wrapped; None where none is small enough."""
+    return _largest(lines, height, lambda size: _wrapped(lines, size) <= (size <= 24) + 99 * (size <= 20))
+
+
+def fit_printed(lines: list[str], height: float) -> CodeFit | None:
+    """Return the largest size at which printed lines fit, which may be wrapped; None where none is small enough."""
+    return _largest(lines, height, lambda size: size <= 26 or not _wrapped(lines, size))
+
+
+def _largest(lines: list[str], height: float, reads_well: Callable[[int], bool]) -> CodeFit | None:
+    fits = (_fit(lines, size) for size in _CODE_SIZES if reads_well(size))
+    return next((fit for fit in fits if fit.height <= height), None)
 
 
 def _fit(lines: list[str], size: int) -> CodeFit:
@@ -60,5 +69,5 @@ def _rows(line: str, size: int) -> int:
     return 1 + (-(-rest // (columns - indent - 8)) if rest > 0 else 0)
 
 
-def _wraps(lines: list[str], size: int) -> bool:
-    return any(len(line) > _columns(size) for line in lines)
+def _wrapped(lines: list[str], size: int) -> int:
+    return sum(len(line) > _columns(size) for line in lines)

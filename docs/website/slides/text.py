@@ -1,7 +1,7 @@
 """From a cell of text to slides: few words on them, all of them in the notes.
 
 On a slide stand headlines, formulas, tables, lists, questions, and of each paragraph the first sentence, those that
-introduce a term in bold, those that ask something, and the one that leads to a formula, table or list. A short
+introduce a term in bold, ask something or draw a conclusion, and the one that leads to a formula, table or list. A short
 paragraph stands there whole. An invitation to guess has a slide of its own, before whatever answers it.
 """
 
@@ -24,6 +24,8 @@ _TABLE_CHARACTER, _TABLE_LINE, _TABLE_GAP = 12.6, 36, 17
 _LARGEST, _FILLED = 1.4, 0.7  # how much larger the type of a slide may get, and how full that slide
 _LED_TO = ("formula", "table", "list", "code")
 _EMPHASIS = re.compile(r"(?<![*\w])\*(?![*\s])([^*]+)\*(?!\*)")
+_CONCLUDES = re.compile(r"^So (?!far|much)|[,:] so (?!that|far|much)")
+_POINTS_BACK = re.compile(r"^(?:It|Its|This|That|They|These|Such)\b|\bsuch an? ")
 _TASK = re.compile(r"On paper|Guess|Before you|Take a pencil|Sketch|Predict|Write down|Rank|Sort\b|Move the")
 
 
@@ -124,8 +126,10 @@ def _statements(parts: list[str], leads: bool) -> Iterator[Piece]:
     if _count(" ".join(parts)) <= _SHORT:
         yield _sentence(" ".join(parts), markdown.html(" ".join(parts)))
         return
-    shown = [number for number in range(len(parts)) if _is_shown(parts, number, leads)]
-    for number, following in zip(shown, [*shown[1:], len(parts)], strict=True):
+    shown = {number for number in range(len(parts)) if _is_shown(parts, number, leads)}
+    shown |= {number - 1 for number in shown if number and _POINTS_BACK.search(parts[number])}
+    order = sorted(shown)
+    for number, following in zip(order, [*order[1:], len(parts)], strict=True):
         yield _sentence(parts[number], markdown.html(" ".join(parts[number:following])))
 
 
@@ -134,9 +138,8 @@ def _is_shown(parts: list[str], number: int, leads: bool) -> bool:
     if number == 0 or (number == 1 and (parts[0].endswith("?") or _count(parts[0]) <= _CLIPPED)):
         return True
     aside = sentence.startswith("(") and sentence.endswith(")")
-    return (
-        not aside and ("**" in sentence or sentence.endswith("?")) or (leads and number == len(parts) - 1)
-    )
+    says_much = "**" in sentence or sentence.endswith("?") or _CONCLUDES.search(sentence)
+    return bool(says_much and not aside) or (leads and number == len(parts) - 1)
 
 
 def _sentence(text: str, notes: str, frame: str = "<p>{}</p>") -> Piece:
@@ -171,7 +174,7 @@ def _items(source: str, notes: str) -> Iterator[Piece]:
     for number, item in enumerate(markdown.items(source)):
         text = _without_aside(item)
         own = _lines(text, (WIDTH - 50) / _CHARACTER) * _LINE + 14 + _tall_inline(text)
-        if part and (height + own > HEIGHT - 120 or words + _count(text) > 1.4 * _WORDS):
+        if part and (height + own > HEIGHT - 120 or words + _count(text) > 2 * _WORDS):
             yield Piece(part + f"</{tag}>", height, _WORDS, notes)
             part, height, words, notes = "", 0, 0, ""
         if not part:
@@ -216,10 +219,10 @@ def _count(text: str) -> int:
     return len(re.sub(r"\$[^$]+\$", "x", text).split())
 
 
-def pack(found: Iterable[Piece], title: str, kind: str = "text") -> list[Slide]:
+def pack(found: Iterable[Piece], title: str, kind: str = "text", words: int = _WORDS) -> list[Slide]:
     """Return slides that hold some pieces, as many on one as fit it and can be taken in; a question stands alone."""
     slides: list[Slide] = []
-    words = 0  # on the slide at the end
+    shown = 0  # words on the slide at the end
     for piece in found:
         last = slides[-1] if slides else None
         if piece.question:
@@ -228,14 +231,14 @@ def pack(found: Iterable[Piece], title: str, kind: str = "text") -> list[Slide]:
             last is None
             or last.kind == "question"
             or last.height + piece.height > HEIGHT
-            or words + piece.words > _WORDS
+            or shown + piece.words > words
         ):
             slides.append(Slide(title, piece.body, kind, piece.notes, piece.height))
-            words = piece.words
+            shown = piece.words
         else:
             last.body += piece.body
             last.notes += piece.notes
-            last.height, words = last.height + piece.height, words + piece.words
+            last.height, shown = last.height + piece.height, shown + piece.words
     return [_enlarged(slide) if slide.kind == "text" else slide for slide in slides]
 
 

@@ -13,7 +13,6 @@ from nbformat import NotebookNode
 from PIL import Image
 from website.slides.highlight import code_block, text_block
 from website.slides.slide import HEIGHT, CodeFit, Slide, fit_code, fit_printed
-from website.slides.text import Piece, pack
 
 from coursekit.teaching import commands
 
@@ -23,7 +22,7 @@ _PRINTED_LINES = 14
 _DOCSTRING_WIDTH = 80  # characters
 _LARGE, _BETWEEN = 20, 16  # pixels: the smallest type of code that shares a slide, and what lies between them
 _SHARES_OF_CODE = (0.62, 0.75, 0.45)  # of a slide that holds both
-_FIGURE_WIDTH, _FIGURE_HEIGHT, _ENLARGED = 1180, 510, 2.4  # pixels, and how many for one of the stored figure
+_FIGURE_WIDTH, _FIGURE_HEIGHT, _ENLARGED = 1180, 460, 2.4  # pixels, and how many for one of the stored figure
 # what `or_solution` says while nothing is attempted
 _NOT_ATTEMPTED = re.compile(r"^\w+: not attempted\nFrom here on the lesson uses the course's solution\.\n?", re.MULTILINE)
 
@@ -56,19 +55,18 @@ def figures_of(cell: NotebookNode, alt: str, stem: str) -> list[Figure]:
 
 
 def code_slides(
-    cell: NotebookNode, figures: list[Figure], title: str, lead: Piece | None = None
+    cell: NotebookNode, figures: list[Figure], title: str, height: float = HEIGHT
 ) -> list[Slide]:
     """Return the slides of a cell: code, then what it printed, one step later, and a slide for each figure.
 
-    `lead`, the sentence that leads to the cell, stands above the first of them, or alone where there is no room.
+    On the first, code leaves what is above `height` free.
     """
     code, printed = shown_code(cell), shown_output(cell)
-    room = HEIGHT - lead.height if lead else HEIGHT
-    if lead and code and not _is_large(fit_code(code.splitlines(), room)):
-        room = HEIGHT
-    slides = _together(code, printed, title, room) if code and printed else []
+    slides = _together(code, printed, title, height) if code and printed else []
     if not slides:
-        slides = [Slide(title, code_block(part, fit), "code", "", fit.height) for part, fit in fitting_parts(code, room)]
+        slides = [
+            Slide(title, code_block(part, fit), "code", "", fit.height) for part, fit in fitting_parts(code, height)
+        ]
         slides += [
             Slide(title, text_block(part, fit), "output", "", fit.height)
             for part, fit in fitting_parts(printed, HEIGHT, fit_printed)
@@ -76,17 +74,15 @@ def code_slides(
     slides += [figure.slide(title) for figure in figures]
     if slides and code != cell.source.strip():
         slides[0].notes += code_block(cell.source)
-    return with_lead(slides, lead, title) if lead else slides
-
-
-def with_lead(slides: list[Slide], lead: Piece, title: str) -> list[Slide]:
-    """Return slides with a sentence above the first, or before it where it has no room or would follow an output."""
-    first = slides[0] if slides else None
-    if first is None or first.kind == "output" or first.height + lead.height > HEIGHT:
-        return pack([lead], title) + slides
-    first.body, first.notes = lead.body + first.body, lead.notes + first.notes
-    first.height += lead.height
     return slides
+
+
+def has_room_above(cell: NotebookNode, figures: list[Figure], height: float) -> bool:
+    """Return whether a sentence, so many pixels high, can stand above the code or the figure that a cell begins with."""
+    code = shown_code(cell)
+    if code:
+        return _is_large(fit_code(code.splitlines(), HEIGHT - height))
+    return not shown_output(cell) and all(figure.slide("").height + height <= HEIGHT for figure in figures[:1])
 
 
 def _together(code: str, printed: str, title: str, height: float) -> list[Slide]:
@@ -131,7 +127,7 @@ def with_filled_docstring(stub: str) -> str:
         first = filled[0].removeprefix(indent)
         return f'{indent}"""' + "\n\n".join([first, *filled[1:]]).rstrip() + ("\n" + indent if len(filled) > 1 else "") + '"""'
 
-    return re.sub(r'^( +)"""(.*?)\s*"""', fill, stub, count=1, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r'^( +)"""(.*?)\s*"""', fill, re.sub(r"\n{3,}", "\n\n", stub), count=1, flags=re.MULTILINE | re.DOTALL)
 
 
 def _depth(lines: list[str], at: int) -> int:
@@ -161,7 +157,7 @@ def shown_code(cell: NotebookNode) -> str:
             kept += [*above, *own]
     if 2 * drawn >= len(lines) and not shown_output(cell):
         return ""
-    text = "\n".join(kept).strip("\n")
+    text = re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip("\n")
     return f"{text}\n{_LEFT_OUT}" if text and drawn else text
 
 

@@ -9,7 +9,7 @@ from docutils.nodes import make_id
 from nbformat import NotebookNode
 from website.alt_texts import describe_figures
 from website.slides import markdown
-from website.slides.code import Figure, code_slides, figures_of, fitting_parts, with_filled_docstring
+from website.slides.code import Figure, code_slides, figures_of, fitting_parts, has_room_above, with_filled_docstring
 from website.slides.highlight import code_block
 from website.slides.slide import HEIGHT, Section, Slide, fit_code
 from website.slides.text import Piece, pack, pieces, points, texts
@@ -78,7 +78,7 @@ class _Builder:
             if not text.heading:
                 shown = self._with_remark(shown)
             if text is found[-1] and following and following.cell_type == "code":
-                shown = self._keep_lead(shown)
+                shown = self._keep_lead(shown, following)
             self._add(pack(shown, self.title))
 
     def _headline(self, heading: markdown.Block) -> None:
@@ -105,17 +105,26 @@ class _Builder:
             return shown[1:]
         return shown
 
-    def _keep_lead(self, shown: list[Piece]) -> list[Piece]:
-        """Keep the sentence that leads to the next cell for its slide; return the others."""
+    def _keep_lead(self, shown: list[Piece], cell: NotebookNode) -> list[Piece]:
+        """Keep the sentence that leads to the next cell for its slide, if it has room there; return the others."""
         if shown and shown[-1].is_sentence and shown[-1].words <= _LEAD_WORDS:
-            *shown, self.lead = shown
+            if has_room_above(cell, self._figures(cell), shown[-1].height):
+                *shown, self.lead = shown
         return shown
 
+    def _figures(self, cell: NotebookNode) -> list[Figure]:
+        return figures_of(cell, self.alts.get(cell.id, ""), self.lesson.stem)
+
     def _code(self, cell: NotebookNode) -> None:
-        figures = figures_of(cell, self.alts.get(cell.id, ""), self.lesson.stem)
+        figures, lead, self.lead = self._figures(cell), self.lead, None
         self.deck.figures += figures
-        self._add(code_slides(cell, figures, self.title, self.lead))
-        self.lead = None
+        slides = code_slides(cell, figures, self.title, HEIGHT - lead.height if lead else HEIGHT)
+        if lead and slides:
+            slides[0].body, slides[0].notes = lead.body + slides[0].body, lead.notes + slides[0].notes
+            slides[0].height += lead.height
+        elif lead:  # to code that the room need not see
+            self.deck.slides[-1].notes += lead.notes
+        self._add(slides)
 
     def _exercise(self, prompt: Prompt, stub: str) -> list[Slide]:
         """Return the slides of an exercise, one if task and stub fit it."""

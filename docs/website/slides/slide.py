@@ -44,8 +44,9 @@ def fit_code(lines: list[str], height: float) -> CodeFit | None:
 
 
 def fit_printed(lines: list[str], height: float) -> CodeFit | None:
-    """Return the largest size at which printed lines fit, which may be wrapped; None where none is small enough."""
-    return _largest(lines, height, lambda size: size <= 26 or not _wrapped(lines, size))
+    """Return the largest size at which printed lines fit, columns unwrapped; None where none is small enough."""
+    smallest = 20 if any("  " in line.strip() for line in lines) else 26
+    return _largest(lines, height, lambda size: size <= smallest or not _wrapped(lines, size))
 
 
 def _largest(lines: list[str], height: float, reads_well: Callable[[int], bool]) -> CodeFit | None:

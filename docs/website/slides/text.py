@@ -17,10 +17,10 @@ from website.slides.slide import HEIGHT, WIDTH, Slide
 from coursekit.teaching.markdown import plain
 
 _SHORT = 34  # words of a paragraph that stands on a slide whole
-_CLIPPED = 6  # words of a first sentence that says little without the second
+_CLIPPED = 6  # words of a first sentence that says little alone
 _WORDS = 52  # on a slide
-_CHARACTER, _LINE, _GAP = 14.4, 42, 20  # pixels, of text on slides
-_TABLE_CHARACTER, _TABLE_LINE, _TABLE_GAP = 12.6, 36, 17
+_CHARACTER, _LINE, _GAP = 13.7, 42, 20  # pixels, of text on slides
+_TABLE_CHARACTER, _TABLE_LINE, _TABLE_GAP, _ABOVE_TABLE = 12.6, 36, 17, 104
 _LARGEST, _FILLED = 1.4, 0.7  # how much larger the type of a slide may get, and how full that slide
 _LED_TO = ("formula", "table", "list", "code")
 _EMPHASIS = re.compile(r"(?<![*\w])\*(?![*\s])([^*]+)\*(?!\*)")
@@ -73,9 +73,9 @@ def texts(source: str) -> Iterator[Text]:
 
 def pieces(blocks: list[Block]) -> Iterator[Piece]:
     """Yield what is shown of some blocks, in order; a block that follows a sentence about it stays with it."""
-    led: list[Piece] = []  # the last sentence, where it leads to the next block
+    led: list[Piece] = []  # the last piece, where the next block belongs to it
     for block, following in zip_longest(blocks, blocks[1:]):
-        leads = following is not None and following.kind in _LED_TO
+        leads = following is not None and _belongs(block, following)
         shown = list(_paragraph(block.source, leads) if block.kind == "paragraph" else _block(block))
         if led and shown:
             shown[0] = _joined(led.pop(), shown[0])
@@ -83,6 +83,11 @@ def pieces(blocks: list[Block]) -> Iterator[Piece]:
             led = [shown.pop()]
         yield from shown
     yield from led
+
+
+def _belongs(block: Block, following: Block) -> bool:
+    """Return whether a block belongs to the one above: as what a sentence leads to, or as the end of a sentence."""
+    return following.kind in _LED_TO if block.kind == "paragraph" else following.source[0].islower()
 
 
 def _joined(above: Piece, below: Piece) -> Piece:
@@ -94,15 +99,12 @@ def _joined(above: Piece, below: Piece) -> Piece:
 def _paragraph(source: str, leads: bool) -> Iterator[Piece]:
     """Yield what is shown of a paragraph; the notes of its pieces are, together, all of it."""
     parts = markdown.sentences(source)
-    asked = next((number for number, part in enumerate(parts) if asks_to_guess(part)), None)
+    asked = next((number for number in range(len(parts)) if _asking(parts[number:])), None)
     if asked is None:
         yield from _statements(parts, leads)
         return
-    # what stands right above a question is its context; what follows an opening such as "On paper:" belongs to it
-    first = max(asked - 1, 0)
-    last = asked + 1 if any("?" in span for span in _EMPHASIS.findall(parts[asked])) else len(parts)
-    while last < len(parts) and asks_to_guess(parts[last]):
-        last += 1
+    first = max(asked - 1, 0)  # what stands right above a question is its context
+    last = asked + _asking(parts[asked:])
     if first:
         yield from _statements(parts[:first], leads=False)
     context = "".join(f'<p class="context">{markdown.inline(part)}</p>' for part in parts[first:asked])
@@ -114,11 +116,16 @@ def _paragraph(source: str, leads: bool) -> Iterator[Piece]:
         yield from _statements(parts[last:], leads)
 
 
-def asks_to_guess(sentence: str) -> bool:
-    """Return whether a sentence, by its italics, asks readers for something before they read on."""
-    return any(
-        ("?" in span and len(span.split()) > 1) or _TASK.match(span) for span in _EMPHASIS.findall(sentence)
-    )
+def _asking(parts: list[str]) -> int:
+    """Return how many sentences, from the first on, ask readers for something before they read on, by their italics."""
+    spans = _EMPHASIS.findall(parts[0])
+    if any("?" in span and len(span.split()) > 1 for span in spans):
+        return 1 + (_asking(parts[1:]) if parts[1:] else 0)
+    tasks = [span for span in spans if _TASK.match(span)]
+    asked = [number for number, part in enumerate(parts, 1) if re.search(r"\?\W*$", part)]
+    if tasks and asked:  # "On paper:", and then what
+        return asked[-1]
+    return int(any(span.endswith(".") for span in tasks))  # "Write down your guess."
 
 
 def _statements(parts: list[str], leads: bool) -> Iterator[Piece]:
@@ -126,6 +133,8 @@ def _statements(parts: list[str], leads: bool) -> Iterator[Piece]:
     if _count(" ".join(parts)) <= _SHORT:
         yield _sentence(" ".join(parts), markdown.html(" ".join(parts)))
         return
+    if parts[0].endswith("?") or _count(parts[0]) <= _CLIPPED:
+        parts = [" ".join(parts[:2]), *parts[2:]]
     shown = {number for number in range(len(parts)) if _is_shown(parts, number, leads)}
     shown |= {number - 1 for number in shown if number and _POINTS_BACK.search(parts[number])}
     order = sorted(shown)
@@ -135,11 +144,9 @@ def _statements(parts: list[str], leads: bool) -> Iterator[Piece]:
 
 def _is_shown(parts: list[str], number: int, leads: bool) -> bool:
     sentence = parts[number]
-    if number == 0 or (number == 1 and (parts[0].endswith("?") or _count(parts[0]) <= _CLIPPED)):
-        return True
     aside = sentence.startswith("(") and sentence.endswith(")")
     says_much = "**" in sentence or sentence.endswith("?") or _CONCLUDES.search(sentence)
-    return bool(says_much and not aside) or (leads and number == len(parts) - 1)
+    return number == 0 or bool(says_much and not aside) or (leads and number == len(parts) - 1)
 
 
 def _sentence(text: str, notes: str, frame: str = "<p>{}</p>") -> Piece:
@@ -158,7 +165,7 @@ def _block(block: Block) -> Iterator[Piece]:
     if block.kind == "list":
         yield from _items(block.source, notes)
     elif block.kind == "table":
-        yield Piece(notes, _table_height(block.source), 0, notes)
+        yield from _table(block.source)
     elif block.kind == "formula":
         rows = 1 + block.source.count(r"\\")
         tall = 1.7 if re.search(r"\\frac|\\sum|\\prod|\\int|\\under|matrix", block.source) else 1
@@ -189,20 +196,29 @@ def _without_aside(item: str) -> str:
     return parts[0] if _count(item) > _SHORT else " ".join(parts)
 
 
-def _table_height(source: str) -> float:
-    rows = [
-        [cell.strip() for cell in line.strip().strip("|").split("|")] for line in source.splitlines()
-    ]
-    widths = [max(len(plain(row[column])) for row in rows if column < len(row)) for column in range(len(rows[0]))]
-    room = WIDTH / _TABLE_CHARACTER - 3 * len(widths)
-    scale = min(1, room / sum(widths))
-    return sum(
-        max(-(-len(plain(cell)) // max(6, int(width * scale))) for cell, width in zip(row, widths, strict=False))
-        * _TABLE_LINE
-        + _TABLE_GAP
+def _table(source: str) -> Iterator[Piece]:
+    """Yield a table, in parts that fit a slide, each under the head."""
+    head, rule, *lines = source.splitlines()
+    rows = [[plain(cell) for cell in line.strip().strip("|").split("|")] for line in (head, *lines)]
+    widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+    scale = min(1, (WIDTH / _TABLE_CHARACTER - 3 * len(widths)) / sum(widths))
+    room = [max(6, int(width * scale)) for width in widths]
+    heights = [
+        max(-(-len(cell) // own) for cell, own in zip(row, room, strict=False)) * _TABLE_LINE + _TABLE_GAP
         for row in rows
-        if set("".join(row)) - set("-: ")
-    )
+    ]
+    part, height = [], heights[0]
+    for line, own in zip(lines, heights[1:], strict=True):
+        if height + own > HEIGHT - _ABOVE_TABLE:
+            yield _rendered([head, rule, *part], height)
+            part, height = [], heights[0]
+        part, height = [*part, line], height + own
+    yield _rendered([head, rule, *part], height)
+
+
+def _rendered(lines: list[str], height: float) -> Piece:
+    table = markdown.html("\n".join(lines))
+    return Piece(table, height + _GAP, 0, table)
 
 
 def _lines(text: str, characters: float) -> int:

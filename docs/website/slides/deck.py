@@ -67,7 +67,10 @@ class _Builder:
         found = list(texts(source))
         for text in found:
             if text.heading and text.heading.source.startswith("Exercise ") and prompt:
-                self._add(self._exercise(prompt, with_filled_docstring(following.source)))
+                if prompt.at_home:
+                    self.deck.slides[-1].notes += markdown.html(f"**At home: {prompt.title}**\n\n{prompt.text}")
+                else:
+                    self._add(self._exercise(prompt, with_filled_docstring(following.source)))
                 continue
             if text.heading:
                 self._headline(text.heading)

@@ -10,9 +10,8 @@ from markdown_it.token import Token
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from website.slides.highlight import code_block
 
-_SPAN = re.compile(
-    r"`[^`]+`|\$[^$]+\$|\*\*[^*]+\*\*|(?<![*\w])\*(?![*\s])[^*]+\*(?!\*)|\[[^\]]*\]\([^)]*\)|\([^()]*\)"
-)
+EMPHASIS = re.compile(r"(?<![*\w])\*(?![*\s])((?:[^*]|\*\*[^*]+\*\*)+)\*(?!\*)")
+_SPAN = re.compile(rf"`[^`]+`|\$[^$]+\$|\*\*[^*]+\*\*|{EMPHASIS.pattern}|\[[^\]]*\]\([^)]*\)|\([^()]*\)")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[*)\"”]*(\s+)(?=[\"“(]?[A-ZΑ-Ω0-9])")
 _ABBREVIATIONS = ("al.", "e.g.", "i.e.", "vs.", "cf.")
 _KINDS = {

@@ -23,7 +23,6 @@ _CHARACTER, _LINE, _GAP = 13.7, 42, 20  # pixels, of text on slides
 _TABLE_CHARACTER, _TABLE_LINE, _TABLE_GAP, _ABOVE_TABLE = 12.6, 36, 17, 104
 _LARGEST, _FILLED = 1.4, 0.7  # how much larger the type of a slide may get, and how full that slide
 _LED_TO = ("formula", "table", "list", "code")
-_EMPHASIS = re.compile(r"(?<![*\w])\*(?![*\s])([^*]+)\*(?!\*)")
 _CONCLUDES = re.compile(r"^So (?!far|much)|[,:] so (?!that|far|much)")
 _POINTS_BACK = re.compile(r"^(?:It|Its|This|That|They|These|Such)\b|\bsuch an? ")
 _TASK = re.compile(r"On paper|Guess|Before you|Take a pencil|Sketch|Predict|Write down|Rank|Sort\b|Move the")
@@ -118,7 +117,7 @@ def _paragraph(source: str, leads: bool) -> Iterator[Piece]:
 
 def _asking(parts: list[str]) -> int:
     """Return how many sentences, from the first on, ask readers for something before they read on, by their italics."""
-    spans = _EMPHASIS.findall(parts[0])
+    spans = markdown.EMPHASIS.findall(parts[0])
     if any("?" in span and len(span.split()) > 1 for span in spans):
         return 1 + (_asking(parts[1:]) if parts[1:] else 0)
     tasks = [span for span in spans if _TASK.match(span)]

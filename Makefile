@@ -53,6 +53,9 @@ site: build/.docs  ## build the website, offline, to build/site/html/index.html
 slides: build/.docs  ## Part 1 of every lesson as slides, offline, to build/slides/index.html; LESSONS="03 09" for some
 	$(BIN)/python docs/slides.py $(LESSONS)
 
+paper: site build/.browser  ## each lesson as a PDF, printed from the website, to build/paper/ (needs chromium); LESSONS="03 09"
+	$(BIN)/python docs/paper.py $(LESSONS)
+
 links: $(READY)  ## list the links that lead elsewhere; with TRY=1 open them and list those out of reach
 	$(BIN)/python -m tests.dead_links $(if $(TRY),--try)
 

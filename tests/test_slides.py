@@ -82,7 +82,12 @@ def test_short_paragraph_stands_on_a_slide_whole():
 
 def test_long_paragraph_is_its_first_sentence_new_terms_questions_and_conclusions():
     said = f"The first sentence has seven words here. {FILLER} A **term** is new. {FILLER} Why? So it goes."
-    assert bodies(said) == ["The first sentence has seven words here.", "A term is new.", "Why?", "So it goes."]
+    assert bodies(said) == [
+        "The first sentence has seven words here.",
+        "A term is new.",
+        "Why?",
+        "So it goes.",
+    ]
 
 
 def test_sentence_that_points_back_brings_the_one_before():
@@ -179,7 +184,9 @@ def test_docstring_of_a_stub_is_filled_and_keeps_its_words():
 
 def test_exercise_has_its_minutes_its_stub_and_the_way_to_its_solution(deck_of):
     prompt = "### Exercise 4 · A stable softmax (5 minutes)\n\nMake it stable.\n\nStuck? `ex.softmax.hint()` helps."
-    stub = code_cell("def softmax(logits):\n    ...\n\n\nex.softmax(softmax)", metadata={"exercise": "softmax"})
+    stub = code_cell(
+        "def softmax(logits):\n    ...\n\n\nex.softmax(softmax)", metadata={"exercise": "softmax"}
+    )
     (shown,) = deck_of(text_cell(prompt), stub)
     assert (shown.kind, shown.title, shown.minutes) == ("exercise", "Exercise 4 · A stable softmax", 5)
     assert words(shown.body).startswith("Make it stable. def softmax")
@@ -233,6 +240,8 @@ def test_decks_of_some_lessons_bring_an_index_and_all_they_load(tmp_path):
     subprocess.run(command, check=True, capture_output=True)
     pages = {path.name for path in tmp_path.glob("*.html")}
     assert pages == {"index.html", "03_dnn_mnist.html"}
-    loaded = re.findall(r'(?:src|href)="(_static/[^"]+|03_[^"]+)"', (tmp_path / "03_dnn_mnist.html").read_text("utf-8"))
+    loaded = re.findall(
+        r'(?:src|href)="(_static/[^"]+|03_[^"]+)"', (tmp_path / "03_dnn_mnist.html").read_text("utf-8")
+    )
     assert len(loaded) > 10
     assert [name for name in loaded if not (tmp_path / name).exists()] == []

@@ -17,9 +17,7 @@ _READY = """async () => {
 }"""
 
 
-def print_lessons(
-    browser: Browser, site: Path, lessons: list[Lesson], destination: Path
-) -> Iterator[Path]:
+def print_lessons(browser: Browser, site: Path, lessons: list[Lesson], destination: Path) -> Iterator[Path]:
     """Print lessons of the built website in the folder `site`, A4; yield each PDF that was written.
 
     Raises ValueError where a lesson has no page in that folder.

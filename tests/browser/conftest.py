@@ -9,7 +9,7 @@ from coursekit.teaching import catalogue
 
 sys.path.insert(0, str(catalogue.REPOSITORY / "docs"))
 
-from website.chromium import ARGUMENTS, chromium  # noqa: E402
+from website.chromium import ARGUMENTS, chromium
 
 
 @pytest.fixture(scope="module")  # not longer: Playwright runs once at a time

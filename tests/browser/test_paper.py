@@ -15,10 +15,12 @@ TEXT_WIDTHS = {"A4": 665, "Letter": 687}  # pixels between the margins
 NEVER_PRINTED = ".bd-sidebar-primary, .bd-sidebar-secondary, .bd-header-article, .lesson-buttons, .prev-next-footer, button"
 WIDER = """width => [...document.querySelectorAll("#main-content *")].filter((part) => {
     if (part.closest("mjx-container") && part.tagName !== "MJX-MATH") return false;
-    const cut = part.matches("pre, .cell_output, .pst-scrollable-table-container") && part.scrollWidth > part.clientWidth;
-    return cut || part.getBoundingClientRect().right > width + 1;
+    const box = part.matches("pre, .cell_output, .pst-scrollable-table-container");
+    return (box && part.scrollWidth > part.clientWidth) || part.getBoundingClientRect().right > width + 1;
 }).map((part) => part.outerHTML.slice(0, 120))"""
-SEEN = "parts => parts.filter((part) => part.getBoundingClientRect().height > 0).map((part) => part.className)"
+SEEN = (
+    "parts => parts.filter((part) => part.getBoundingClientRect().height > 0).map((part) => part.className)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -99,4 +101,6 @@ def test_lesson_becomes_a_pdf_with_its_headlines_as_bookmarks(site, tmp_path):
 def test_lesson_without_a_page_is_named_in_one_line(tmp_path):
     done = paper("03", "--site", tmp_path, "-o", tmp_path / "paper")
     assert done.returncode == 1
-    assert re.fullmatch(r"error: there is no page .*03_dnn_mnist\.html: build the website first, make site\n", done.stderr)
+    assert re.fullmatch(
+        r"error: there is no page .*03_dnn_mnist\.html: build the website first, make site\n", done.stderr
+    )

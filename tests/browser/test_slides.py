@@ -102,8 +102,8 @@ def test_nothing_is_cut_off_on_a_projector(lesson, show):
         page.set_viewport_size({"width": width, "height": height})
         page.evaluate("Reveal.layout()")
         found += [
-            f"{lesson.stem}, slide {one['number']} “{one['title']}”: {one['across']} pixels too wide, {one['below']} too "
-            f"high at {width}×{height}"
+            f"{lesson.stem}, slide {one['number']} “{one['title']}”: {one['across']} pixels too wide, {one['below']} "
+            f"too high at {width}×{height}"
             for one in page.evaluate(OVERFLOWS)
         ]
     assert not found, "\n".join(found)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from nbformat import NotebookNode
 from PIL import Image
-from website.slides.highlight import code_block, text_block
-from website.slides.slide import HEIGHT, CodeFit, Slide, fit_code, fit_printed
 
 from coursekit.teaching import commands
+from website.slides.highlight import code_block, text_block
+from website.slides.slide import HEIGHT, CodeFit, Slide, fit_code, fit_printed
 
 _DRAWING = {"plots", "plt", "ax", "axes", "axis", "fig", "figure"}
 _LEFT_OUT = "# … and the figure"
@@ -24,7 +24,9 @@ _LARGE, _BETWEEN = 20, 16  # pixels: the smallest type of code that shares a sli
 _SHARES_OF_CODE = (0.62, 0.75, 0.45)  # of a slide that holds both
 _FIGURE_WIDTH, _FIGURE_HEIGHT, _ENLARGED = 1180, 460, 2.4  # pixels, and how many for one of the stored figure
 # what `or_solution` says while nothing is attempted
-_NOT_ATTEMPTED = re.compile(r"^\w+: not attempted\nFrom here on the lesson uses the course's solution\.\n?", re.MULTILINE)
+_NOT_ATTEMPTED = re.compile(
+    r"^\w+: not attempted\nFrom here on the lesson uses the course's solution\.\n?", re.MULTILINE
+)
 
 
 @dataclass
@@ -50,13 +52,12 @@ def figures_of(cell: NotebookNode, alt: str, stem: str) -> list[Figure]:
     """Return the figures that a cell shows; their files are named after the lesson and the cell."""
     shown = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
     return [
-        Figure(base64.b64decode(png), f"{stem}/{cell.id}-{number}.png", alt) for number, png in enumerate(shown)
+        Figure(base64.b64decode(png), f"{stem}/{cell.id}-{number}.png", alt)
+        for number, png in enumerate(shown)
     ]
 
 
-def code_slides(
-    cell: NotebookNode, figures: list[Figure], title: str, height: float = HEIGHT
-) -> list[Slide]:
+def code_slides(cell: NotebookNode, figures: list[Figure], title: str, height: float = HEIGHT) -> list[Slide]:
     """Return the slides of a cell: code, then what it printed, one step later, and a slide for each figure.
 
     On the first, code leaves what is above `height` free.
@@ -65,7 +66,8 @@ def code_slides(
     slides = _together(code, printed, title, height) if code and printed else []
     if not slides:
         slides = [
-            Slide(title, code_block(part, fit), "code", "", fit.height) for part, fit in fitting_parts(code, height)
+            Slide(title, code_block(part, fit), "code", "", fit.height)
+            for part, fit in fitting_parts(code, height)
         ]
         slides += [
             Slide(title, text_block(part, fit), "output", "", fit.height)
@@ -78,11 +80,13 @@ def code_slides(
 
 
 def has_room_above(cell: NotebookNode, figures: list[Figure], height: float) -> bool:
-    """Return whether a sentence, so many pixels high, can stand above the code or the figure that a cell begins with."""
+    """Return whether a sentence, so many pixels high, has room above the code or the figure of a cell."""
     code = shown_code(cell)
     if code:
         return _is_large(fit_code(code.splitlines(), HEIGHT - height))
-    return not shown_output(cell) and all(figure.slide("").height + height <= HEIGHT for figure in figures[:1])
+    return not shown_output(cell) and all(
+        figure.slide("").height + height <= HEIGHT for figure in figures[:1]
+    )
 
 
 def _together(code: str, printed: str, title: str, height: float) -> list[Slide]:
@@ -103,14 +107,14 @@ def _is_large(fit: CodeFit | None) -> bool:
 def fitting_parts(
     text: str, height: float, fit_lines: Callable[[list[str], float], CodeFit | None] = fit_code
 ) -> list[tuple[str, CodeFit]]:
-    """Return the parts of a text, each with its size on a slide: cut where the indentation is least, near the middle."""
+    """Return the parts of a text, each with its size on a slide; cuts lie near the middle, where indentation is least."""
     lines = text.strip("\n").splitlines()
     if not lines:
         return []
     if fit := fit_lines(lines, height):
         return [("\n".join(lines), fit)]
     middle = len(lines) / 2
-    cut = min(range(1, len(lines)), key=lambda at: (4 * _depth(lines, at) + abs(at - middle)))
+    cut = min(range(1, len(lines)), key=lambda at: 4 * _depth(lines, at) + abs(at - middle))
     halves = "\n".join(lines[:cut]), "\n".join(lines[cut:])
     return [part for half in halves for part in fitting_parts(half, height, fit_lines)]
 
@@ -121,13 +125,22 @@ def with_filled_docstring(stub: str) -> str:
     def fill(docstring: re.Match) -> str:
         indent, paragraphs = docstring[1], docstring[2].split("\n\n")
         filled = [
-            textwrap.fill(" ".join(paragraph.split()), _DOCSTRING_WIDTH, initial_indent=indent, subsequent_indent=indent)
+            textwrap.fill(
+                " ".join(paragraph.split()), _DOCSTRING_WIDTH, initial_indent=indent, subsequent_indent=indent
+            )
             for paragraph in paragraphs
         ]
         first = filled[0].removeprefix(indent)
-        return f'{indent}"""' + "\n\n".join([first, *filled[1:]]).rstrip() + ("\n" + indent if len(filled) > 1 else "") + '"""'
+        return (
+            f'{indent}"""'
+            + "\n\n".join([first, *filled[1:]]).rstrip()
+            + ("\n" + indent if len(filled) > 1 else "")
+            + '"""'
+        )
 
-    return re.sub(r'^( +)"""(.*?)\s*"""', fill, re.sub(r"\n{3,}", "\n\n", stub), count=1, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(
+        r'^( +)"""(.*?)\s*"""', fill, re.sub(r"\n{3,}", "\n\n", stub), count=1, flags=re.MULTILINE | re.DOTALL
+    )
 
 
 def _depth(lines: list[str], at: int) -> int:
@@ -171,7 +184,9 @@ def _draws(statement: ast.stmt) -> bool:
 def shown_output(cell: NotebookNode) -> str:
     """Return what a cell printed, an error as its last line, shortened; not what stands for figures or exercises."""
     texts = [_text_of(output) for output in cell.outputs if "image/png" not in output.get("data", {})]
-    printed = _NOT_ATTEMPTED.sub("", commands.plain("".join(text.rstrip("\n") + "\n" for text in texts if text)))
+    printed = _NOT_ATTEMPTED.sub(
+        "", commands.plain("".join(text.rstrip("\n") + "\n" for text in texts if text))
+    )
     lines = printed.strip("\n").splitlines()
     return "\n".join(lines if len(lines) <= _PRINTED_LINES else [*lines[: _PRINTED_LINES - 1], "…"])
 

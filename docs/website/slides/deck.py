@@ -7,14 +7,21 @@ from itertools import zip_longest
 
 from docutils.nodes import make_id
 from nbformat import NotebookNode
+
+from coursekit.teaching.catalogue import Lesson, Prompt
 from website.alt_texts import describe_figures
 from website.slides import markdown
-from website.slides.code import Figure, code_slides, figures_of, fitting_parts, has_room_above, with_filled_docstring
+from website.slides.code import (
+    Figure,
+    code_slides,
+    figures_of,
+    fitting_parts,
+    has_room_above,
+    with_filled_docstring,
+)
 from website.slides.highlight import code_block
 from website.slides.slide import HEIGHT, Section, Slide, fit_code
 from website.slides.text import Piece, pack, pieces, points, texts
-
-from coursekit.teaching.catalogue import Lesson, Prompt
 
 _HOW_TO = (".hint()", ".solution()")  # a paragraph with them says how all exercises work
 _REMARK_WORDS, _LEAD_WORDS, _RECAP_WORDS = 40, 30, 90
@@ -68,7 +75,9 @@ class _Builder:
         for text in found:
             if text.heading and text.heading.source.startswith("Exercise ") and prompt:
                 if prompt.at_home:
-                    self.deck.slides[-1].notes += markdown.html(f"**At home: {prompt.title}**\n\n{prompt.text}")
+                    self.deck.slides[-1].notes += markdown.html(
+                        f"**At home: {prompt.title}**\n\n{prompt.text}"
+                    )
                 else:
                     self._add(self._exercise(prompt, with_filled_docstring(following.source)))
                 continue
@@ -99,7 +108,7 @@ class _Builder:
         slide = self.deck.slides[-1]
         if not shown or not shown[0].is_sentence or shown[0].words > _REMARK_WORDS:
             return shown
-        if len(shown) == 1 and shown[0].leads or slide.height + shown[0].height > HEIGHT:
+        if (len(shown) == 1 and shown[0].leads) or slide.height + shown[0].height > HEIGHT:
             return shown
         if slide.kind in ("code", "output", "figure"):
             slide.body += f'<div class="remark fragment">{shown[0].body}</div>'
@@ -110,9 +119,11 @@ class _Builder:
 
     def _keep_lead(self, shown: list[Piece], cell: NotebookNode) -> list[Piece]:
         """Keep the sentence that leads to the next cell for its slide, if it has room there; return the others."""
-        if shown and shown[-1].is_sentence and shown[-1].words <= _LEAD_WORDS:
-            if has_room_above(cell, self._figures(cell), shown[-1].height):
-                *shown, self.lead = shown
+        last = shown[-1] if shown else None
+        if last is None or not last.is_sentence or last.words > _LEAD_WORDS:
+            return shown
+        if has_room_above(cell, self._figures(cell), last.height):
+            *shown, self.lead = shown
         return shown
 
     def _figures(self, cell: NotebookNode) -> list[Figure]:
@@ -172,5 +183,7 @@ def _opening(lesson: Lesson) -> list[Slide]:
         f'<p>Open <code>{lesson.path.name}</code> in Jupyter or in <a href="{html.escape(lesson.colab)}">Colab</a>.</p>'
         "<p>Run the cells above <strong>The question</strong>.</p>"
     )
-    aims = [slide for text in texts(listing) for slide in pack(pieces(text.blocks), "After this lesson you can")]
+    aims = [
+        slide for text in texts(listing) for slide in pack(pieces(text.blocks), "After this lesson you can")
+    ]
     return [first, *aims, *pack([Piece(start, 150)], "Open the notebook")]

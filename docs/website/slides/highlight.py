@@ -5,6 +5,7 @@ import html
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
+
 from website.slides.slide import CodeFit
 
 _STYLE = "a11y-high-contrast-light"  # as in conf.py

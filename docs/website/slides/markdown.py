@@ -8,6 +8,7 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 from mdit_py_plugins.dollarmath import dollarmath_plugin
+
 from website.slides.highlight import code_block
 
 EMPHASIS = re.compile(r"(?<![*\w])\*(?![*\s])((?:[^*]|\*\*[^*]+\*\*)+)\*(?!\*)")

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from website.slides.deck import deck
-from website.slides.highlight import style_sheet
 
 from coursekit.teaching.catalogue import Lesson
+from website.slides.deck import deck
+from website.slides.highlight import style_sheet
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _STATIC = ("slides.css", "slides.js", "favicon.svg", "fonts", "vendor/reveal", "vendor/mathjax")

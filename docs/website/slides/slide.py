@@ -4,7 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 WIDTH, HEIGHT = 1160, 545  # pixels for what stands below a headline
-_CODE_SIZES = (30, 28, 26, 24, 22, 20, 18)  # pixels; below 20 only where lines or their number leave no choice
+_CODE_SIZES = (
+    30,
+    28,
+    26,
+    24,
+    22,
+    20,
+    18,
+)  # pixels; below 20 only where lines or their number leave no choice
 _CODE_ADVANCE, _CODE_LINE = 0.605, 1.36  # width of a character and height of a line, in the size of the type
 _CODE_FRAME = 40  # pixels around code, above and below together
 _INDENT = 4  # characters by which the rest of a wrapped line is moved to the right

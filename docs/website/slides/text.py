@@ -1,8 +1,8 @@
 """From a cell of text to slides: few words on them, all of them in the notes.
 
 On a slide stand headlines, formulas, tables, lists, questions, and of each paragraph the first sentence, those that
-introduce a term in bold, ask something or draw a conclusion, and the one that leads to a formula, table or list. A short
-paragraph stands there whole. An invitation to guess has a slide of its own, before whatever answers it.
+introduce a term in bold, ask something or draw a conclusion, and the one that leads to a formula, table or list. A
+short paragraph stands there whole. An invitation to guess has a slide of its own, before whatever answers it.
 """
 
 import re
@@ -10,11 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from coursekit.teaching.markdown import plain
 from website.slides import markdown
 from website.slides.markdown import Block
 from website.slides.slide import HEIGHT, WIDTH, Slide
-
-from coursekit.teaching.markdown import plain
 
 _SHORT = 34  # words of a paragraph that stands on a slide whole
 _CLIPPED = 6  # words of a first sentence that says little alone
@@ -91,7 +90,10 @@ def _belongs(block: Block, following: Block) -> bool:
 
 def _joined(above: Piece, below: Piece) -> Piece:
     return Piece(
-        above.body + below.body, above.height + below.height, above.words + below.words, above.notes + below.notes
+        above.body + below.body,
+        above.height + below.height,
+        above.words + below.words,
+        above.notes + below.notes,
     )
 
 
@@ -108,9 +110,7 @@ def _paragraph(source: str, leads: bool) -> Iterator[Piece]:
         yield from _statements(parts[:first], leads=False)
     context = "".join(f'<p class="context">{markdown.inline(part)}</p>' for part in parts[first:asked])
     task = markdown.inline(" ".join(parts[asked:last]))
-    yield Piece(
-        f"{context}<p>{task}</p>", 0, notes=markdown.html(" ".join(parts[first:last])), question=True
-    )
+    yield Piece(f"{context}<p>{task}</p>", 0, notes=markdown.html(" ".join(parts[first:last])), question=True)
     if last < len(parts):
         yield from _statements(parts[last:], leads)
 
@@ -128,7 +128,7 @@ def _asking(parts: list[str]) -> int:
 
 
 def _statements(parts: list[str], leads: bool) -> Iterator[Piece]:
-    """Yield the sentences that are shown, a short paragraph in one piece; the others are in the notes of their neighbour."""
+    """Yield the sentences that are shown, a short paragraph in one piece; notes hold the others, too."""
     if _count(" ".join(parts)) <= _SHORT:
         yield _sentence(" ".join(parts), markdown.html(" ".join(parts)))
         return
@@ -269,4 +269,4 @@ def points(source: str) -> list[Piece]:
     """Return every sentence of a text as a point of a list, for a recap."""
     paragraphs = [block for block in markdown.blocks(source) if block.kind != "heading"]
     said = [part for block in paragraphs for part in markdown.sentences(block.source)]
-    return [_sentence(part, markdown.html(part), '<ul><li>{}</li></ul>') for part in said]
+    return [_sentence(part, markdown.html(part), "<ul><li>{}</li></ul>") for part in said]

@@ -12,7 +12,7 @@ from coursekit.teaching import catalogue
 DOCS = catalogue.REPOSITORY / "docs"
 LESSONS = catalogue.select("01 03 12")
 TEXT_WIDTHS = {"A4": 665, "Letter": 687}  # pixels between the margins
-NEVER_PRINTED = ".bd-sidebar-primary, .bd-sidebar-secondary, .bd-header-article, .lesson-buttons, .prev-next-footer, button"
+FRAME = ".bd-sidebar-primary, .bd-sidebar-secondary, .bd-header-article, .lesson-buttons, .prev-next-footer, button"
 WIDER = """width => [...document.querySelectorAll("#main-content *")].filter((part) => {
     if (part.closest("mjx-container") && part.tagName !== "MJX-MATH") return false;
     const box = part.matches("pre, .cell_output, .pst-scrollable-table-container");
@@ -69,7 +69,7 @@ def test_nothing_is_wider_than_the_page(lesson, width, printed):
 
 def test_frame_of_the_website_and_folded_solutions_are_not_printed(printed):
     lesson = printed("lessons/03_dnn_mnist.html")
-    assert lesson.locator(NEVER_PRINTED).evaluate_all(SEEN) == []
+    assert lesson.locator(FRAME).evaluate_all(SEEN) == []
     exercises = printed("exercises/03_dnn_mnist.html")
     assert exercises.locator("details").count() > 20
     assert exercises.locator("details").evaluate_all(SEEN) == []

@@ -107,7 +107,7 @@ def _is_large(fit: CodeFit | None) -> bool:
 def fitting_parts(
     text: str, height: float, fit_lines: Callable[[list[str], float], CodeFit | None] = fit_code
 ) -> list[tuple[str, CodeFit]]:
-    """Return the parts of a text, each with its size on a slide; cuts lie near the middle, where indentation is least."""
+    """Return the parts of a text, each with its size on a slide; a cut lies near the middle, at little depth."""
     lines = text.strip("\n").splitlines()
     if not lines:
         return []

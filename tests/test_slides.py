@@ -241,7 +241,8 @@ def test_decks_of_some_lessons_bring_an_index_and_all_they_load(tmp_path):
     pages = {path.name for path in tmp_path.glob("*.html")}
     assert pages == {"index.html", "03_dnn_mnist.html"}
     loaded = re.findall(
-        r'(?:src|href)="(_static/[^"]+|03_[^"]+)"', (tmp_path / "03_dnn_mnist.html").read_text("utf-8")
+        r'(?:src|href)="(_static/[^"]+|03_[^"]+)"',
+        (tmp_path / "03_dnn_mnist.html").read_text(encoding="utf-8"),
     )
     assert len(loaded) > 10
     assert [name for name in loaded if not (tmp_path / name).exists()] == []

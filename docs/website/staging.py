@@ -37,6 +37,7 @@ def stage(docs: Path, notebooks: Path, source: Path) -> None:
     write(made / "exercises.md", exercise_pages.overview(lessons))
     write(made / "timing.md", exercise_pages.timing(lessons))
     slides.write_decks(lessons, made / "extra" / "slides", static="../_static", exercises="../exercises")
+    write(made / "slides.html", '<p><a href="slides/index.html">The slides of all lessons</a></p>\n')
     home.write_network(docs / "pad" / "cnn.bin", made / "static")
 
 

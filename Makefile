@@ -11,7 +11,7 @@ LESSONS ?=
 FORMS   ?= full browser colab
 
 .DEFAULT_GOAL := help
-.PHONY: help course lab test test-lessons test-site test-cuda rules solved notebooks link links site bench lint clean
+.PHONY: help course lab test test-lessons test-site test-cuda rules solved notebooks link links site slides paper bench lint clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -49,6 +49,12 @@ link: $(READY)  ## point badges and setup cells at a fork: make link REPO=owner/
 
 site: build/.docs  ## build the website, offline, to build/site/html/index.html
 	$(BIN)/python docs/build.py
+
+slides: build/.docs  ## Part 1 of every lesson as slides, offline, to build/slides/index.html; LESSONS="03 09" for some
+	$(BIN)/python docs/slides.py $(LESSONS)
+
+paper: site build/.browser  ## each lesson as a PDF, printed from the website, to build/paper/ (needs chromium); LESSONS="03 09"
+	$(BIN)/python docs/paper.py $(LESSONS)
 
 links: $(READY)  ## list the links that lead elsewhere; with TRY=1 open them and list those out of reach
 	$(BIN)/python -m tests.dead_links $(if $(TRY),--try)

@@ -46,8 +46,9 @@ def lessons(chosen: list[Lesson], forms: list[str]) -> int:
 
 
 def site() -> int:
-    """Build the website and read it in a browser; return 0 if all is well."""
-    command = [*_PYTEST, *_BY_FILE, "tests/test_site.py", "tests/browser/test_website.py"]
+    """Build the website, the slides and the PDFs, and read them in a browser; return 0 if all is well."""
+    in_a_browser = [f"tests/browser/test_{name}.py" for name in ("website", "projector", "paper")]
+    command = [*_PYTEST, *_BY_FILE, "tests/test_site.py", "tests/test_slides.py", *in_a_browser]
     return subprocess.run(command, cwd=REPOSITORY, env=os.environ | _WORKERS).returncode
 
 

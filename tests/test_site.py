@@ -84,7 +84,7 @@ def test_build_has_no_warning(build):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_lesson_has_a_page_a_card_its_exercises_and_its_notebook(path, site, pages):
+def test_lesson_has_a_page_a_card_its_exercises_its_slides_and_its_notebook(path, site, pages):
     home, lesson = pages["index.html"], pages[f"lessons/{path.stem}.html"]
     colab = f"https://colab.research.google.com/github/{catalogue.repository_slug()}/blob/main/notebooks/{path.name}"
     assert f"lessons/{path.stem}.html" in home.links
@@ -93,6 +93,8 @@ def test_lesson_has_a_page_a_card_its_exercises_and_its_notebook(path, site, pag
     assert f"_static/covers/{path.stem}.webp" in home.loads
     assert (site / "notebooks" / path.name).read_bytes() == path.read_bytes()
     assert f"exercises/{path.stem}.html" in pages
+    assert f"../slides/{path.stem}.html" in lesson.links
+    assert f"{path.stem}.html" in pages["slides/index.html"].links
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -10,7 +10,7 @@ import nbformat
 
 from coursekit.teaching import catalogue
 from coursekit.teaching.catalogue import REPOSITORY, Lesson, repository_url
-from website import course_map, exercise_pages, glossary, home, plans
+from website import course_map, exercise_pages, glossary, home, plans, slides
 from website.terms import with_lesson_links
 
 # files of the repository that pages of the site include, and the page that is their place here
@@ -45,6 +45,8 @@ def stage(docs: Path, notebooks: Path, source: Path) -> None:
     write(made / "semester.md", plans.table(plans.SEMESTER, lessons))
     write(made / "exercises.md", exercise_pages.overview(lessons))
     write(made / "timing.md", exercise_pages.timing(lessons))
+    slides.write_decks(lessons, made / "extra" / "slides", static="../_static", exercises="../exercises")
+    write(made / "slides.html", '<p><a href="slides/index.html">The slides of all lessons</a></p>\n')
     home.write_network(docs / "pad" / "cnn.bin", made / "static")
 
 
@@ -65,6 +67,7 @@ def _buttons(lesson: Lesson) -> str:
         '<p class="lesson-buttons">'
         f'<a class="button button--first" href="{lesson.colab}">Open in Colab</a> '
         f'<a class="button" href="../notebooks/{lesson.path.name}" download>Download the notebook</a> '
+        f'<a class="button" href="../slides/{lesson.stem}.html">Slides</a> '
         f'<a class="button" href="../exercises/{lesson.stem}.html">Solutions</a></p>'
     )
 

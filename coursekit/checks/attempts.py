@@ -97,6 +97,9 @@ _ADVICE = {
         "has not run since the kernel started? *Run All Above Selected Cell* in the Run menu runs them (in Colab, *Run "
         "before* in the Runtime menu)."
     ),
+    "cannot access local variable|referenced before assignment": (
+        "A variable is used before it has a value. If it counts or adds up, set it to 0 above the loop."
+    ),
     "is not a Module subclass": (
         "`nn.Sequential` takes layers, made by calling their classes as in `nn.ReLU()`, and a list of them with a "
         "star: `nn.Sequential(*layers)`."

@@ -160,7 +160,8 @@ class CodeExercise(SolvedByCode):
             missing = attempts.missing_method(attempt, self.reference) if name == self.name else ""
             if missing:
                 return self._wrong(
-                    f"The class has no `{missing}`. Is it indented too far, so that it stands inside another method?"
+                    f"The class has no `{missing}`. Is it misspelled, outside the class, or indented too far, so "
+                    "that it stands inside another method?"
                 )
             if attempts.is_blank(attempt):
                 first = f"It builds on `{name}`, which is not attempted yet."

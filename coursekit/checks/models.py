@@ -62,7 +62,9 @@ class ModelExercise(SolvedByCode):
             return unfit
         model = self._as_network(*given)
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-        split, training = self.held_out().to(device), model.training
+        training = model.training
+        with captured_output():  # what loading them prints is no part of the verdict
+            split = self.held_out().to(device)
         try:
             with captured_output(), time_limit.time_limit(LIMIT_S), torch.no_grad():
                 return self._verdict_on(model.eval(), split)

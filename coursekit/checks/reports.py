@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from coursekit.checks.memory import Reached
-from coursekit.checks.verdicts import SYMBOLS, cell, printable
+from coursekit.checks.verdicts import SYMBOLS, cell, marked, printable
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Report:
             f"<tr>{cell(name)}{cell(' '.join(self._verdict(name, status)))}{cell(tries)}{cell(hints)}</tr>"
             for name, status, tries, hints in self._counted()
         )
-        last = f"<div>{html.escape(self.note)}</div>" if self.note else ""
+        last = f"<div>{marked(self.note)}</div>" if self.note else ""
         table = f"<table style='background:none'><tr>{head}</tr>{rows}</table>"
         return f"<b>{html.escape(self._summary())}</b>{table}{last}"
 

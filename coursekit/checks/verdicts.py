@@ -79,7 +79,7 @@ class Verdict:
         return printable("\n".join(lines))
 
     def _repr_html_(self) -> str:
-        message = "".join(f"<div>{_marked(line)}</div>" for line in self.message.splitlines())
+        message = "".join(f"<div>{marked(line)}</div>" for line in self.message.splitlines())
         rows = "".join(
             f"<tr style='background:none'>{cell(label)}"
             f"<td style='{_CELL}'><pre style='{_CODE}'>{html.escape(text)}</pre></td></tr>"
@@ -112,7 +112,7 @@ def _cell_run() -> int | None:
     return shell.execution_count if shell is not None and hasattr(shell, "kernel") else None
 
 
-def _marked(text: str) -> str:
+def marked(text: str) -> str:
     """Escape for HTML, with `quoted` parts set as code and *starred* ones in italics."""
     code = rf"<code style='{_CODE};white-space:nowrap'>\1</code>"
     escaped = re.sub(r"`([^`]+)`", code, html.escape(text, quote=False))

@@ -36,6 +36,9 @@ class Split:
                 f"Split: `x` is on {self.x.device} but `y` on {self.y.device}: move one with .to(device)"
             )
 
+    def __repr__(self) -> str:
+        return f"Split(x {tuple(self.x.shape)}, y {tuple(self.y.shape)})"
+
     def __len__(self) -> int:
         return len(self.x)
 

@@ -144,12 +144,11 @@ def _(answers, labels):
     return sum(answers[i] == labels[i] for i in len(labels))
 
 
-@fraction_right.mistake("The count is used before it has a value: set it to 0 above the loop.")
+@fraction_right.mistake(
+    "`for i in answers` gives the entries, not their indices: `for i in range(len(answers))`, or both lists with `zip`."
+)
 def _(answers, labels):
-    for answer, label in zip(answers, labels, strict=True):
-        if answer == label:
-            right = right + 1  # noqa: F821
-    return right / len(labels)
+    return sum(answers[i] == labels[i] for i in answers) / len(labels)
 
 
 @fraction_right.mistake("It returns as soon as two are equal: `return` belongs below the loop.")
@@ -274,6 +273,14 @@ mean_image.mistakes(
         "That is one brightness for each image. The mean is taken along axis 0, that of the images.": {
             "dim=0": "dim=(1, 2)"
         },
+        "The labels themselves are used as indices. The mask `labels == digit` picks images.": [
+            lambda x, labels, digit: x[labels, 0].mean(dim=0),
+            lambda x, labels, digit: x[labels].mean(dim=0),
+        ],
+        "The size 28 is written in as a number: images of other sizes don't fit. No `reshape` is needed.": [
+            lambda x, labels, digit: x[labels == digit].mean(dim=0).reshape(28, 28),
+            lambda x, labels, digit: x[labels == digit].mean(dim=0).view(28, 28),
+        ],
         "The pixels are compared with the digit. It is the labels that say which images to pick: `labels == digit`.": [
             lambda x, labels, digit: x[x == digit].mean(dim=0),
             lambda x, labels, digit: x[x == digit].mean(),
@@ -305,7 +312,9 @@ mean_image.mistakes(
             lambda x, labels, digit: x[labels == digit].mean(dim=1),
             lambda x, labels, digit: x[labels == digit],
         ],
-        "That is the first of these images only. Take the mean of all of them.": {".mean(dim=0)": "[0]"},
+        "That is the first of these images only: does a loop return in its first round? Take the mean of all.": {
+            ".mean(dim=0)": "[0]"
+        },
         "That is the median. The mean is asked for: `.mean(dim=0)`.": {"mean(dim=0)": "median(dim=0).values"},
         "The sum is divided by the number of all images. Divide by the number of those you picked.": {
             "mean(dim=0)": "sum(dim=0) / len(x)"
@@ -368,13 +377,12 @@ _NO_WEIGHTS = (
 Classifier.mistakes(
     {
         "`forward` returns nothing: it needs a `return`.": {"return self": "self"},
-        "An image arrives as (1, H, W), but the layer expects a row of numbers: `x.flatten(1)` first.": {
-            "x.flatten(1)": "x"
-        },
+        "An image arrives as (1, H, W), but the layer expects a row of numbers. `x.flatten(1)` makes a new tensor: "
+        "hand that to the layer, `self.layer(x.flatten(1))`.": {"x.flatten(1)": "x"},
         "`x.flatten()` makes one long row of all the images. `x.flatten(1)` keeps axis 0, one row for each image.": {
             "flatten(1)": "flatten()"
         },
-        "`__init__` doesn't keep the layer: without `self.` in front, its name is forgotten when `__init__` ends.": {
+        "`__init__` keeps no layer: `self.layer = nn.Linear(pixels, classes)`, with `self.` and a single `=`.": {
             "self.layer = nn": "layer = nn"
         },
         "`self.` is missing in front of `layer`: what `__init__` keeps for `forward` belongs to the object, `self`.": [
@@ -419,10 +427,17 @@ Classifier.mistakes(
         "The images are flattened, but no layer is applied to them.": {
             "self.layer(x.flatten(1))": "x.flatten(1)"
         },
-        "`forward` lacks its first argument: every method of a class begins with `self`.": {
-            "def forward(self, x)": "def forward(x)"
+        "`forward` has too few arguments: `def forward(self, x)`.": [
+            {"def forward(self, x)": "def forward(x)"},
+            {"def forward(self, x)": "def forward(self)"},
+        ],
+        "`__init__` lacks its first argument: `def __init__(self, pixels, classes)`.": {
+            "__init__(self, pixels": "__init__(pixels"
         },
-        "The network is no `nn.Module`, so it can't be trained: `class Classifier(nn.Module):`.": {
+        "There is no `__init__` that takes pixels and classes: it has two underscores on each side.": {
+            "__init__(self, pixels": "_init_(self, pixels"
+        },
+        "The network isn't an `nn.Module`, so it can't be trained: `class Classifier(nn.Module):`.": {
             "class Classifier(nn.Module)": "class Classifier",
             "super().__init__()": "pass",
         },
@@ -462,7 +477,7 @@ def _digits_kept_back():
     ],
 )
 def first_net(train_digits, valid_digits):
-    """Return a network with a hidden layer, from images to scores (N, 10), trained on the split train_digits."""
+    """Return a network with a hidden layer, trained on the split train_digits."""
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
     train.fit(net, train_digits.batches(128, shuffle=True), valid_digits.batches(500), epochs=15)
     return net
@@ -521,11 +536,14 @@ def _frame_and_original(framed, image, width):
     """The framed image, and what became of the original, which is handed over as a copy."""
     original = image.clone()
     result = framed(original, width)
-    facts = {"the frame": result.clone() if isinstance(result, torch.Tensor) else result}
-    facts["the original is unchanged"] = torch.equal(original, image)
-    if isinstance(result, torch.Tensor):
-        facts["the result is a copy"] = result.data_ptr() != original.data_ptr()
-    return facts
+    if not isinstance(result, torch.Tensor):
+        return {"what comes back": type(result).__name__}
+    return {
+        "what comes back": "Tensor",
+        "the frame": result.clone(),
+        "the original is unchanged": torch.equal(original, image),
+        "the result is a copy": result.data_ptr() != original.data_ptr(),
+    }
 
 
 @lesson.exercise(
@@ -546,7 +564,7 @@ def _frame_and_original(framed, image, width):
     ],
 )
 def framed(image, width):
-    """Return a copy of the image (H, W) whose outermost `width` rows and columns are 1. `width` may be 0."""
+    """Return a copy of the image (H, W) with a frame of ones, `width` pixels wide, which may be 0."""
     H, W = image.shape
     result = torch.ones_like(image)
     result[width : H - width, width : W - width] = image[width : H - width, width : W - width]
@@ -639,6 +657,18 @@ def _(image, width):
     result = image.clone()
     result[:width], result[28 - width :], result[:, :width], result[:, 28 - width :] = 1, 1, 1, 1
     return result
+
+
+@framed.mistake(
+    "None comes back: it needs a `return`, at its end and in any case. (`print` only shows the result.)"
+)
+def _(image, width):
+    _frame()(image, width)
+
+
+@framed.mistake("For a width of 0 None comes back: the `return` stands inside an `if`. Put it below.")
+def _(image, width):
+    return _frame()(image, width) if width else None
 
 
 def _with_negative_slices(image, width):

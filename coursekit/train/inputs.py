@@ -95,8 +95,8 @@ def _explanation(error: RuntimeError | ValueError, x: Tensor, y: Tensor) -> str 
         return None
     return (
         f"the objective failed on a batch of x {describe(x)} and y {describe(y)}: {error}. "
-        "Compare these shapes and types with what the model's first layer takes (a dense net on images "
-        "starts with nn.Flatten(), nets compute in float32)."
+        "Compare these shapes and types with what the model's layers take: the first one the batch (a dense net on "
+        "images starts with nn.Flatten(), nets compute in float32), every other what the one before it gives."
     )
 
 

@@ -20,4 +20,5 @@ def describe(value: object) -> str:
         return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{name!r}: {describe(entry)}" for name, entry in value.items()) + "}"
-    return " ".join(f"{type(value).__name__} {value!r}".split())[:60]
+    kind, shown = type(value).__name__, " ".join(repr(value).split())
+    return (shown if shown.startswith(kind) else f"{kind} {shown}")[:60]

@@ -74,6 +74,12 @@ def test_right_answer_is_correct(double):
     assert verdict.message == "Right on all 3 test inputs. Go on with the next cell."
 
 
+def counts_from_nowhere(x):
+    for _ in x:
+        count = count + 1  # noqa: F821
+    return count
+
+
 @pytest.mark.parametrize("blank", [..., lambda x: None])
 def test_blank_is_not_attempted(double, blank):
     assert double(blank).status == "not attempted"
@@ -135,6 +141,7 @@ def test_forgotten_return_is_wrong_not_blank(double):
         (lambda x: (2 * x).sum().backward(), "raised", "asks for a gradient: `x.requires_grad_()`"),
         (lambda x: (2 * x).requires_grad_().add_(1), "raised", "Make a new one: `a = a + b`"),
         (lambda x: x.grad.sign(), "raised", "Something is None: a `.grad` before `backward()`"),
+        (counts_from_nowhere, "raised", "set it to 0 above the loop"),
         (lambda x: x[len(x)], "raised", "of K entries the last is K − 1"),
         (lambda x: [1, 2][7], "raised", "of K entries the last is K − 1"),
         (lambda x: x.sum(dim=3), "raised", "There is no such axis"),
@@ -537,7 +544,10 @@ def test_method_that_stands_inside_another_is_missing_not_blank():
 
     verdict = linear(Nested)
     assert verdict.status == "wrong"
-    assert "The class has no `forward`. Is it indented too far" in verdict.message
+    assert (
+        "The class has no `forward`. Is it misspelled, outside the class, or indented too far"
+        in verdict.message
+    )
 
 
 def test_class_that_inherits_its_forward_is_an_answer():

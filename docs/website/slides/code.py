@@ -21,7 +21,7 @@ _LEFT_OUT = "# … and the figure"
 _PRINTED_LINES = 14
 _DOCSTRING_WIDTH = 80  # characters
 _LARGE, _BETWEEN = 20, 16  # pixels: the smallest type of code that shares a slide, and what lies between them
-_SHARES_OF_CODE = (0.62, 0.75, 0.45)  # of a slide that holds both
+_SHARES_OF_CODE = (0.45, 0.55, 0.65, 0.75, 0.85)  # of a slide that holds both
 _FIGURE_WIDTH, _FIGURE_HEIGHT, _ENLARGED = 1180, 460, 2.4  # pixels, and how many for one of the stored figure
 # what `or_solution` says while nothing is attempted
 _NOT_ATTEMPTED = re.compile(
@@ -91,13 +91,19 @@ def has_room_above(cell: NotebookNode, figures: list[Figure], height: float) -> 
 
 def _together(code: str, printed: str, title: str, height: float) -> list[Slide]:
     """Return a slide with code and, as the next step, what it printed, where both fit in large type."""
-    for share in _SHARES_OF_CODE:
-        upper = fit_code(code.splitlines(), height * share)
-        lower = fit_printed(printed.splitlines(), height * (1 - share) - _BETWEEN)
-        if _is_large(upper) and _is_large(lower):
-            body = code_block(code, upper) + f'<div class="fragment">{text_block(printed, lower)}</div>'
-            return [Slide(title, body, "code", "", upper.height + lower.height + _BETWEEN)]
-    return []
+    fits = [
+        (
+            fit_code(code.splitlines(), height * share),
+            fit_printed(printed.splitlines(), height * (1 - share) - _BETWEEN),
+        )
+        for share in _SHARES_OF_CODE
+    ]
+    large = [(upper, lower) for upper, lower in fits if _is_large(upper) and _is_large(lower)]
+    if not large:
+        return []
+    upper, lower = max(large, key=lambda pair: min(pair[0].size, pair[1].size))
+    body = code_block(code, upper) + f'<div class="fragment">{text_block(printed, lower)}</div>'
+    return [Slide(title, body, "code", "", upper.height + lower.height + _BETWEEN)]
 
 
 def _is_large(fit: CodeFit | None) -> bool:

@@ -9,7 +9,7 @@ from coursekit.teaching.catalogue import Lesson
 
 # formulas are set, and figures, which the page loads as they come into view, are there
 _READY = """async () => {
-    await MathJax.startup.promise;
+    await window.MathJax?.startup?.promise;  // a page without formulas has no MathJax
     const pictures = [...document.querySelectorAll("img")];
     pictures.forEach((picture) => { picture.loading = "eager"; });
     await Promise.all(pictures.map((picture) => picture.decode()));

@@ -10,7 +10,7 @@ import pytest
 from coursekit.teaching import catalogue
 
 DOCS = catalogue.REPOSITORY / "docs"
-LESSONS = catalogue.select("01 03 12")
+LESSONS = catalogue.select("00 03 12")  # the first has no formulas
 TEXT_WIDTHS = {"A4": 665, "Letter": 687}  # pixels between the margins
 FRAME = ".bd-sidebar-primary, .bd-sidebar-secondary, .bd-header-article, .lesson-buttons, .prev-next-footer, button"
 WIDER = """width => [...document.querySelectorAll("#main-content *")].filter((part) => {
@@ -96,6 +96,12 @@ def test_lesson_becomes_a_pdf_with_its_headlines_as_bookmarks(site, tmp_path):
     assert written.name == "03_dnn_mnist.pdf"
     assert 30 < pages < 80
     assert bookmarks[-1] == LESSONS[1].headlines[-1]
+
+
+def test_lesson_without_formulas_is_printed_like_any_other(site, tmp_path):
+    done = paper("00", "--site", site, "-o", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [written.name for written in tmp_path.iterdir()] == ["00_first_steps.pdf"]
 
 
 def test_lesson_without_a_page_is_named_in_one_line(tmp_path):

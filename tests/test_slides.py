@@ -90,6 +90,12 @@ def test_long_paragraph_is_its_first_sentence_new_terms_questions_and_conclusion
     ]
 
 
+def test_recap_shows_each_sentence_and_each_item_of_a_list_as_a_point():
+    found = text.points("## Recap\n\nOne. Two.\n\n- Three.\n- Four, and `five`.\n")
+    shown = "".join(piece.body for piece in found)
+    assert re.findall("<li>(.*?)</li>", shown) == ["One.", "Two.", "Three.", "Four, and <code>five</code>."]
+
+
 def test_sentence_that_points_back_brings_the_one_before():
     said = f"The first sentence has seven words here. {FILLER} {FILLER} Sweep back. That is a **term**."
     assert bodies(said)[1:] == ["Sweep back.", "That is a term."]

@@ -266,7 +266,12 @@ def _enlarged(slide: Slide) -> Slide:
 
 
 def points(source: str) -> list[Piece]:
-    """Return every sentence of a text as a point of a list, for a recap."""
-    paragraphs = [block for block in markdown.blocks(source) if block.kind != "heading"]
-    said = [part for block in paragraphs for part in markdown.sentences(block.source)]
-    return [_sentence(part, markdown.html(part), "<ul><li>{}</li></ul>") for part in said]
+    """Return every sentence of a text, and its lists, as points of a list, for a recap."""
+    found = []
+    for block in markdown.blocks(source):
+        if block.kind == "paragraph":
+            said = markdown.sentences(block.source)
+            found += [_sentence(part, markdown.html(part), "<ul><li>{}</li></ul>") for part in said]
+        else:
+            found += _block(block)
+    return found

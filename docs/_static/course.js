@@ -2,7 +2,7 @@
 // has to look like one.
 document.addEventListener("DOMContentLoaded", () => {
   const article = document.getElementById("main-content");
-  const wide = "mjx-container[display], pre, .pst-scrollable-table-container, .cell_output .output.text_html";
+  const wide = "mjx-container[display], pre, .pst-scrollable-table-container, .cell_output .output.text_html, .course-map";
   const mark = (box) => {
     const hidden = box.scrollWidth - box.clientWidth;
     if (hidden > 0) box.tabIndex = 0;

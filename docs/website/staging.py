@@ -39,7 +39,7 @@ def stage(docs: Path, notebooks: Path, source: Path) -> None:
     write(made / "pad.html", (docs / "pad" / "pad.html").read_text(encoding="utf-8"))
     write(made / "begin.html", home.begin(lessons[0]))
     write(made / "cards.html", home.cards(lessons))
-    write(made / "map.html", course_map.svg(lessons, links=True))
+    write(made / "map.html", f'<div class="course-map">\n{course_map.svg(lessons, links=True)}</div>\n')
     write(made / "needs.md", plans.needs(lessons))
     write(made / "short.md", plans.table(plans.SHORT, lessons))
     write(made / "semester.md", plans.table(plans.SEMESTER, lessons))

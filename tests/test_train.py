@@ -342,7 +342,7 @@ GOOD = batch([[1.0, 0.0], [0.0, 1.0]], [0, 1])
         ([(GOOD[0], torch.tensor([-1, 0]))], ValueError, "from -1 to 0"),
         ([(GOOD[0], GOOD[1].float())], TypeError, r"integer class numbers, not \(2,\) float32.*y.long"),
         ([(GOOD[0], F.one_hot(GOOD[1]))], ValueError, r"shape \(2,\).*not \(2, 2\); one-hot"),
-        ([(torch.zeros(2, 3), GOOD[1])], ValueError, r"x \(2, 3\) float32.*first layer"),
+        ([(torch.zeros(2, 3), GOOD[1])], ValueError, r"x \(2, 3\) float32.*the first one the batch"),
         ([(GOOD[0].double(), GOOD[1])], ValueError, r"x \(2, 2\) float64.*float32"),
         ([], ValueError, "`train` yielded no examples"),
         ([GOOD[0]], TypeError, r"pair of tensors \(x, y\), not \(2, 2\) float32"),

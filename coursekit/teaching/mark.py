@@ -28,9 +28,9 @@ from coursekit.teaching.marking.marker import Marked, Marks, Settings
 def mark(source: Path, output: Path, settings: Settings, executor: Executor) -> list[Marks]:
     """Mark what lies in a folder or a zip, write the table and the pages, and return the marks.
 
-    Each submission is handed to the executor on its own. What was marked before, and is still what it was, is not marked
-    again: the marks are kept beside the table, in a folder of its name. Raises ValueError where nothing was handed in, or
-    nothing can be written.
+    Each submission is handed to the executor on its own. What was marked before, and is still what it was, is not
+    marked again: the marks are kept beside the table, in a folder of its name. Raises ValueError where nothing was
+    handed in, or nothing can be written.
     """
     course, folder = Course(settings.lesson), output.with_suffix("")
     commands.check_writable("mark", "output", folder)
@@ -53,8 +53,8 @@ def mark(source: Path, output: Path, settings: Settings, executor: Executor) -> 
             file.write(pages.table(all_marks, exercises).encode("utf-8-sig"))  # as spreadsheets expect it
     except OSError as error:
         raise ValueError(
-            f"mark: {str(output)!r} can't be written ({error.strerror}): close it where it is open, and call this again. "
-            "The marks are kept"
+            f"mark: {str(output)!r} can't be written ({error.strerror}): close it where it is open, and call this "
+            "again. The marks are kept"
         ) from error
     return all_marks
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from coursekit.checks import CodeExercise, Exercise
+from coursekit.checks import Exercise, Quiz
 from coursekit.teaching import catalogue, cell_names
 
 RECORD = "handed_in"  # what `ex.softmax(...)` is called in a cell that is marked
@@ -106,7 +106,7 @@ def _answer(cells: list[NotebookNode], course: Course, name: str) -> Answer:
     labelled = [cell.source for cell in cells if _named(cell) == name]
     unlabelled = [cell.source for cell in cells if not _named(cell) and cell.source not in course.own]
     own = [*labelled, *unlabelled]
-    defining = [source for source in own if isinstance(exercise, CodeExercise) and _defines(source, name)]
+    defining = [source for source in own if not isinstance(exercise, Quiz) and _defines(source, name)]
     calling = [source for source in own if _calls(source, name)]
     candidates = [*labelled, *defining, *calling]
     if not candidates:
@@ -141,7 +141,7 @@ def _complete(answer: Answer, original: cell_names.Cell, exercise: Exercise) -> 
         tail = [node for node in original.tree.body if not hasattr(node, "body")]
         call = "\n".join(map(ast.unparse, tail))
         defined = re.findall(r"^(?:def|class) (\w+)", answer.code, re.MULTILINE)
-        if isinstance(exercise, CodeExercise) and len(defined) == 1 and defined[0] != answer.exercise:
+        if not isinstance(exercise, Quiz) and len(defined) == 1 and defined[0] != answer.exercise:
             call = re.sub(rf"(?<!\.)\b{answer.exercise}\b", defined[0], call)
             answer.note = answer.note or f"The answer is called `{defined[0]}`."
         answer.code = f"{answer.code}\n\n{call}"

@@ -28,7 +28,7 @@ _KEPT = (
 )  # fmt: skip
 _SET = {
     "COURSEKIT_PROGRESS": "off", "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",  # a GPU doesn't outlive a fork
 }  # fmt: skip
 _START_S = 300  # to import the course and run what all answers need
 _TRAINING = 10  # times the seconds of other exercises, for those that train
@@ -160,8 +160,7 @@ def _run(
     else:
         reason = "The process that runs submissions died with it."
     if settings.image or kind != runner.END:  # a container serves one submission only
-        process.close()
-        _runner.cache_clear()
+        end_runner(settings)
     return done, reason
 
 
@@ -247,6 +246,12 @@ class _Process:
 @functools.cache
 def _runner(settings: Settings) -> _Process:
     return _Process(settings)
+
+
+def end_runner(settings: Settings) -> None:
+    """End this process's runner; the next submission starts another."""
+    _runner(settings).close()
+    _runner.cache_clear()
 
 
 def _in_container(settings: Settings) -> list[str]:

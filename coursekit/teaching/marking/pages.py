@@ -1,6 +1,7 @@
 """What marking leaves: a table of marks, a page for each student, and one for the class."""
 
 import csv
+import hashlib
 import html
 import io
 import re
@@ -48,15 +49,16 @@ def _first_line(one: Marked) -> str:
 
 def write(all_marks: list[Marks], exercises: list[str], title: str, folder: Path) -> None:
     """Write the pages: index.html for the class, and one for each student."""
-    pages = {page_of(marks, number): marks for number, marks in enumerate(all_marks, 1)}
+    pages = {page_of(marks): marks for marks in all_marks}
     for name, marks in pages.items():
         _write(folder / name, _of_student(marks, title))
     _write(folder / "index.html", _of_class(pages, exercises, title))
 
 
-def page_of(marks: Marks, number: int) -> str:
-    """Return the name of a student's page, one that every file system takes."""
-    return f"{number:03}_{re.sub(r'[^A-Za-z0-9]+', '_', marks.student)[:40]}.html"
+def page_of(marks: Marks) -> str:
+    """Return the name of a student's page, one that every file system takes and nobody else has."""
+    told_apart = hashlib.sha256(f"{marks.student}\0{marks.file}".encode()).hexdigest()[:6]
+    return f"{re.sub(r'[^A-Za-z0-9]+', '_', marks.student)[:40]}_{told_apart}.html"
 
 
 def _write(path: Path, text: str) -> None:

@@ -163,7 +163,7 @@ def _be_the_child(
         verdict, evidence = _answered(shell, exercise, step["code"])
         if isinstance(exercise, CodeExercise) and verdict.status != "correct":
             shell.user_ns[exercise.name] = exercise.reference
-        send(give, ANSWER, _packed(verdict, evidence))
+        send(give, ANSWER, packed(verdict, evidence))
 
 
 def _answered(shell: InteractiveShell, exercise: object, code: str) -> tuple[Verdict, object]:
@@ -187,14 +187,15 @@ def _answered(shell: InteractiveShell, exercise: object, code: str) -> tuple[Ver
         return verdict, None
 
 
-def _packed(verdict: Verdict, evidence: object) -> bytes:
+def packed(verdict: Verdict, evidence: object) -> bytes:
+    """Return what is sent of a verdict, and what it rests on, as bytes that hold no code."""
     said = {
         "status": verdict.status, "message": verdict.message[:_TEXT],
         "shown": [(label[:_TEXT], text[:_TEXT]) for label, text in verdict.shown[:9] if label != "help"],
     }  # fmt: skip
-    packed = io.BytesIO()
-    torch.save(said | {"evidence": evidence}, packed)
-    return packed.getvalue()
+    target = io.BytesIO()
+    torch.save(said | {"evidence": evidence}, target)
+    return target.getvalue()
 
 
 def send(target: int, kind: bytes, content: bytes) -> None:

@@ -385,9 +385,13 @@ def test_second_call_marks_what_is_new_changed_or_lost(tmp_path):
     assert sorted(first.students) == ["ada", "bob", "lost"]
     (source / "bob.ipynb").write_bytes(notebook())
     (source / "eve.ipynb").write_bytes(notebook())
-    (tmp_path / "marks" / "results.jsonl").open("a", encoding="utf-8").write('{"print": "cut o')
-    all_marks = mark.mark(source, output, QUICK, second)
+    with (tmp_path / "marks" / "results.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"print": "cut o')
+    mark.mark(source, output, QUICK, second)
+    third = Here()
+    all_marks = mark.mark(source, output, QUICK, third)
     assert sorted(second.students) == ["bob", "eve", "lost"]
+    assert third.students == ["lost"]
     assert [marks.student for marks in all_marks] == ["ada", "bob", "eve", "lost"]
     rows = list(csv.DictReader(io.StringIO(output.read_text(encoding="utf-8-sig"))))
     assert [row["points"] for row in rows] == ["0", "0", "0", ""]

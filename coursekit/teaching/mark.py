@@ -43,7 +43,8 @@ def mark(source: Path, output: Path, settings: Settings, executor: Executor) -> 
         for fingerprint, marks in _marked(dict(fresh), settings, executor):
             known[fingerprint] = marks
             if not marks.reason.startswith(_LOST):
-                file.write(json.dumps({"print": fingerprint, **asdict(marks)}) + "\n")
+                stored = json.dumps({"print": fingerprint, **asdict(marks)})
+                file.write(f"\n{stored}\n")  # on a line of its own, also below one that was cut off
                 file.flush()
     all_marks = [known[fingerprint] for fingerprint in prints]
     exercises = list(course.of_exercise)

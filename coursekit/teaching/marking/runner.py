@@ -148,7 +148,7 @@ def _be_the_child(
     os.setsid()
     os.close(out)
     os.dup2(1, 0)
-    os.environ["HOME"] = "/work" if isolated else str(folder)
+    os.environ["HOME"] = sandbox.WORK if isolated else str(folder)
     sandbox.limit(sandbox.Limits(**request["limits"]))
     os.chdir(folder)
     if isolated:

@@ -38,6 +38,7 @@ _DIE_WITH_PARENT, _DROP_BOUND, _NO_NEW_PRIVILEGES = 1, 24, 38  # of prctl
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}  # numbers of the system call
 _CAPABILITIES_V3 = 0x20080522
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/fonts", "/etc/localtime", "/etc/ssl")
+WORK = "/handed_in"  # where code that is shut in works
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 
 
@@ -103,11 +104,11 @@ def shut_in(folder: Path, readable: Iterable[Path], *, size: int) -> None:
         target.parent.mkdir(exist_ok=True)
         target.touch()
         _mount(libc, name, target, "", _BIND)
-    for name in ("tmp", "work", "old", "proc"):
+    for name in ("tmp", WORK[1:], "old", "proc"):
         (folder / name).mkdir(exist_ok=True)
     libc.syscall.argtypes = [ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p]
     _called(libc.syscall, _PIVOT_ROOT[os.uname().machine], os.fsencode(folder), os.fsencode(folder / "old"))
-    os.chdir("/work")
+    os.chdir(WORK)
     _called(libc.umount2, b"/old", _DETACH)
     if child := os.fork():
         _, status = os.waitpid(child, 0)

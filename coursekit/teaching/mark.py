@@ -5,6 +5,7 @@ python -m coursekit.teaching.mark handed_in --lesson 03 -o marks.csv
 
 import argparse
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -116,6 +117,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--seconds", type=float, default=60, help="for an exercise; ten times as many to train"
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="how many to mark at a time")
+    parser.add_argument(
+        "--scheduler", default="", help="of a Dask cluster to mark on, such as tcp://host:8786"
+    )
     parser.add_argument("--sandbox", choices=["auto", "none", "podman", "docker"], default="auto")
     parser.add_argument("--image", default="", help="of podman or docker, with the course's packages in it")
     options = parser.parse_args(arguments)
@@ -128,8 +132,7 @@ def _command(options: argparse.Namespace) -> None:
     if (options.sandbox in ("podman", "docker")) != bool(options.image):
         raise ValueError("mark: --image names the image of --sandbox podman or docker; give both or neither")
     settings = Settings(options.lesson, options.seconds, options.sandbox, options.image)
-    fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.workers, mp_context=fresh) as executor:
+    with _executor(options) as executor:
         all_marks = mark(options.handed_in, options.output, settings, executor)
     for protection in sorted({one.protection for one in all_marks if one.protection}):
         print(f"Protection: {protection}")
@@ -137,6 +140,28 @@ def _command(options: argparse.Namespace) -> None:
     print(
         f"Marked {marked} of {len(all_marks)}: {options.output}, {options.output.with_suffix('') / 'index.html'}"
     )
+
+
+@contextlib.contextmanager
+def _executor(options: argparse.Namespace) -> Iterator[Executor]:
+    """Open what submissions are handed to: processes of this machine, or a Dask cluster."""
+    if not options.scheduler:
+        # not forked from here, so that no worker begins with the teacher's state
+        with ProcessPoolExecutor(
+            options.workers, mp_context=multiprocessing.get_context("spawn")
+        ) as executor:
+            yield executor
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ValueError('mark: --scheduler needs Dask: pip install "distributed>=2025.1"') from error
+    try:
+        client = Client(options.scheduler, timeout=10)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"mark: there is no Dask scheduler at {options.scheduler!r}") from error
+    with client, client.get_executor() as executor:
+        yield executor
 
 
 if __name__ == "__main__":

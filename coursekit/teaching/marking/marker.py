@@ -32,6 +32,7 @@ _SET = {
 }  # fmt: skip
 _START_S = 300  # to import the course and run what all answers need
 _TRAINING = 10  # times the seconds of other exercises, for those that train
+_one_at_a_time = threading.Lock()  # of the threads in a worker, which share a runner
 _IN_ALL = 30  # times the seconds of an exercise, for a submission that has to be run again and again
 PROTECTION = {
     "shut in": "own process, limits, no network, own view of the files",
@@ -102,7 +103,8 @@ def mark(submission: Submission, settings: Settings) -> Marks:
         course = _course(settings.lesson)
         try:
             found = answers.answers(answers.read(submission.content, course), course)
-            _mark(found, course, settings, marks)
+            with _one_at_a_time:
+                _mark(found, course, settings, marks)
         except ValueError as error:
             marks.reason = str(error)
     marks.seconds = round(time.perf_counter() - started, 2)

@@ -205,8 +205,25 @@ def test_answer_that_hangs_dies_or_swells_costs_only_itself(cell, reason):
     assert reason in found.message
 
 
+@pytest.mark.parametrize(
+    "cell", ["-" * 15_000 + "1", "(" * 15_000, "#" * 30_000, "x = 1\0", "raise RuntimeError('\\ud800')"]
+)
+def test_code_that_is_hard_to_read_is_an_entry_too(cell, tmp_path):
+    marks = marker.mark(Submission("\udcff", "a.ipynb", notebook(fraction_right=cell)), QUICK)
+    assert {one.exercise: one for one in marks.marked}["fraction_right"].status in ("raised", "stopped")
+    pages.write([marks], ["fraction_right"], "Lesson 0", tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_gigabyte_of_prints_is_thrown_away():
     assert of_fraction("for _ in range(1000): print('x' * 10**6)\n" + fraction(RIGHT)).status == "correct"
+
+
+def test_protection_that_was_in_force_is_told():
+    settings = Settings("00", seconds=5, sandbox="none")
+    marks = marker.mark(Submission("a", "a.ipynb", notebook(shown_by_c="ex.shown_by_c(19)")), settings)
+    marker.end_runner(settings)
+    assert (marks.points, marks.protection) == (1, marker.PROTECTION["limits"])
 
 
 def test_teachers_environment_stays_with_the_teacher(monkeypatch):
@@ -346,6 +363,10 @@ def test_nothing_handed_in_is_one_line(tmp_path, capsys):
         (b"{no json", "is no notebook"),
         (b"\xff\xfe", "is no notebook"),
         (b'{"nbformat": 4}', "is no notebook"),
+        (
+            b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code", "source": ["1"]}]}',
+            "holds no exercise",
+        ),
         (b"[]", "is no notebook"),
         (nbformat.writes(nbformat.v4.new_notebook()).encode(), "holds no exercise of lesson 00"),
         (Path(catalogue.select("03")[0].path).read_bytes(), "is a notebook of lesson 03"),

@@ -52,7 +52,9 @@ def mark(source: Path, output: Path, settings: Settings, executor: Executor) -> 
     pages.write(all_marks, exercises, f"Lesson {course.lesson.number} · {course.lesson.title}", folder)
     try:
         with atomic_write(output) as file:
-            file.write(pages.table(all_marks, exercises).encode("utf-8-sig"))  # as spreadsheets expect it
+            file.write(
+                pages.table(all_marks, exercises).encode("utf-8-sig", "replace")
+            )  # as spreadsheets expect it
     except OSError as error:
         raise ValueError(
             f"mark: {str(output)!r} can't be written ({error.strerror}): close it where it is open, and call this "

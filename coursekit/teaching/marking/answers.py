@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
-from nbformat import NotebookNode
 
 from coursekit.checks import Exercise, Quiz
 from coursekit.teaching import catalogue, cell_names
 
+LONGEST = 20_000  # letters of an answer; to parse much longer ones might end the marker's own process
 RECORD = "handed_in"  # what `ex.softmax(...)` is called in a cell that is marked
 
 
@@ -74,37 +74,46 @@ class Course:
         return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
-def read(content: bytes, course: Course) -> NotebookNode:
-    """Return a submitted notebook. Raises ValueError, with the reason, for what is no notebook of this lesson."""
+def read(content: bytes, course: Course) -> list[tuple[str, str]]:
+    """Return the code cells of a submitted notebook: the exercise that each names, or "", and its code.
+
+    Raises ValueError, with the reason, for what is no notebook of this lesson.
+    """
     try:
-        notebook = nbformat.reads(content.decode("utf-8"), as_version=4)
-        cells = [cell for cell in notebook.cells if cell.cell_type == "code" and isinstance(cell.source, str)]
+        notebook = nbformat.reads(content.decode("utf-8"), as_version=4, capture_validation_error={})
+        cells = [
+            (str(cell.get("metadata", {}).get("exercise", "")), "".join(cell.source))
+            for cell in notebook.cells
+            if cell.cell_type == "code"
+        ]
     except Exception as error:  # nbformat raises many kinds of errors for files that are none
         raise ValueError(f"is no notebook ({type(error).__name__}: {str(error)[:100]})") from None
-    code = "\n".join(cell.source for cell in cells)
-    other = set(re.findall(r"coursekit\.exercises import lesson(\d\d)", code)) - {
-        f"{course.lesson.number:02}"
+    imported = {
+        int(number)
+        for _, source in cells
+        for number in re.findall(r"coursekit\.exercises import lesson(\d\d)", source)
     }
-    ours = [cell for cell in cells if _named(cell) in course.of_exercise]
-    if other and f"lesson{course.lesson.number:02}" not in code:
-        raise ValueError(f"is a notebook of lesson {other.pop()}")
-    if not ours and not any(_calls(cell.source, name) for cell in cells for name in course.of_exercise):
+    if imported and course.lesson.number not in imported:
+        raise ValueError(f"is a notebook of lesson {min(imported):02}")
+    if not any(
+        name in course.of_exercise or any(_calls(source, exercise) for exercise in course.of_exercise)
+        for name, source in cells
+    ):
         raise ValueError(f"holds no exercise of lesson {course.lesson.number:02}")
-    return notebook
+    return cells
 
 
-def answers(notebook: NotebookNode, course: Course) -> list[Answer]:
-    """Return the answers in a submission, one for every exercise of the lesson, in order."""
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+def answers(cells: list[tuple[str, str]], course: Course) -> list[Answer]:
+    """Return the answers in the code cells of a submission, one for every exercise of the lesson, in order."""
     return [_answer(cells, course, name) for name in course.of_exercise]
 
 
-def _answer(cells: list[NotebookNode], course: Course, name: str) -> Answer:
+def _answer(cells: list[tuple[str, str]], course: Course, name: str) -> Answer:
     original = course.of_exercise[name]
     exercise = course.lesson.exercises[name]
     answer = Answer(name, original.number)
-    labelled = [cell.source for cell in cells if _named(cell) == name]
-    unlabelled = [cell.source for cell in cells if not _named(cell) and cell.source not in course.own]
+    labelled = [source for label, source in cells if label == name]
+    unlabelled = [source for label, source in cells if not label and source not in course.own]
     own = [*labelled, *unlabelled]
     defining = [source for source in own if not isinstance(exercise, Quiz) and _defines(source, name)]
     calling = [source for source in own if _calls(source, name)]
@@ -119,6 +128,9 @@ def _answer(cells: list[NotebookNode], course: Course, name: str) -> Answer:
     best = [source for source in written if source in defining] or [
         source for source in written if source in calling
     ]
+    if len((best or written)[-1]) > LONGEST:
+        answer.status, answer.note = "stopped", f"It is longer than {LONGEST:,} letters."
+        return answer
     answer.code = (best or written)[-1]
     if len(best or written) > 1:
         answer.note = f"{len(best or written)} different cells answer it; the last one was marked."
@@ -127,7 +139,7 @@ def _answer(cells: list[NotebookNode], course: Course, name: str) -> Answer:
     _complete(answer, original, exercise)
     try:
         needs = cell_names.names(answer.code)[1]
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         needs = original.needs  # it will fail in the same way where it is run
     answer.support = [
         cell.number for cell in course.support(needs, original.number) if cell.number not in course.prepared
@@ -146,11 +158,6 @@ def _complete(answer: Answer, original: cell_names.Cell, exercise: Exercise) -> 
             answer.note = answer.note or f"The answer is called `{defined[0]}`."
         answer.code = f"{answer.code}\n\n{call}"
     answer.code = re.sub(rf"\bex\.{answer.exercise}\(", f"{RECORD}(", answer.code)
-
-
-def _named(cell: NotebookNode) -> str | None:
-    name = cell.metadata.get("exercise")
-    return name if isinstance(name, str) else None
 
 
 def _calls(source: str, name: str) -> bool:

@@ -57,7 +57,6 @@ class Settings:
     seconds: float = 60
     sandbox: str = "auto"
     image: str = ""
-    limits: dict = field(default_factory=dict, hash=False)
 
 
 @dataclass
@@ -148,7 +147,7 @@ def _run(
         "seconds": [
             settings.seconds * (_TRAINING if isinstance(one, ModelExercise) else 1) for one in exercises
         ],
-        "limits": settings.limits,
+        "processor": int(_IN_ALL * settings.seconds),
     }
     process, done, kind = _runner(settings), 0, b""
     marks.protection = process.protection

@@ -57,13 +57,13 @@ def write(all_marks: list[Marks], exercises: list[str], title: str, folder: Path
 
 def page_of(marks: Marks) -> str:
     """Return the name of a student's page, one that every file system takes and nobody else has."""
-    told_apart = hashlib.sha256(f"{marks.student}\0{marks.file}".encode()).hexdigest()[:6]
+    told_apart = hashlib.sha256(f"{marks.student}\0{marks.file}".encode("utf-8", "replace")).hexdigest()[:6]
     return f"{re.sub(r'[^A-Za-z0-9]+', '_', marks.student)[:40]}_{told_apart}.html"
 
 
 def _write(path: Path, text: str) -> None:
     with atomic_write(path) as file:
-        file.write(text.encode())
+        file.write(text.encode("utf-8", "replace"))  # what a student wrote may hold half a character
 
 
 def _of_student(marks: Marks, title: str) -> str:

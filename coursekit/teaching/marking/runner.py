@@ -149,7 +149,7 @@ def _be_the_child(
     os.close(out)
     os.dup2(1, 0)
     os.environ["HOME"] = sandbox.WORK if isolated else str(folder)
-    sandbox.limit(sandbox.Limits(**request["limits"]))
+    sandbox.limit(sandbox.Limits(request["processor"]))
     os.chdir(folder)
     if isolated:
         sandbox.shut_in(folder, _readable(), size=_DISK)

@@ -46,7 +46,7 @@ _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 class Limits:
     """What foreign code may use: seconds of one processor, bytes of memory beyond what was there, bytes of a file."""
 
-    seconds: int = 1200
+    seconds: int
     memory: int = 3 * 2**30
     file: int = 64 * 2**20
     processes: int = 512

@@ -258,6 +258,8 @@ def plain(value: object) -> object:
         return value.detach().to_dense().cpu().clone(memory_format=torch.contiguous_format)
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, str):
+        return str(value)  # also of a class of its own
     if isinstance(value, dict):
         return {key if isinstance(key, _SIMPLE) else repr(key): plain(one) for key, one in value.items()}
     if isinstance(value, tuple | list):

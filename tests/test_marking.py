@@ -438,7 +438,9 @@ def test_pages_tell_mistakes_and_run_nothing_of_a_student(tmp_path):
     marks = Marks(
         "=" + evil, "../../a.ipynb", marked=[Marked("softmax", "wrong", evil, [("yours", evil)], note=evil)]
     )
-    right = Marks("ada", "ada.ipynb", marked=[Marked("softmax", "correct", "Right.")], protection="all")
+    right = Marks(
+        "ada", "ada.ipynb", identity="12", protection="all", marked=[Marked("softmax", "correct", "Right.")]
+    )
     pages.write([marks, right], ["softmax"], "Lesson 3", tmp_path / "marks")
     texts = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "marks").iterdir()}
     assert len(texts) == 3
@@ -446,7 +448,7 @@ def test_pages_tell_mistakes_and_run_nothing_of_a_student(tmp_path):
     assert "1 with 0, 1 with 1" in texts["index.html"]
     rows = list(csv.reader(io.StringIO(pages.table([marks, right], ["softmax"]))))
     assert rows[1][0] == "'=" + evil
-    assert rows[2] == ["ada", "ada.ipynb", "1", "1", "correct", "", "all"]
+    assert rows[2] == ["ada", "12", "ada.ipynb", "1", "1", "correct", "", "all"]
 
 
 def test_container_gets_no_network_and_no_folder_but_the_course(tmp_path, monkeypatch):

@@ -24,12 +24,12 @@ def table(all_marks: list[Marks], exercises: list[str]) -> str:
     """Return the marks as CSV, a row for each student."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["student", "file", "points", "of", *exercises, "message", "protection"])
+    writer.writerow(["student", "id", "file", "points", "of", *exercises, "message", "protection"])
     for marks in all_marks:
         of_exercise = {one.exercise: one.status for one in marks.marked}
         said = [f"{one.exercise}: {_first_line(one)}" for one in marks.marked if _first_line(one)]
         row = [
-            marks.student, marks.file, "" if marks.reason else marks.points, len(exercises),
+            marks.student, marks.identity, marks.file, "" if marks.reason else marks.points, len(exercises),
             *(of_exercise.get(name, "") for name in exercises), marks.reason or " | ".join(said), marks.protection,
         ]  # fmt: skip
         writer.writerow(map(_inert, row))

@@ -244,15 +244,19 @@ class _Process:
             return runner.FAILED, b""
 
 
-@functools.cache
+_runners: dict[Settings, _Process] = {}  # of this process
+
+
 def _runner(settings: Settings) -> _Process:
-    return _Process(settings)
+    if settings not in _runners:
+        _runners[settings] = _Process(settings)
+    return _runners[settings]
 
 
 def end_runner(settings: Settings) -> None:
-    """End this process's runner; the next submission starts another."""
-    _runner(settings).close()
-    _runner.cache_clear()
+    """End this process's runner, if it has one; the next submission starts another."""
+    if settings in _runners:
+        _runners.pop(settings).close()
 
 
 def _in_container(settings: Settings) -> list[str]:

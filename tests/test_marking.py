@@ -16,6 +16,7 @@ import nbformat
 import pytest
 
 import coursekit
+from coursekit.checks import borne_out, evidence
 from coursekit.teaching import catalogue, mark, solve
 from coursekit.teaching.marking import answers, handed_in, marker, pages, runner
 from coursekit.teaching.marking.handed_in import Submission
@@ -484,6 +485,6 @@ def test_evidence_of_every_solution_is_borne_out_and_of_every_known_mistake_not(
     for name, exercise in catalogue.select(lesson)[0].exercises.items():
         if hasattr(exercise, "helpers"):
             helpers = [helper.reference for helper in exercise.helpers]
-            assert exercise.borne_out(exercise.evidence((*helpers, exercise.reference), {})) is True, name
+            assert borne_out(exercise, evidence(exercise, (*helpers, exercise.reference), {})) is True, name
             for mistake in exercise.known[:3]:
-                assert exercise.borne_out(exercise.evidence((*helpers, mistake.attempt), {})) is False, name
+                assert borne_out(exercise, evidence(exercise, (*helpers, mistake.attempt), {})) is False, name

@@ -86,18 +86,6 @@ class Exercise(abc.ABC):
                 f"If it is what `{self.usage}` asks for, the flaw is ours: please report it."
             )
 
-    def evidence(self, given: tuple, named: dict) -> object:
-        """Return what the verdict on an attempt rests on, as numbers, texts and tensors that can be sent elsewhere.
-
-        It is made where the attempt is; `borne_out` judges it in another process, which runs nothing of the attempt.
-        None where an exercise has no such data, or the attempt is none that could be run.
-        """
-        return None
-
-    def borne_out(self, evidence: object) -> bool | None:
-        """Return whether evidence is that of a right attempt; None where that can't be told without running it."""
-        return None
-
     def _misuse(self, given: tuple, named: dict) -> Verdict | None:
         if not given and not named:
             return self._not_attempted(f"Nothing arrived. Call it as `{self.usage}`.")

@@ -18,7 +18,6 @@ TOLERANCE = {
     torch.bfloat16: (2e-2, 1e-2),
 }
 _SHOWN_IN_FULL = 60  # elements of a tensor
-_SIMPLE = (bool, int, float, complex, str, torch.dtype)
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 120
 
@@ -247,24 +246,6 @@ def size(value: object) -> int:
     if isinstance(value, tuple | list):
         return sum(map(size, value))
     return len(value) if isinstance(value, str) else 1
-
-
-def plain(value: object) -> object:
-    """Return a value made of numbers, texts and tensors alone; of anything else, a text with its type.
-
-    Tensors come without gradients, and hold no more memory than their numbers take.
-    """
-    if isinstance(value, Tensor):
-        return value.detach().to_dense().cpu().clone(memory_format=torch.contiguous_format)
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, str):
-        return str(value)  # also of a class of its own
-    if isinstance(value, dict):
-        return {key if isinstance(key, _SIMPLE) else repr(key): plain(one) for key, one in value.items()}
-    if isinstance(value, tuple | list):
-        return (tuple if isinstance(value, tuple) else list)(map(plain, value))
-    return value if value is None or type(value) in _SIMPLE else f"a value of type {type(value).__name__}"
 
 
 def labelled(name: str, text: str, joint: str = ": ") -> str:

@@ -8,9 +8,8 @@ from torch import nn
 
 from coursekit.checks import attempts, time_limit
 from coursekit.checks.base import SolvedByCode
-from coursekit.checks.compare import difference, plain, remarks, show, size
+from coursekit.checks.compare import difference, remarks, show, size
 from coursekit.checks.explain import Explanations, Mistake
-from coursekit.checks.isolation import pinned
 from coursekit.checks.runs import Inputs, Outcome
 from coursekit.checks.verdicts import Verdict, printable
 
@@ -136,27 +135,6 @@ class CodeExercise(SolvedByCode):
         self._replaced = f"{self.name}: {reason}\nFrom here on the lesson uses the course's solution."
         print(printable(self._replaced))
         return self.reference
-
-    def evidence(self, given: tuple, named: dict) -> list[dict] | None:
-        """Return what the attempt does on every test input: the value, the argument it changed, whether it failed."""
-        with pinned():
-            if self._misuse(given, named) or self._unfit(given):
-                return None
-            return [
-                {"value": plain(one.value), "changed": one.changed, "failed": one.error is not None}
-                for one in self.inputs.outcomes(given)
-            ]
-
-    def borne_out(self, evidence: object) -> bool | None:
-        """Return whether what an attempt did is what the solution does; None where that is no plain value."""
-        with pinned():
-            expected = self.inputs.outcomes(self._given(self.reference))
-            if any(difference(plain(right.value), right.value) for right in expected):
-                return None
-            return len(evidence) == len(expected) and all(
-                not one["failed"] and Outcome(one["value"], changed=one["changed"]).is_right(right)
-                for one, right in zip(evidence, expected, strict=True)
-            )
 
     def _judge(self, given: tuple, named: dict) -> Verdict:
         unfit = self._misuse(given, named) or self._unfit(given)

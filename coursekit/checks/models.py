@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from coursekit.checks import time_limit
 from coursekit.checks.base import SolvedByCode
-from coursekit.checks.compare import plain, show
-from coursekit.checks.isolation import captured_output, pinned
+from coursekit.checks.compare import show
+from coursekit.checks.isolation import captured_output
 from coursekit.checks.verdicts import Verdict
 from coursekit.data import Split
 from coursekit.train import History
@@ -72,30 +72,6 @@ class ModelExercise(SolvedByCode):
             return self._wrong(f"Stopped after {LIMIT_S} s on {len(split):,} examples. {self.too_slow}")
         finally:
             model.train(training)
-
-    def evidence(self, given: tuple, named: dict) -> list[Tensor] | None:
-        """Return the outputs for the examples kept back, a tensor for each batch."""
-        if self._judges_more_than_outputs() or self._misuse(given, named) or self._unfit(given):
-            return None
-        model = self._as_network(*given).eval().cpu()
-        with pinned(), captured_output(), time_limit.time_limit(LIMIT_S), torch.no_grad():
-            return [plain(model(x)) for x in self.held_out().x.split(BATCH)]
-
-    def borne_out(self, evidence: object) -> bool | None:
-        """Return whether the outputs reach the floors; which network made them can't be told from outside."""
-        if self._judges_more_than_outputs():
-            return None
-        with pinned(), captured_output():
-            split = self.held_out()
-            parts = zip(evidence, split.x.split(BATCH), strict=True)
-            if any(self._unfit_outputs(outputs, x, split) for outputs, x in parts):
-                return False
-            outputs = torch.cat(evidence)
-            return bool(outputs.isfinite().all()) and self._reached(outputs, split)[0]
-
-    def _judges_more_than_outputs(self) -> bool:
-        own = type(self)
-        return (own._judge, own._verdict_on) != (ModelExercise._judge, ModelExercise._verdict_on)
 
     def _unfit(self, given: tuple) -> Verdict | None:
         (model,) = given

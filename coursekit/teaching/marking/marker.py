@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from coursekit.checks import Exercise, ModelExercise, Verdict
+from coursekit.checks import Exercise, ModelExercise, Verdict, borne_out
 from coursekit.teaching.catalogue import REPOSITORY
 from coursekit.teaching.marking import answers, runner
 from coursekit.teaching.marking.answers import Answer, Course
@@ -171,7 +171,7 @@ def _judged(exercise: Exercise, content: bytes) -> Marked:
         arrived = torch.load(io.BytesIO(content), weights_only=True)
         marked = Marked(exercise.name, str(arrived["status"]), str(arrived["message"]))
         marked.shown = [(str(label), str(text)) for label, text in arrived["shown"]]
-        right = exercise.borne_out(arrived["evidence"]) if marked.status == "correct" else None
+        right = borne_out(exercise, arrived["evidence"]) if marked.status == "correct" else None
     except Exception:  # it can be anything
         return Marked(exercise.name, "wrong", TAMPERED)
     if marked.status not in ("correct", "wrong", "raised", "not attempted") or right is False:

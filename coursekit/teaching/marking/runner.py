@@ -26,7 +26,7 @@ import torch
 from IPython.core.interactiveshell import InteractiveShell
 
 from coursekit import files
-from coursekit.checks import CodeExercise, Verdict
+from coursekit.checks import CodeExercise, Verdict, evidence
 from coursekit.teaching.catalogue import REPOSITORY
 from coursekit.teaching.marking import sandbox
 from coursekit.teaching.marking.answers import RECORD, Course
@@ -160,10 +160,10 @@ def _be_the_child(
         exercise = course.lesson.exercises[step["exercise"]]
         for cell in step["support"]:
             shell.run_cell(course.sources[cell])
-        verdict, evidence = _answered(shell, exercise, step["code"])
+        verdict, rests_on = _answered(shell, exercise, step["code"])
         if isinstance(exercise, CodeExercise) and verdict.status != "correct":
             shell.user_ns[exercise.name] = exercise.reference
-        send(give, ANSWER, packed(verdict, evidence))
+        send(give, ANSWER, packed(verdict, rests_on))
 
 
 def _answered(shell: InteractiveShell, exercise: object, code: str) -> tuple[Verdict, object]:
@@ -182,19 +182,19 @@ def _answered(shell: InteractiveShell, exercise: object, code: str) -> tuple[Ver
         return Verdict(exercise.name, "not attempted", "It hands in the course's own solution."), None
     verdict = exercise.verdict(given, named)
     try:
-        return verdict, exercise.evidence(given, named) if verdict.status == "correct" else None
+        return verdict, evidence(exercise, given, named) if verdict.status == "correct" else None
     except BaseException:  # without it, the verdict won't count
         return verdict, None
 
 
-def packed(verdict: Verdict, evidence: object) -> bytes:
+def packed(verdict: Verdict, rests_on: object) -> bytes:
     """Return what is sent of a verdict, and what it rests on, as bytes that hold no code."""
     said = {
         "status": verdict.status, "message": verdict.message[:_TEXT],
         "shown": [(label[:_TEXT], text[:_TEXT]) for label, text in verdict.shown[:9] if label != "help"],
     }  # fmt: skip
     target = io.BytesIO()
-    torch.save(said | {"evidence": evidence}, target)
+    torch.save(said | {"evidence": rests_on}, target)
     return target.getvalue()
 
 

@@ -15,6 +15,7 @@ What was reached is remembered from kernel to kernel in a file of the student's 
 
 from coursekit.checks.base import Exercise, replace_lines
 from coursekit.checks.compare import difference, show
+from coursekit.checks.confirm import borne_out, evidence
 from coursekit.checks.exercise_set import ExerciseSet, NamedFunction, normal
 from coursekit.checks.functions import CodeExercise
 from coursekit.checks.isolation import pinned
@@ -26,6 +27,6 @@ from coursekit.checks.verdicts import ExerciseError, UnknownExerciseError, Verdi
 
 __all__ = [
     "CodeExercise", "Exercise", "ExerciseError", "ExerciseSet", "ModelExercise", "NamedFunction", "Prediction",
-    "Question", "Quiz", "Reached", "Report", "UnknownExerciseError", "Verdict", "difference", "in_words", "normal",
-    "pinned", "printable", "remembered", "replace_lines", "show", "whereabouts",
+    "Question", "Quiz", "Reached", "Report", "UnknownExerciseError", "Verdict", "borne_out", "difference",
+    "evidence", "in_words", "normal", "pinned", "printable", "remembered", "replace_lines", "show", "whereabouts",
 ]  # fmt: skip

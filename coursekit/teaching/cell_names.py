@@ -35,6 +35,32 @@ class Cell:
     kept: set[str] = field(default_factory=set)
 
 
+def names(code: str) -> tuple[set[str], set[str]]:
+    """Return the names that a cell's code binds, and those it needs from cells before it.
+
+    Raises SyntaxError for code that is none.
+    """
+    return _names(ast.parse(TransformerManager().transform_cell(code)))
+
+
+def supporting(code: list[Cell], needs: set[str], before: int) -> list[Cell]:
+    """Return the cells above the cell number `before` that give names to what is needed, and what those need, in order.
+
+    Cells of exercises are left out, and so are those that only take an exercise's answer.
+    """
+    found = {}
+    for name in needs:
+        binding = [
+            cell
+            for cell in code
+            if cell.number < before and name in cell.binds - cell.kept and not cell.exercise
+        ]
+        if binding:
+            found |= {cell.number: cell for cell in supporting(code, binding[-1].needs, binding[-1].number)}
+            found[binding[-1].number] = binding[-1]
+    return [found[number] for number in sorted(found)]
+
+
 def cells(lesson: Lesson) -> list[Cell]:
     """Return the code cells of a lesson with the names they bind and need."""
     found, number = [], 0

@@ -1,0 +1,5 @@
+"""Mark what a class has handed in: foreign code, run apart, its results judged outside of it.
+
+`handed_in` finds the submissions, `answers` takes the exercises' cells out of one, `runner` runs them in a process that
+`sandbox` shuts in, `marker` judges what comes out, `pages` writes the marks. The command is `coursekit.teaching.mark`.
+"""

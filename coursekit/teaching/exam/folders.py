@@ -22,6 +22,7 @@ _TEXTS = Path(__file__).parent
 _LOAD = """\
 import numpy as np
 import matplotlib.pyplot as plt
+from matplotlib.colors import LogNorm
 
 records, unlabelled = np.load("train.npz"), np.load("test.npz")
 records = {name: records[name] for name in records.files}
@@ -31,8 +32,11 @@ _DRAW = """\
 figure, axes = plt.subplots(2, 4, figsize=(10, 5), layout="constrained")
 for label, (name, row) in enumerate(zip(["pion", "photon"], axes)):
     for event, ax in zip(np.flatnonzero(records["label"] == label), row):
-        ax.imshow(np.log1p(np.maximum(records["energy"][event, 0], 0) / 0.1))
-        ax.set(title=f"{name}, event {records['id'][event]}", xlabel="x (cells)", ylabel="y (cells)")"""
+        layer = np.maximum(records["energy"][event, 0], 0.05)
+        image = ax.imshow(layer, norm=LogNorm(0.05, 50), cmap="viridis")
+        ax.grid(False)
+        ax.set(title=f"{name}, event {records['id'][event]}", xlabel="x (cells)", ylabel="y (cells)")
+figure.colorbar(image, ax=axes, label="energy (GeV)");"""
 _WRITE = """\
 with open("predictions.csv", "w", encoding="utf-8") as file:
     file.write("id,probability\\n")

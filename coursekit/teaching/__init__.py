@@ -4,5 +4,6 @@ python -m coursekit.teaching.run_all           run every lesson, write notebooks
 python -m coursekit.teaching.record [LESSON]  re-run the lessons that are stale and store their outputs, stamped
 python -m coursekit.teaching.rules [LESSON]   say which rules of a lesson are broken, in which cell, and what to do
 python -m coursekit.teaching.solve LESSON     write lessons with their exercises solved
+python -m coursekit.teaching.exam -o FOLDER   make an exam on new data; `exam score` scores what was handed in
 python -m coursekit.teaching.link OWNER/NAME  point badges and setup cells at another repository
 """

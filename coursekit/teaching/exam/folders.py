@@ -159,8 +159,7 @@ def _notebook(*cells: NotebookNode) -> NotebookNode:
 
 def _write_students(folder: Path, made: Problem) -> None:
     """Write what the students get. Nothing in it depends on the seed or on the labels of the test, but the events."""
-    counts = {"train": f"{len(made.train):,}", "test": f"{len(made.test):,}"}
-    _write(folder / "README.md", _text("task.md", counts))
+    _write(folder / "README.md", _text("task.md"))
     _write(folder / "exam.ipynb", nbformat.writes(students_notebook()) + "\n")
     _save(folder / "train.npz", **_arrays(made.train), label=made.train.label)
     _save(folder / "test.npz", **_arrays(made.test))
@@ -176,11 +175,8 @@ def _write_teacher(folder: Path, students: Path, made: Problem, seed: int) -> tu
         results.append(scores.measure(made.test.label, predictions.read(file)[1]))
     _save(folder / "labels.npz", id=unlabelled["id"], label=made.test.label)
     _write(folder / "reference.ipynb", nbformat.writes(reference_notebook()) + "\n")
-    _write(
-        folder / "questions.md",
-        f"# Twenty questions\n\n{(_TEXTS / 'questions.md').read_text(encoding='utf-8')}",
-    )
-    _write(folder / "marking.md", _text("marking.md", _facts(made, seed, *results)))
+    _write(folder / "questions.md", f"# Twenty questions\n\n{_text('questions.md')}")
+    _write(folder / "marking.md", _text("marking.md").format(**_facts(made, seed, *results)))
     facts = {"seed": seed, "train": len(made.train), "test": len(made.test), "settings": made.as_dict()}
     _write(folder / "exam.json", json.dumps(facts, indent=1) + "\n")
     return tuple(results)
@@ -209,8 +205,8 @@ def _arrays(records: Records) -> dict[str, np.ndarray]:
     }
 
 
-def _text(name: str, values: dict[str, object]) -> str:
-    return (_TEXTS / name).read_text(encoding="utf-8").format(**values)
+def _text(name: str) -> str:
+    return (_TEXTS / name).read_text(encoding="utf-8")
 
 
 def _save(path: Path, **arrays: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """The exam: the physics of its events, what its folders hold and hide, and what a submission is told."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -356,12 +357,24 @@ def test_pickles_and_bombs_are_refused(made, tmp_path):
         exam.score(tmp_path / "bomb.npz", made / "teacher")
 
 
+def test_archive_cut_short_or_changed_anywhere_is_scored_or_refused(made, labels, tmp_path):
+    file = tmp_path / "a.npz"
+    np.savez_compressed(file, id=np.arange(300), probability=guesses(labels, 1))
+    whole = file.read_bytes()
+    for place in range(0, len(whole), 97):
+        for damaged in (whole[:place], whole[:place] + b"\xa5\x5a" + whole[place + 2 :]):
+            file.write_bytes(damaged)
+            with contextlib.suppress(ValueError):  # nothing else may come out
+                exam.score(file, made / "teacher")
+
+
 def test_a_class_is_scored_and_nothing_that_is_wrong_with_one_stops_the_others(
     made, labels, tmp_path, capsys
 ):
     ids, hand_in = np.arange(300), tmp_path / "handed_in"
     predictions.write(hand_in / "good.csv", ids, guesses(labels, 0.5))
     predictions.write(hand_in / "fair" / "predictions.csv", ids, guesses(labels, 3))
+    (hand_in / "fair" / "train.npz").write_bytes(b"a copy of the data disturbs nobody")
     predictions.write(hand_in / "swapped.csv", ids, 1 - guesses(labels, 0.5))
     predictions.write(hand_in / "short.csv", ids[:9], guesses(labels, 1)[:9])
     (hand_in / "empty").mkdir()
@@ -388,7 +401,7 @@ def test_a_class_is_scored_and_nothing_that_is_wrong_with_one_stops_the_others(
     assert float(rows[1][4]) == pytest.approx(roc_auc_score(labels, guesses(labels, 0.5)), abs=1e-3)
     shown = capsys.readouterr().out
     assert "291 of 300 rows are missing" in shown
-    assert "one file of predictions is needed, not 0" in shown
+    assert "one predictions.csv or predictions.npz is needed, not 0" in shown
     assert "better than chance the other way round" in shown
 
 

@@ -122,14 +122,18 @@ def _find(handed_in: Path) -> list[Submission]:
 
 
 def _in_folder(folder: Path) -> Submission:
-    files = sorted(path for path in folder.iterdir() if path.suffix in _KINDS)
+    files = _predictions_in(folder)
     notebooks = sorted(folder.glob("*.ipynb"))
     submission = Submission(folder.name, files[0] if len(files) == 1 else None)
     submission.notebook = notebooks[0] if len(notebooks) == 1 else None
     if len(files) != 1:
         names = f": {', '.join(path.name for path in files)}" if files else ""
-        submission.remark = f"one file of predictions is needed, not {len(files)}{names}"
+        submission.remark = f"one predictions.csv or predictions.npz is needed, not {len(files)}{names}"
     return submission
+
+
+def _predictions_in(folder: Path) -> list[Path]:
+    return [folder / f"predictions{kind}" for kind in _KINDS if (folder / f"predictions{kind}").is_file()]
 
 
 def _score(submission: Submission, ids: np.ndarray, label: np.ndarray) -> None:
@@ -161,7 +165,7 @@ def _rerun(submission: Submission, students: Path, ids: np.ndarray) -> str:
             error = f"is no notebook: {type(problem).__name__}"
         if error:
             return f"its notebook stops: {commands.plain(error).splitlines()[-1][:120]}"
-        made = [path for path in sorted(Path(place).iterdir()) if path.stem == "predictions"]
+        made = _predictions_in(Path(place))
         if not made:
             return "its notebook writes no predictions"
         if submission.score is None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def _from_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
             if not {"id", "probability"} <= set(arrays.files):
                 raise ValueError(f"needs the arrays id and probability, but holds {', '.join(arrays.files)}")
             ids, probability = arrays["id"], arrays["probability"]
-    except (zipfile.BadZipFile, EOFError, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, MemoryError) as error:
         raise ValueError("is no npz file") from error
     if ids.ndim != 1 or ids.shape != probability.shape or ids.dtype.kind not in "iu":
         raise ValueError("id must hold integers (N,), probability as many numbers (N,)")

@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import shutil
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -403,6 +404,18 @@ def test_a_class_is_scored_and_nothing_that_is_wrong_with_one_stops_the_others(
     assert "291 of 300 rows are missing" in shown
     assert "one predictions.csv or predictions.npz is needed, not 0" in shown
     assert "better than chance the other way round" in shown
+
+
+@pytest.mark.parametrize("place", ["fair", "fair/predictions.csv"])
+def test_one_student_alone_is_scored_too(made, labels, tmp_path, place):
+    predictions.write(tmp_path / "fair" / "predictions.csv", np.arange(300), guesses(labels, 3))
+    (only,) = handed_in.score_all(tmp_path / place, made / "teacher")
+    assert only.place == (1, 1, 1)
+    assert only.name == Path(place).stem
+    expected = roc_auc_score(labels, guesses(labels, 3))
+    assert exam.score(tmp_path / "fair" / "predictions.csv", made / "teacher").auc == pytest.approx(
+        expected, abs=1e-3
+    )
 
 
 def test_names_cannot_become_formulas(made, labels, tmp_path):

@@ -42,7 +42,7 @@ class Submission:
 
 
 def score_all(handed_in: Path, teacher: Path, *, students: Path | None = None) -> list[Submission]:
-    """Return the submissions of a folder, or of one file, best first, those without a score at the end.
+    """Return the submissions of a class, or of one student, best first, those without a score at the end.
 
     A submission is a file, .csv or .npz, or a folder of one such file and a notebook. With `students`, the students'
     folder, every notebook is run again beside a copy of its data, and the remark says whether it makes the predictions
@@ -104,6 +104,8 @@ def _find(handed_in: Path) -> list[Submission]:
         return [Submission(handed_in.stem, handed_in)]
     if not handed_in.is_dir():
         raise ValueError(f"exam: there is no file or folder {str(handed_in)!r}")
+    if _predictions_in(handed_in):
+        return [_in_folder(handed_in)]
     found = []
     for path in sorted(handed_in.iterdir()):
         if path.name.startswith((".", "__")):

@@ -1,5 +1,6 @@
 """Run a lesson as a student does: in a fresh kernel and an empty folder, from the first cell to the last."""
 
+import contextlib
 import os
 import tempfile
 import time
@@ -29,12 +30,12 @@ class Run:
     error: str
 
 
-def execute(path: Path, *, source: str | None = None) -> Run:
+def execute(path: Path, *, source: str | None = None, folder: Path | None = None) -> Run:
     """Run a lesson in a fresh kernel and an empty folder, as on Colab, with a progress bar over its cells.
 
-    `source` is what `$COURSEKIT_SOURCE` says inside ("sample", "full"); by default it stays as it is. A cell
-    that fails, or a cell tagged `raises-exception` that does not, ends up in `error`, never as an exception. Nothing is
-    added to this user's progress, and the outputs do not depend on it.
+    With `folder` it runs there, and what it writes stays. `source` is what `$COURSEKIT_SOURCE` says inside ("sample",
+    "full"); by default it stays as it is. A cell that fails, or a cell tagged `raises-exception` that does not, ends up
+    in `error`, never as an exception. Nothing is added to this user's progress, and the outputs do not depend on it.
     """
     notebook = read(path)
     for cell in notebook.cells:
@@ -45,13 +46,13 @@ def execute(path: Path, *, source: str | None = None) -> Run:
     )
     error, started = "", time.perf_counter()
     with (
-        tempfile.TemporaryDirectory() as folder,
+        contextlib.nullcontext(folder) if folder else tempfile.TemporaryDirectory() as place,
         tqdm(total=len(notebook.cells), desc=path.stem, unit="cell") as bar,
     ):
         client = NotebookClient(
             notebook,
             timeout=_CELL_LIMIT_S,
-            resources={"metadata": {"path": folder}},
+            resources={"metadata": {"path": str(place)}},
             extra_arguments=["--log-level=40"],  # the kernel's own warnings would tear the bar apart
             on_cell_start=lambda **_: bar.update(),
         )

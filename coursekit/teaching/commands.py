@@ -32,3 +32,8 @@ def check_writable(function: str, argument: str, folder: Path) -> None:
 def plain(text: str) -> str:
     """Return a text without the colours of a terminal."""
     return re.sub(r"\x1b\[[\d;]*m", "", text)
+
+
+def inert(value: object) -> object:
+    """Return a cell of a table that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and re.match(r"\s*[=+\-@]", value) else value

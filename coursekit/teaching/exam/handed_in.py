@@ -75,12 +75,7 @@ def write(path: Path, submissions: list[Submission]) -> None:
     commands.check_writable("exam", "-o", path.parent)
     text = io.StringIO()
     rows = [submission.row() for submission in submissions]
-    csv.writer(text, lineterminator="\n").writerows(
-        [
-            COLUMNS,
-            *([f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell for cell in row] for row in rows),
-        ]
-    )
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *(map(commands.inert, row) for row in rows)])
     with atomic_write(path) as file:
         file.write(text.getvalue().encode())
 

@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from coursekit.files import atomic_write
+from coursekit.teaching import commands
 from coursekit.teaching.marking.marker import UNCONFIRMED, Marked, Marks
 
 _STYLE = (
@@ -32,13 +33,8 @@ def table(all_marks: list[Marks], exercises: list[str]) -> str:
             marks.student, marks.identity, marks.file, "" if marks.reason else marks.points, len(exercises),
             *(of_exercise.get(name, "") for name in exercises), marks.reason or " | ".join(said), marks.protection,
         ]  # fmt: skip
-        writer.writerow(map(_inert, row))
+        writer.writerow(map(commands.inert, row))
     return text.getvalue()
-
-
-def _inert(value: object) -> object:
-    """Return a cell that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and re.match(r"\s*[=+\-@]", value) else value
 
 
 def _first_line(one: Marked) -> str:

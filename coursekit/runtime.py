@@ -6,6 +6,7 @@ import platform
 import random
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 
@@ -15,12 +16,14 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 def start(seed: int = 0) -> torch.device:
     """Return the device to train on, after seeding everything and setting the course's plot style.
 
-    Prints one line: versions, device, threads, seed. Freed memory is kept for reuse from here on, see `reuse_memory`.
-    Every lesson's setup cell ends with this call.
+    Prints one line: versions, device, threads, seed. Freed memory is kept for reuse from here on, see `reuse_memory`,
+    and PyTorch gets no more threads than this process may use cores, see `use_own_cores`. Every lesson's setup cell
+    ends with this call.
     """
     import matplotlib.pyplot as plt  # slow to import: not for those who only seed
 
     reuse_memory()
+    use_own_cores()
     seed_everything(seed)
     plt.style.use("coursekit.style")
     device = best_device()
@@ -80,6 +83,15 @@ def reuse_memory() -> None:
         malloc = ctypes.CDLL(None)
         malloc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the largest that it takes
         malloc.mallopt(_M_TRIM_THRESHOLD, 2**30)
+
+
+def use_own_cores() -> None:
+    """Let PyTorch compute in no more threads than this process may use cores.
+
+    PyTorch counts the cores of the machine. In a container with a share of a large one, as on a JupyterHub, threads
+    beyond that share take time from each other and wait for each other at every step.
+    """
+    torch.set_num_threads(min(torch.get_num_threads(), joblib.cpu_count()))
 
 
 def best_device() -> torch.device:

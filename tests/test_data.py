@@ -319,6 +319,24 @@ def test_fashion_mnist_of_the_system_package_is_found(capsys):
     assert "a system package" in capsys.readouterr().out
 
 
+def test_copy_beside_the_environments_python_is_found_and_never_written(
+    small_mnist, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "environment"))
+    shared = tmp_path / "environment" / "share" / "coursekit" / "MNIST"
+    shared.mkdir(parents=True)
+    small_mnist.rename(shared / "raw")
+    data.mnist("full")
+    assert "from this Python environment" in capsys.readouterr().out
+
+    labels = shared / "raw" / "t10k-labels-idx1-ubyte.gz"
+    labels.write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match="damaged or another version"):
+        data.mnist()
+    assert labels.read_bytes() == b"damaged"  # it belongs to all: no user sets it aside
+    assert "sample" in capsys.readouterr().out
+
+
 FULL = os.environ.get("COURSEKIT_DATA", "")
 
 

@@ -53,6 +53,19 @@ def test_start_sets_the_plot_style():
         assert plt.rcParams["axes.prop_cycle"].by_key()["color"][0].lower() in ("#0072b2", "0072b2")
 
 
+@pytest.mark.parametrize(("asked", "allowed", "used"), [(2, 1, 1), (1, 2, 1)])
+def test_torch_gets_no_more_threads_than_there_are_cores_to_use(monkeypatch, capsys, asked, allowed, used):
+    before = torch.get_num_threads()
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", str(allowed))  # joblib's word for a share of the machine
+    try:
+        torch.set_num_threads(asked)
+        runtime.start()
+        assert torch.get_num_threads() == used
+    finally:
+        torch.set_num_threads(before)
+    assert f"{used} thread" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("cuda", "mps", "best"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
 )

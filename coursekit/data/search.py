@@ -5,8 +5,9 @@ A data set is looked for in this order, and the first intact copy is used:
 1. the folder named by `$COURSEKIT_DATA`, in torchvision's layout (`MNIST/raw/train-images-idx3-ubyte.gz`, …);
    the folder may also be the `MNIST` or the `raw` of that layout;
 2. this user's cache;
-3. system folders (Debian's package dataset-fashion-mnist);
-4. a download through torchvision, into the cache.
+3. the folder `share/coursekit` of this Python environment, which all its users share;
+4. system folders (Debian's package dataset-fashion-mnist);
+5. a download through torchvision, into the cache.
 
 Every file is compared with the SHA-256 of its unpacked contents before it is read.
 """
@@ -16,6 +17,7 @@ import gzip
 import hashlib
 import os
 import stat
+import sys
 import warnings
 import zlib
 from pathlib import Path
@@ -30,7 +32,8 @@ from coursekit.data.splits import Splits
 from coursekit.files import user_folder
 
 SOURCES = ("auto", "full", "sample")
-_GIVEN, _CACHED, _SYSTEM = "$COURSEKIT_DATA", "this user's cache", "a system package"
+_GIVEN, _CACHED = "$COURSEKIT_DATA", "this user's cache"
+_ENVIRONMENT, _SYSTEM = "this Python environment", "a system package"
 _LARGEST_FILE = 47_040_016  # bytes, unpacked: the training images of MNIST
 
 
@@ -52,6 +55,7 @@ def find(dataset: IdxDataset) -> tuple[dict[str, np.ndarray], str]:
     places = {
         _GIVEN: _read_given,
         _CACHED: _read_cached,
+        _ENVIRONMENT: _read_environment,
         _SYSTEM: _read_system,
         "a download, now in this user's cache": _read_downloaded,
     }
@@ -135,6 +139,11 @@ def _cache(dataset: IdxDataset) -> Path:
         reason = f"the cache {folder} cannot be entered: {error.strerror}"
         raise PlaceError(reason, "get access to that folder or let HOME name your own") from error
     return folder / dataset.name / "raw"
+
+
+def _read_environment(dataset: IdxDataset) -> dict[str, np.ndarray]:
+    folder = Path(sys.prefix, "share", "coursekit", dataset.name, "raw")
+    return _read_folder(folder, dataset, place=_ENVIRONMENT)
 
 
 def _read_system(dataset: IdxDataset) -> dict[str, np.ndarray]:

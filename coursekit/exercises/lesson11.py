@@ -2985,7 +2985,7 @@ def _points(*numbers, dtype=torch.float32):
 @lesson.exercise(
     cases={
         "one number each": (_points(2), _points(-1)),
-        "{0, 1, 3} and {5, 6, 8}": (_points(1, 3, 0), _points(8, 5, 6)),
+        "{5, 0, 3} and {1, 9, 4}": (_points(5, 0, 3), _points(1, 9, 4)),
         "two around one": (_points(1, -1), _points(0.5, 0)),
         "a to the right of b": (_points(4, 6.5, 9, 5), _points(-2, 1, 0, -4)),
         "the same set, in another order": (_points(3, 1, 2, 5), _points(5, 2, 3, 1)),

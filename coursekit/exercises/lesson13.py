@@ -4291,13 +4291,13 @@ quiz = lesson.quiz(
     ),
     new_detector=Question(
         "d",
-        "The promise is for examples of the same kind as the calibration set. Calibrate anew, with the new detector.",
+        "The promise is for examples drawn in the same way as the calibration set. Calibrate anew.",
         {
-            "a": "It needs no trust in the network, but exchangeability: calibration and new jets of one kind.",
+            "a": "It needs no trust in the network, but calibration and new jets drawn in the same way.",
             "b": "Nothing makes the sets grow as they should: in section 13 their size hardly changes, and the "
             "coverage falls.",
-            "c": "Retraining alone renews nothing: the threshold belongs to scores of calibration jets of the same "
-            "kind as the new ones.",
+            "c": "Retraining alone renews nothing: the threshold belongs to scores of calibration jets that were "
+            "drawn in the same way as the new ones.",
         },
     ),
     even_odds=Question(

@@ -800,8 +800,9 @@ def _lists(*rows):
 def ring_all_reduce(chunks, send):
     """Return what every process holds after a ring all-reduce: a list of N lists of N tensors, the sums.
 
-    chunks[r][c] is chunk c of process r; they stay as they are. Process r sends to process (r + 1) % N alone, one chunk
-    per step, by arrived = send(r, (r + 1) % N, chunk): N − 1 steps in which sums travel, N − 1 in which totals do.
+    chunks[r][c] is chunk c of process r; they stay as they are. Process r sends only to process (r + 1) % N, one chunk
+    per step: arrived = send(r, (r + 1) % N, chunk) returns the chunk as it arrives there. For N − 1 steps partial sums
+    travel, for another N − 1 finished ones.
     """
     N = len(chunks)
     held = [[chunk.clone() for chunk in own] for own in chunks]

@@ -10,6 +10,7 @@ from coursekit.teaching import mark, release
 from tests.test_marking import notebook
 
 pytest.importorskip("nbgrader")
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="submissions are run in forks")
 NAME = "00_first_steps"
 
 
@@ -23,7 +24,6 @@ def nbgrader(folder, *command) -> str:
     return called.stderr
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="submissions are run in forks")
 def test_page_of_a_student_goes_all_the_way_through_nbgrader(tmp_path):
     exchange, course, student = (tmp_path / name for name in ("exchange", "course101", "ada"))
     for folder in (exchange, course, student):

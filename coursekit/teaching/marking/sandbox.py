@@ -7,9 +7,7 @@ system's administrator has forbidden it; `can_be_shut_in` finds out.
 
 import contextlib
 import ctypes
-import fcntl
 import os
-import resource
 import signal
 import socket
 import struct
@@ -17,6 +15,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+with contextlib.suppress(ImportError):  # on Windows, where nothing that was handed in is run
+    import fcntl
+    import resource
 
 _NEW_MOUNTS, _NEW_HOSTNAME, _NEW_IPC, _NEW_USER, _NEW_PROCESSES, _NEW_NETWORK = (
     0x00020000,

@@ -133,5 +133,7 @@ def test_spikes_travel_as_bits_and_come_back_as_they_were():
     torch.save(found, target)
     assert len(target.getvalue()) < 20 * 4000 * 4 / 20
     assert borne_out(made(Both), arrived(found)) is True
-    found["calls"][0][1][1]["shape"] = (20, 4000, 10**9)
-    assert borne_out(made(Both), found) is False
+    bits = found["calls"][0][1][1]
+    for shape in ((20, 8000), (20, 4000, 10**9)):
+        with pytest.raises(ValueError, match="more numbers than bits"):
+            confirm._unpacked(bits | {"shape": shape}, torch.device("cpu"))

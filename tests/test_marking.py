@@ -291,11 +291,13 @@ class TestShutIn:
         cell = "import resource\nraise RuntimeError(resource.getrlimit(resource.RLIMIT_NPROC)[0])"
         allowed = int(of_fraction(cell).message.removeprefix("RuntimeError: "))
         running = int(Path("/proc/loadavg").read_text(encoding="ascii").split("/")[1].split()[0])
-        assert running < allowed < running + 2000
+        assert running / 2 + 512 < allowed < running + 2000  # others come and go meanwhile
 
     def test_rights_are_gone(self):
-        call = "ctypes.CDLL(None).mount(b'x', b'/tmp', b'tmpfs', 0, None)"
-        assert of_fraction(f"import ctypes\nraise RuntimeError({call})").message == "RuntimeError: -1"
+        # onto a folder of its own, so that this harms nobody where it works after all
+        call = "ctypes.CDLL(None).mount(b'x', b'own', b'tmpfs', 0, None)"
+        cell = f"import ctypes, os\nos.mkdir('own')\nraise RuntimeError({call})"
+        assert of_fraction(cell).message == "RuntimeError: -1"
 
 
 def _there(path: Path) -> bool:

@@ -68,10 +68,13 @@ def test_assignment_is_that_of_the_lesson_or_has_to_be_named(tmp_path, capsys):
         "--workers",
         "1",
     ]
-    assert mark.main(arguments) == 1
-    assert "name the assignment with --assignment; there are week1, week2" in capsys.readouterr().err
+    for named in ([], ["--assignment", "week3"]):
+        assert mark.main([*arguments, *named]) == 1
+        assert "name the assignment with --assignment; there are week1, week2" in capsys.readouterr().err
     assert mark.main([*arguments, "--assignment", "week2"]) == 0
-    assert "week2/x.ipynb" in (tmp_path / "marks.csv").read_text(encoding="utf-8")
+    table = (tmp_path / "marks.csv").read_text(encoding="utf-8")
+    assert "ada/week2/x.ipynb" in table
+    assert "2 notebooks" not in table
 
 
 def test_lesson_is_released_to_a_folder_that_is_there(tmp_path, capsys):

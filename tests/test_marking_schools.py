@@ -21,7 +21,7 @@ MOODLE = (
     '"Participant 14","Joe J",joe@uni.edu,"Submitted for grading",,{most},No,-,-,\n'
 )
 CANVAS = (
-    "Student,ID,SIS User ID,SIS Login ID,Section,Notes,First steps (901),Deep networks (902),Current Score\r\n"
+    "Student,ID,SIS User ID,SIS Login ID,Section,Notes,First steps (901),Deep networks (902),Current Score (2026)\r\n"
     ",,,,,,Manual Posting,,\r\n"
     "    Points Possible,,,,,,2.00,10.00,(read only)\r\n"
     '"Löve, Ada",11,S11,ada@uni.edu,A,,,7.5,75\r\n'

@@ -20,7 +20,7 @@ import torch
 import coursekit
 from coursekit.checks import borne_out, evidence
 from coursekit.teaching import catalogue, mark, solve
-from coursekit.teaching.marking import answers, handed_in, marker, pages, runner
+from coursekit.teaching.marking import answers, handed_in, marker, pages, runner, sandbox
 from coursekit.teaching.marking.handed_in import Submission
 from coursekit.teaching.marking.marker import Marked, Marks, Settings
 
@@ -282,8 +282,8 @@ class TestShutIn:
         assert not any(b"98765" in line for line in running)
 
     def test_fork_bomb_meets_its_limit_whoever_marks(self):
-        bomb = "import os, resource, signal\nresource.setrlimit(resource.RLIMIT_NPROC, (40, 40))\nmade = []\ntry:\n"
-        bomb += "    for _ in range(100):\n        made.append(os.fork())\n        if not made[-1]: signal.pause()\n"
+        bomb = "import os, resource, signal\nresource.setrlimit(resource.RLIMIT_NPROC, (8, 8))\nmade = []\ntry:\n"
+        bomb += "    for _ in range(40):\n        made.append(os.fork())\n        if not made[-1]: signal.pause()\n"
         bomb += "finally:\n    for one in filter(None, made): os.kill(one, 9)"
         assert "BlockingIOError" in of_fraction(bomb).message
 
@@ -298,6 +298,19 @@ class TestShutIn:
         call = "ctypes.CDLL(None).mount(b'x', b'own', b'tmpfs', 0, None)"
         cell = f"import ctypes, os\nos.mkdir('own')\nraise RuntimeError({call})"
         assert of_fraction(cell).message == "RuntimeError: -1"
+
+
+def test_root_stays_root_where_nobody_could_not_read_the_data(tmp_path):
+    folder, file = tmp_path / "data", tmp_path / "data" / "digits.npz"
+    assert sandbox._nobody_may_read(folder)
+    folder.mkdir(mode=0o755)
+    file.touch(mode=0o644)
+    assert sandbox._nobody_may_read(folder)
+    file.chmod(0o600)
+    assert not sandbox._nobody_may_read(folder)
+    file.chmod(0o644)
+    folder.chmod(0o700)
+    assert not sandbox._nobody_may_read(folder)
 
 
 def _there(path: Path) -> bool:

@@ -136,7 +136,7 @@ def _enter_namespaces(libc: ctypes.CDLL, readable: list[Path]) -> bool:
     """Enter new namespaces as the user one is; return whether one may become nobody there."""
     user, group = os.getuid(), os.getgid()
     kinds = (_NEW_USER, _NEW_MOUNTS, _NEW_HOSTNAME, _NEW_IPC, _NEW_PROCESSES, _NEW_NETWORK)
-    if not user and all(path.stat().st_mode & 5 == 5 for path in readable if path.exists()):
+    if not user and all(map(_nobody_may_read, readable)):
         with _mapped_from_outside() as mapped:
             _called(libc.unshare, sum(kinds))
             if mapped():
@@ -147,6 +147,15 @@ def _enter_namespaces(libc: ctypes.CDLL, readable: list[Path]) -> bool:
     _map(os.getpid(), "uid_map", f"{user} {user} 1")
     _map(os.getpid(), "gid_map", f"{group} {group} 1")
     return False
+
+
+def _nobody_may_read(path: Path) -> bool:
+    """Return whether a folder and what lies in it are open to everybody; one that isn't there does no harm."""
+    for one in (path, *(path.iterdir() if path.is_dir() else ())):
+        needed = 5 if one.is_dir() else 4  # to read, and to go into
+        if one.exists() and one.stat().st_mode & needed != needed:
+            return False
+    return True
 
 
 @contextlib.contextmanager

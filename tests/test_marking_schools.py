@@ -78,6 +78,13 @@ def test_worksheet_of_moodle_gets_marks_and_comments_by_the_participants_number(
     ]
 
 
+def test_comment_is_short_whatever_a_mistake_says():
+    one = Marks(
+        "a", "a", marked=[Marked("f", "raised", "x" * 1000), Marked("g", "missing"), Marked("h", "missing")]
+    )
+    assert schools.comment(one) == f"0 of 3 exercises are right.<br>f: {'x' * 200} …<br>Missing: g, h."
+
+
 def test_comment_of_an_earlier_call_is_replaced(tmp_path):
     filled = table(tmp_path, MOODLE.format(most="2.00"))
     filled.fill([marks("Ada", "wrong", "wrong", identity="11")], 2, scale=False)
@@ -222,7 +229,7 @@ def test_command_fills_a_copy_and_leaves_the_table_of_the_teacher(tmp_path, caps
         (first, *_) = csv.DictReader(file)
     assert first["Grade"] == "1"
     assert first["Feedback comments"].startswith(
-        "1 of 8 exercises are right.<br>fraction_right: not attempted<br>"
+        "1 of 8 exercises are right.<br>Not attempted: fraction_right, "
     )
     assert "filled_worksheet.csv" in capsys.readouterr().out
     assert zipfile.ZipFile(tmp_path / "back.zip").namelist() == ["Ada_11_assignsubmission_file/00.html"]

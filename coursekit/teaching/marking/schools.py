@@ -9,13 +9,14 @@ import csv
 import html
 import io
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from coursekit.teaching.marking.marker import Marked, Marks
+from coursekit.teaching.marking.marker import Marks
 
 Row = list[str]
-_SENTENCE = 200  # letters of what is said of an answer
+_LINE = 200  # letters of what is said of an answer
 _OURS = re.compile(r"\d+ of \d+ exercises are right\.")
 
 
@@ -129,15 +130,20 @@ def read(path: Path, *, assignment: str, title: str) -> Table:
 
 
 def comment(marks: Marks) -> str:
-    """Return what a student is told in a few lines, as HTML: how many are right, and what of the others is not."""
-    said = [f"{marks.points} of {len(marks.marked)} exercises are right."]
-    said += [f"{one.exercise}: {_sentence(one)}" for one in marks.marked if one.status != "correct"]
+    """Return what a student is told in a few lines, as HTML: how many are right, which mistakes, and what is left."""
+    said, others = [f"{marks.points} of {len(marks.marked)} exercises are right."], defaultdict(list)
+    for one in marks.marked:
+        if one.status in ("wrong", "raised", "stopped"):
+            said.append(f"{one.exercise}: {_first_line(one.message) or one.status}")
+        elif one.status != "correct":
+            others[one.status].append(one.exercise)
+    said += [f"{status.capitalize()}: {', '.join(names)}." for status, names in others.items()]
     return "<br>".join(map(html.escape, said))
 
 
-def _sentence(one: Marked) -> str:
-    first = one.message.split("\n")[0] if one.status in ("wrong", "raised", "stopped") else ""
-    return (first if len(first) <= _SENTENCE else f"{first[:_SENTENCE]} …") or one.status
+def _first_line(message: str) -> str:
+    first = message.split("\n")[0]
+    return first if len(first) <= _LINE else f"{first[:_LINE]} …"
 
 
 class _School:

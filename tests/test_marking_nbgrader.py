@@ -49,7 +49,7 @@ def test_page_of_a_student_goes_all_the_way_through_nbgrader(tmp_path):
     arguments = ["--lesson", "00", "-o", str(tmp_path / "marks.csv"), "--workers", "1"]
     assert mark.main([str(course / "submitted"), *arguments, "--feedback", str(course / "feedback")]) == 0
     nbgrader(course, "release_feedback", NAME)
-    nbgrader(student, "fetch_feedback", NAME)
+    nbgrader(student, "fetch_feedback", NAME, "--student=ada")
     (page,) = (student / NAME / "feedback").glob(f"*/{NAME}.html")
     assert "ada</h1>" in page.read_text(encoding="utf-8")
     assert "1 of 8 exercises are right" in page.read_text(encoding="utf-8")

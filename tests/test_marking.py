@@ -15,11 +15,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
 import coursekit
 from coursekit.checks import borne_out, evidence
 from coursekit.teaching import catalogue, mark, solve
-from coursekit.teaching.marking import answers, handed_in, marker, pages, runner
+from coursekit.teaching.marking import answers, handed_in, marker, pages, runner, sandbox
 from coursekit.teaching.marking.handed_in import Submission
 from coursekit.teaching.marking.marker import Marked, Marks, Settings
 
@@ -191,6 +192,15 @@ def test_verdict_forged_on_every_open_file_is_seen_through():
     assert said(notebook(shown_by_c="ex.shown_by_c(19)"))["shown_by_c"].status == "correct"  # the next one
 
 
+def test_few_numbers_sent_as_very_many_fill_no_memory():
+    exercise = LESSON.exercises["fraction_right"]
+    verdict = marker.Verdict("fraction_right", "correct", "yes")
+    for value in (torch.zeros(1).expand(10**12), {"a": [torch.zeros(1).expand(10**6, 10**6)]}):
+        sent = runner.packed(verdict, [{"value": value, "changed": "", "failed": False}])
+        assert len(sent) < 5000
+        assert marker._judged(exercise, sent).message == marker.TAMPERED
+
+
 @pytest.mark.parametrize(
     ("cell", "reason"),
     [
@@ -249,14 +259,14 @@ class TestShutIn:
 
     def test_course_can_not_be_overwritten(self):
         file = str(Path(coursekit.__file__).parent / "checks" / "base.py")
-        assert "Read-only" in of_fraction(f"open({file!r}, 'a')").message
+        assert re.search("Read-only|Permission denied", of_fraction(f"open({file!r}, 'a')").message)
 
     def test_network_is_not_there(self):
         with socket.create_server(("127.0.0.1", 0)) as server:
             place = server.getsockname()
             found = of_fraction(f"import socket\nsocket.create_connection({place!r}, 2)")
         assert found.status == "raised"
-        assert "nreachable" in found.message
+        assert "refused" in found.message  # by its own machine, where nobody listens
 
     def test_disk_stays_free(self):
         cell = "for i in range(200):\n    with open(f'{i}', 'wb') as file: file.write(bytes(2**20))"
@@ -271,9 +281,36 @@ class TestShutIn:
         running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _there(path)]
         assert not any(b"98765" in line for line in running)
 
+    def test_fork_bomb_meets_its_limit_whoever_marks(self):
+        bomb = "import os, resource, signal\nresource.setrlimit(resource.RLIMIT_NPROC, (8, 8))\nmade = []\ntry:\n"
+        bomb += "    for _ in range(40):\n        made.append(os.fork())\n        if not made[-1]: signal.pause()\n"
+        bomb += "finally:\n    for one in filter(None, made): os.kill(one, 9)"
+        assert "BlockingIOError" in of_fraction(bomb).message
+
+    def test_limit_on_processes_leaves_room_for_those_of_the_teacher(self):
+        cell = "import resource\nraise RuntimeError(resource.getrlimit(resource.RLIMIT_NPROC)[0])"
+        allowed = int(of_fraction(cell).message.removeprefix("RuntimeError: "))
+        running = int(Path("/proc/loadavg").read_text(encoding="ascii").split("/")[1].split()[0])
+        assert running / 2 + 512 < allowed < running + 2000  # others come and go meanwhile
+
     def test_rights_are_gone(self):
-        call = "ctypes.CDLL(None).mount(b'x', b'/tmp', b'tmpfs', 0, None)"
-        assert of_fraction(f"import ctypes\nraise RuntimeError({call})").message == "RuntimeError: -1"
+        # onto a folder of its own, so that this harms nobody where it works after all
+        call = "ctypes.CDLL(None).mount(b'x', b'own', b'tmpfs', 0, None)"
+        cell = f"import ctypes, os\nos.mkdir('own')\nraise RuntimeError({call})"
+        assert of_fraction(cell).message == "RuntimeError: -1"
+
+
+def test_root_stays_root_where_nobody_could_not_read_the_data(tmp_path):
+    folder, file = tmp_path / "data", tmp_path / "data" / "digits.npz"
+    assert sandbox._nobody_may_read(folder)
+    folder.mkdir(mode=0o755)
+    file.touch(mode=0o644)
+    assert sandbox._nobody_may_read(folder)
+    file.chmod(0o600)
+    assert not sandbox._nobody_may_read(folder)
+    file.chmod(0o644)
+    folder.chmod(0o700)
+    assert not sandbox._nobody_may_read(folder)
 
 
 def _there(path: Path) -> bool:
@@ -297,6 +334,7 @@ def names(found) -> dict[str, str]:
         ("ada/lesson.ipynb", "ada", ""),
         ("Ada Lovelace_12345_assignsubmission_file/03.ipynb", "Ada Lovelace", "12345"),
         ("Ada Lovelace_12345_assignsubmission_file_/03.ipynb", "Ada Lovelace", "12345"),
+        ("Ada Lovelace_12345_assignsubmission_file_03.ipynb", "Ada Lovelace", "12345"),
         ("lovelaceada_4711_99_lesson03.ipynb", "lovelaceada", "4711"),
         ("lovelaceada_LATE_4711_99_lesson03.ipynb", "lovelaceada", "4711"),
         ("submitted/ada/lesson03/lesson03.ipynb", "ada", ""),

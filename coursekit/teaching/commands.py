@@ -35,5 +35,5 @@ def plain(text: str) -> str:
 
 
 def inert(value: object) -> object:
-    """Return a cell of a table that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and re.match(r"\s*[=+\-@]", value) else value
+    """Return a cell of a table that no spreadsheet takes for a formula, whatever it takes for the end of a cell."""
+    return re.sub(r"(^|[;\t\r\n])(?=\s*[=+\-@])", r"\1'", value) if isinstance(value, str) else value

@@ -10,6 +10,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -18,24 +19,28 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from coursekit.checks import printable
 from coursekit.files import atomic_write
 from coursekit.teaching import commands
-from coursekit.teaching.marking import handed_in, marker, pages
+from coursekit.teaching.marking import hand_back, handed_in, marker, pages, schools
 from coursekit.teaching.marking.answers import Course
 from coursekit.teaching.marking.handed_in import Submission
 from coursekit.teaching.marking.marker import Marked, Marks, Settings
 
 
-def mark(source: Path, output: Path, settings: Settings, executor: Executor) -> list[Marks]:
+def mark(
+    source: Path, output: Path, settings: Settings, executor: Executor, *, assignment: str = ""
+) -> list[Marks]:
     """Mark what lies in a folder or a zip, write the table and the pages, and return the marks.
 
-    Each submission is handed to the executor on its own. What was marked before, and is still what it was, is not
-    marked again: the marks are kept beside the table, in a folder of its name. Raises ValueError where nothing was
-    handed in, or nothing can be written.
+    `assignment` is the name that nbgrader knows it by, if not that of the lesson's notebook. Each submission is handed
+    to the executor on its own. What was marked before, and is still what it was, is not marked again: the marks are
+    kept beside the table, in a folder of its name. Raises ValueError where nothing was handed in, or nothing can be
+    written.
     """
     course, folder = Course(settings.lesson), output.with_suffix("")
     commands.check_writable("mark", "output", folder)
-    submissions = handed_in.collect(source)
+    submissions = handed_in.collect(source, assignment, course.lesson.stem)
     kept = folder / "results.jsonl"
     known = dict(_known(kept))
     prints = [_print(one, course, settings) for one in submissions]
@@ -50,17 +55,20 @@ def mark(source: Path, output: Path, settings: Settings, executor: Executor) -> 
     all_marks = [known[fingerprint] for fingerprint in prints]
     exercises = list(course.of_exercise)
     pages.write(all_marks, exercises, f"Lesson {course.lesson.number} · {course.lesson.title}", folder)
+    table = pages.table(all_marks, exercises)
+    _write(output, table.encode("utf-8-sig", "replace"))  # as spreadsheets expect it
+    return all_marks
+
+
+def _write(path: Path, content: bytes) -> None:
     try:
-        with atomic_write(output) as file:
-            file.write(
-                pages.table(all_marks, exercises).encode("utf-8-sig", "replace")
-            )  # as spreadsheets expect it
+        with atomic_write(path) as file:
+            file.write(content)
     except OSError as error:
         raise ValueError(
-            f"mark: {str(output)!r} can't be written ({error.strerror}): close it where it is open, and call this "
+            f"mark: {str(path)!r} can't be written ({error.strerror}): close it where it is open, and call this "
             "again. The marks are kept"
         ) from error
-    return all_marks
 
 
 _LOST = "not marked: "
@@ -116,6 +124,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--lesson", required=True, help="the lesson's number")
     parser.add_argument("-o", "--output", type=Path, default=Path("marks.csv"), help="the table to write")
     parser.add_argument(
+        "--fill",
+        type=Path,
+        metavar="TABLE",
+        help="Moodle's grading worksheet or Canvas' gradebook, to fill a copy of",
+    )
+    parser.add_argument(
+        "--scale", action="store_true", help="fill it with fractions of its maximum, not with points"
+    )
+    parser.add_argument(
+        "--feedback", type=Path, metavar="PLACE",
+        help="where to put the students' pages, to hand them back: a .zip for Moodle or Canvas, nbgrader's `feedback`",
+    )  # fmt: skip
+    parser.add_argument(
+        "--assignment",
+        default="",
+        help="its name in Canvas' gradebook or in nbgrader, where the lesson's doesn't fit",
+    )
+    parser.add_argument(
         "--seconds", type=float, default=60, help="for an exercise; ten times as many to train"
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="how many to mark at a time")
@@ -134,14 +160,28 @@ def _command(options: argparse.Namespace) -> None:
     if (options.sandbox in ("podman", "docker")) != bool(options.image):
         raise ValueError("mark: --image names the image of --sandbox podman or docker; give both or neither")
     settings = Settings(options.lesson, options.seconds, options.sandbox, options.image)
+    course = Course(settings.lesson)
+    table = None
+    if options.fill:  # whether it can be filled is said before the marking, which takes longer
+        table = schools.read(options.fill, assignment=options.assignment, title=course.lesson.title)
     with _executor(options) as executor:
-        all_marks = mark(options.handed_in, options.output, settings, executor)
+        all_marks = mark(options.handed_in, options.output, settings, executor, assignment=options.assignment)
     for protection in sorted({one.protection for one in all_marks if one.protection}):
         print(f"Protection: {protection}")
     marked = sum(not one.reason for one in all_marks)
     print(
         f"Marked {marked} of {len(all_marks)}: {options.output}, {options.output.with_suffix('') / 'index.html'}"
     )
+    if options.feedback:
+        hand_back.write(all_marks, options.output.with_suffix(""), options.handed_in, options.feedback)
+        print(f"Pages to hand back: {options.feedback}")
+    if table:
+        filled = options.output.with_name(f"filled_{options.fill.name}")
+        sentences = table.fill(all_marks, len(course.of_exercise), scale=options.scale)
+        _write(filled, table.content())
+        print(f"Filled in: {filled}")
+        for sentence in sentences:  # a name may hold anything
+            print(printable(re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", sentence)))
 
 
 @contextlib.contextmanager

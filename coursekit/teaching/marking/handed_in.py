@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 LARGEST = 20 * 2**20  # bytes of a notebook
-_MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_[a-z]+_?")  # the folder of a student
+_MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_")  # begins a student's folder, or file
 _CANVAS = re.compile(r"(?P<name>[^_]+)_(?:LATE_)?(?P<id>\d+)_\d+_.+")  # a student's file
 _IGNORED = re.compile(r"(^|/)(\.|__MACOSX/|Thumbs\.db$|desktop\.ini$)|-checkpoint\.ipynb$")
 
@@ -23,12 +23,14 @@ class Submission:
     content: bytes = b""
     reason: str = ""
     identity: str = ""  # the number that Moodle or Canvas knows the student by
+    assignment: str = ""  # of nbgrader
 
 
-def collect(source: Path) -> list[Submission]:
+def collect(source: Path, assignment: str = "", otherwise: str = "") -> list[Submission]:
     """Return what lies in a folder or a zip, a submission for every student, in order of their names.
 
-    Raises ValueError where there is nothing, or the zip can't be read. Nothing is unpacked to disk.
+    Where nbgrader has collected several assignments, only `assignment` counts; if it is not given, `otherwise`. Raises
+    ValueError where there is nothing, or no such assignment, or the zip can't be read. Nothing is unpacked to disk.
     """
     if not source.exists():
         raise ValueError(f"mark: there is no folder or zip {str(source)!r}")
@@ -43,6 +45,7 @@ def collect(source: Path) -> list[Submission]:
         raise ValueError(f"mark: {str(source)!r} is neither a folder nor a zip")
     if not found:
         raise ValueError(f"mark: nothing was handed in: {str(source)!r} holds no files")
+    found = _of_assignment(found, assignment, otherwise)
     return sorted(_one_each(found), key=lambda one: (one.student.casefold(), one.file))
 
 
@@ -88,26 +91,42 @@ def _too_large(name: str, source: Path) -> Submission:
 
 
 def _submission(name: str, source: Path, content: bytes = b"", reason: str = "") -> Submission:
-    student, identity = _student(f"{source.stem}/{name}" if "/" not in name else name, source)
+    student, identity, assignment = _student(f"{source.stem}/{name}" if "/" not in name else name, source)
     if not reason and not name.endswith(".ipynb"):
         reason = "is no notebook"
-    return Submission(student, name, b"" if reason else content, reason, identity)
+    return Submission(student, name, b"" if reason else content, reason, identity, assignment)
 
 
-def _student(name: str, source: Path) -> tuple[str, str]:
-    """Return the name of the student a path belongs to, and their number where it holds one."""
+def _student(name: str, source: Path) -> tuple[str, str, str]:
+    """Return the name of the student a path belongs to, their number and the assignment where it holds them."""
     *folders, file = name.split("/")
-    for folder in folders:
-        if found := _MOODLE.fullmatch(folder):
-            return found["name"], found["id"]
-    parts = [*source.resolve().parts, *folders]
-    if "submitted" in parts[:-1]:  # nbgrader: submitted/STUDENT/ASSIGNMENT/file
-        return parts[parts.index("submitted") + 1], ""
+    for part in (*folders, file):
+        if found := _MOODLE.match(part):
+            return found["name"], found["id"], ""
+    if found := in_nbgrader(name, source):
+        return found[0], "", found[1]
     stem = PurePosixPath(file).stem
     if found := _CANVAS.fullmatch(stem):
-        return found["name"], found["id"]
+        return found["name"], found["id"], ""
     own = [folder for folder in folders if folder != source.stem]
-    return (own[-1] if own else stem), ""
+    return (own[-1] if own else stem), "", ""
+
+
+def in_nbgrader(name: str, source: Path) -> tuple[str, ...]:
+    """Return the parts of a path below nbgrader's folder `submitted`: student, assignment, file; () elsewhere."""
+    parts = (source.resolve().name, *name.split("/"))
+    below = parts[parts.index("submitted") + 1 :] if "submitted" in parts else ()
+    return below if len(below) > 2 else ()
+
+
+def _of_assignment(found: list[Submission], assignment: str, otherwise: str) -> list[Submission]:
+    there = sorted({one.assignment for one in found} - {""})
+    if not there:
+        return found
+    chosen = assignment or (otherwise if otherwise in there else there[0])
+    if chosen not in there or (not assignment and chosen != otherwise and len(there) > 1):
+        raise ValueError(f"mark: name the assignment with --assignment; there are {', '.join(there)}")
+    return [one for one in found if one.assignment == chosen]
 
 
 def _one_each(found: list[Submission]) -> Iterator[Submission]:

@@ -171,6 +171,8 @@ def _judged(exercise: Exercise, content: bytes) -> Marked:
         arrived = torch.load(io.BytesIO(content), weights_only=True)
         marked = Marked(exercise.name, str(arrived["status"]), str(arrived["message"]))
         marked.shown = [(str(label), str(text)) for label, text in arrived["shown"]]
+        if _memory(arrived["evidence"]) > runner.LARGEST:
+            raise ValueError("more numbers than were sent")
         right = borne_out(exercise, arrived["evidence"]) if marked.status == "correct" else None
     except Exception:  # it can be anything
         return Marked(exercise.name, "wrong", TAMPERED)
@@ -179,6 +181,15 @@ def _judged(exercise: Exercise, content: bytes) -> Marked:
     if marked.status == "correct" and right is None:
         marked.status = UNCONFIRMED
     return marked
+
+
+def _memory(value: object) -> int:
+    """Return the bytes that tensors claim to hold: a few may have been sent as if they were many."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, dict):
+        return sum(map(_memory, value.values()))
+    return sum(map(_memory, value)) if isinstance(value, tuple | list) else 0
 
 
 class _Process:

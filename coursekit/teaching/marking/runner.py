@@ -35,7 +35,7 @@ LARGEST = 32 * 2**20  # bytes of a frame
 HEADER = struct.Struct(">cQ")  # a frame's kind and length
 READY, FAILED, ANSWER, END = b"R", b"F", b"A", b"E"
 _TEXT = 4000  # letters of what is said of an answer
-_DISK = 64 * 2**20  # bytes
+_DISK = 80 * 2**20  # bytes; more than a single file may have
 
 
 def main(number: str, shut_in: str) -> None:

@@ -35,7 +35,7 @@ def own_mebibytes(processes: list[psutil.Process]) -> float:
     kibibytes = 0
     for process in processes:
         with contextlib.suppress(OSError):
-            lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+            lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
             kibibytes += sum(int(line.split()[1]) for line in lines if line.startswith("Pss_Anon:"))
     return kibibytes / 1024
 

@@ -37,6 +37,7 @@ def start(repository, home, *command):
         cwd=repository,
         capture_output=True,
         text=True,
+        encoding="utf-8",
     )
 
 

@@ -755,7 +755,8 @@ _OPTIMIZERS = {
 
 def _some_steps(train_step, steps, optimizer):
     """Steps, losses and weights of a small network with batch norm, which tells train mode from eval mode."""
-    net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    # without biases before the batch norm: their gradient is rounding alone, and Adam would make steps of it
+    net = nn.Sequential(nn.Linear(3, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)).eval()
     optimizer, stepped = _OPTIMIZERS[optimizer](net.parameters()), []
     optimizer.register_step_post_hook(lambda *_: stepped.append(1))
     losses = tuple(

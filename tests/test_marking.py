@@ -19,7 +19,7 @@ import pytest
 import coursekit
 from coursekit.checks import borne_out, evidence
 from coursekit.teaching import catalogue, mark, solve
-from coursekit.teaching.marking import answers, handed_in, marker, pages, runner
+from coursekit.teaching.marking import answers, handed_in, marker, pages, process
 from coursekit.teaching.marking.handed_in import Submission
 from coursekit.teaching.marking.marker import Marked, Marks, Settings
 
@@ -70,7 +70,7 @@ def of_fraction(answer: str) -> Marked:
 def shut_in() -> bool:
     return (
         marker.mark(Submission("a", "a.ipynb", notebook(shown_by_c="ex.shown_by_c(1)")), QUICK).protection
-        == (marker.PROTECTION["shut in"])
+        == (process.PROTECTION["shut in"])
     )
 
 
@@ -180,10 +180,12 @@ def test_checker_that_was_changed_passes_nothing(attack):
 
 
 def test_verdict_forged_on_every_open_file_is_seen_through():
+    from coursekit.teaching.marking import runner  # which Windows can't import
+
     forged = runner.packed(marker.Verdict("fraction_right", "correct", "yes"), [])
     cell = (
-        f"import os\nfrom coursekit.teaching.marking import runner\nfor target in range(3, 64):\n    try:\n"
-        f"        runner.send(target, b'A', {forged!r})\n    except OSError:\n        pass\n"
+        f"import os\nfrom coursekit.teaching.marking import apart\nfor target in range(3, 64):\n    try:\n"
+        f"        apart.send(target, b'A', {forged!r})\n    except OSError:\n        pass\n"
     )
     marked = said(notebook(fraction_right=cell, mean_image="ex.mean_image(lambda *_: 0)"))
     assert "correct" not in {one.status for one in marked.values()}
@@ -228,7 +230,7 @@ def test_protection_that_was_in_force_is_told():
     settings = Settings("00", seconds=5, sandbox="none")
     marks = marker.mark(Submission("a", "a.ipynb", notebook(shown_by_c="ex.shown_by_c(19)")), settings)
     marker.end_runner(settings)
-    assert (marks.points, marks.protection) == (1, marker.PROTECTION["limits"])
+    assert (marks.points, marks.protection) == (1, process.PROTECTION["limits"])
 
 
 def test_teachers_environment_stays_with_the_teacher(monkeypatch):

@@ -2,43 +2,22 @@
 
 import functools
 import io
-import json
-import os
-import queue
-import shutil
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
 
 from coursekit.checks import Exercise, ModelExercise, Verdict, borne_out
-from coursekit.teaching.catalogue import REPOSITORY
-from coursekit.teaching.marking import answers, runner
+from coursekit.teaching.marking import answers, process
 from coursekit.teaching.marking.answers import Answer, Course
 from coursekit.teaching.marking.handed_in import Submission
+from coursekit.teaching.marking.process import Process
 
-# What of the teacher's environment a submission may know
-_KEPT = (
-    "PATH", "LANG", "LC_ALL", "HOME", "TMPDIR", "XDG_CACHE_HOME", "PYTHONPATH", "LD_LIBRARY_PATH",
-    "COURSEKIT_DATA", "COURSEKIT_SOURCE",
-)  # fmt: skip
-_SET = {
-    "COURSEKIT_PROGRESS": "off", "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",  # a GPU doesn't outlive a fork
-}  # fmt: skip
-_START_S = 300  # to import the course and run what all answers need
+_MODULE = "coursekit.teaching.marking.runner"
 _TRAINING = 10  # times the seconds of other exercises, for those that train
 _one_at_a_time = threading.Lock()  # of the threads in a worker, which share a runner
 _IN_ALL = 30  # times the seconds of an exercise, for a submission that has to be run again and again
-PROTECTION = {
-    "shut in": "own process, limits, no network, own view of the files",
-    "limits": "own process, limits; network and files open",
-    "container": "container without network",
-}
 TAMPERED = (
     "Where it ran, this answer was called correct, but what it returned is not what the exercise asks for. Look at its "
     "cell, and at the others of this notebook: one of them may have changed the checker."
@@ -149,10 +128,10 @@ def _run(
         ],
         "processor": int(_IN_ALL * settings.seconds),
     }
-    process, done, kind = _runner(settings), 0, b""
-    marks.protection = process.protection
-    for kind, content in process.ask(request):
-        if kind == runner.END:
+    runner, done, kind = _runner(settings), 0, b""
+    marks.protection = runner.protection
+    for kind, content in runner.ask(request):
+        if kind == process.END:
             reason = content.decode()
             break
         if exercises[done].name not in said:
@@ -160,7 +139,7 @@ def _run(
         done += 1
     else:
         reason = "The process that runs submissions died with it."
-    if settings.image or kind != runner.END:  # a container serves one submission only
+    if settings.image or kind != process.END:  # a container serves one submission only
         end_runner(settings)
     return done, reason
 
@@ -181,75 +160,17 @@ def _judged(exercise: Exercise, content: bytes) -> Marked:
     return marked
 
 
-class _Process:
-    """A runner, and what it writes."""
-
-    def __init__(self, settings: Settings) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "coursekit.teaching.marking.runner",
-            settings.lesson,
-            settings.sandbox,
-        ]
-        environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | _SET
-        environment["PYTHONPATH"] = os.pathsep.join(
-            filter(None, [str(REPOSITORY), environment.get("PYTHONPATH")])
-        )
-        self._process = subprocess.Popen(
-            _in_container(settings) if settings.image else command,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
-        )  # fmt: skip
-        self._frames: queue.Queue = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
-        kind, content = self._next(_START_S)
-        if kind != runner.READY:
-            raise RuntimeError(
-                f"mark: lesson {settings.lesson} can't be run here: {content.decode() or 'it died'}"
-            )
-        self.protection = PROTECTION["container" if settings.image else content.decode()]
-
-    def ask(self, request: dict) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the frames that answer a request, the last of kind END unless the runner died."""
-        try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        except OSError:
-            return
-        while True:
-            kind, content = self._next(max(request["seconds"]) + _START_S)
-            if kind != runner.FAILED:
-                yield kind, content
-            if kind != runner.ANSWER:
-                return
-
-    def close(self) -> None:
-        """End the runner."""
-        self._process.stdin.close()
-        self._process.kill()
-        self._process.wait()
-
-    def _listen(self) -> None:
-        with self._process.stdout as pipe:
-            while header := pipe.read(runner.HEADER.size):
-                kind, length = runner.HEADER.unpack(header)
-                self._frames.put((kind, pipe.read(length)))
-        self._frames.put((runner.FAILED, b""))
-
-    def _next(self, seconds: float) -> tuple[bytes, bytes]:
-        try:
-            return self._frames.get(timeout=seconds)
-        except queue.Empty:
-            self._process.kill()
-            return runner.FAILED, b""
+_runners: dict[Settings, Process] = {}  # of this process
 
 
-_runners: dict[Settings, _Process] = {}  # of this process
-
-
-def _runner(settings: Settings) -> _Process:
+def _runner(settings: Settings) -> Process:
     if settings not in _runners:
-        _runners[settings] = _Process(settings)
+        try:
+            _runners[settings] = Process(
+                _MODULE, settings.lesson, sandbox=settings.sandbox, image=settings.image, data=True
+            )
+        except RuntimeError as error:
+            raise RuntimeError(f"mark: lesson {settings.lesson} can't be run here: {error}") from error
     return _runners[settings]
 
 
@@ -257,22 +178,3 @@ def end_runner(settings: Settings) -> None:
     """End this process's runner, if it has one; the next submission starts another."""
     if settings in _runners:
         _runners.pop(settings).close()
-
-
-def _in_container(settings: Settings) -> list[str]:
-    """Return the command that starts the runner in a container: without network, with the course read-only."""
-    if not shutil.which(settings.sandbox):
-        raise RuntimeError(f"mark: there is no {settings.sandbox!r} on this machine")
-    shared = {
-        REPOSITORY / name: f"/course/{name}" for name in ("coursekit", "data", "notebooks", "pyproject.toml")
-    }
-    environment = _SET | {"PYTHONPATH": "/course", "HOME": "/tmp"}
-    if data := os.environ.get("COURSEKIT_DATA"):
-        shared[data], environment["COURSEKIT_DATA"] = "/data", "/data"
-    return [
-        settings.sandbox, "run", "--rm", "--interactive", "--network=none", "--read-only", "--cap-drop=all",
-        "--security-opt=no-new-privileges", "--pids-limit=512", "--memory=4g", "--tmpfs=/tmp:size=256m",
-        *(f"--volume={here}:{there}:ro" for here, there in shared.items()),
-        *(f"--env={name}={value}" for name, value in environment.items()),
-        settings.image, "python", "-m", "coursekit.teaching.marking.runner", settings.lesson, "none",
-    ]  # fmt: skip

@@ -104,7 +104,13 @@ def shut_in(folder: Path, readable: Iterable[Path], *, size: int) -> None:
         target.parent.mkdir(exist_ok=True)
         target.touch()
         _mount(libc, name, target, "", _BIND)
-    for name in ("tmp", WORK[1:], "old", "proc"):
+    for name in (
+        "tmp",
+        WORK[1:],
+        "old",
+        "proc",
+        "dev/shm",
+    ):  # shm: what processes share, such as those of a DataLoader
         (folder / name).mkdir(exist_ok=True)
     libc.syscall.argtypes = [ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p]
     _called(libc.syscall, _PIVOT_ROOT[os.uname().machine], os.fsencode(folder), os.fsencode(folder / "old"))

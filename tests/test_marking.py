@@ -273,6 +273,13 @@ class TestShutIn:
         running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _there(path)]
         assert not any(b"98765" in line for line in running)
 
+    def test_processes_can_share_memory_and_the_processor_is_known(self):
+        cell = (
+            "import multiprocessing, multiprocessing.shared_memory as m\nmultiprocessing.Lock()\n"
+            "m.SharedMemory(create=True, size=8).unlink()\nassert 'processor' in open('/proc/cpuinfo').read()\n"
+        )
+        assert of_fraction(cell + fraction(RIGHT)).status == "correct"
+
     def test_rights_are_gone(self):
         call = "ctypes.CDLL(None).mount(b'x', b'/tmp', b'tmpfs', 0, None)"
         assert of_fraction(f"import ctypes\nraise RuntimeError({call})").message == "RuntimeError: -1"
@@ -350,6 +357,23 @@ def test_zip_that_climbs_out_or_is_damaged_is_a_row_with_its_reason(tmp_path):
     assert "damaged" in found["bad"]
     assert found["good"] == ""
     assert not (tmp_path.parent / "evil.ipynb").exists()
+
+
+def test_zip_of_a_student_is_looked_into_and_unpacks_to_little(tmp_path, monkeypatch):
+    monkeypatch.setattr(handed_in, "_UNPACKED", 100)
+    (tmp_path / "in" / "joe").mkdir(parents=True)  # and nothing in it
+    for student, size in (("ada", 2), ("eve", 101)):
+        with zipfile.ZipFile(tmp_path / "in" / f"{student}.zip", "w") as archive:
+            archive.writestr("my answers/lesson.ipynb", b"x" * size)
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for path in (tmp_path / "in").glob("*.zip"):
+            archive.write(path, path.name)
+    for source in ("in", "all.zip"):
+        found = names(handed_in.collect(tmp_path / source))
+        assert found["ada"] == ""
+        assert "unpacks to more" in found["eve"]
+        assert found.get("joe", "is an empty folder") == "is an empty folder"
+        assert len(found) == (3 if source == "in" else 2)
 
 
 def test_nothing_handed_in_is_one_line(tmp_path, capsys):

@@ -37,8 +37,12 @@ _DETACH = 2  # of umount2
 _DIE_WITH_PARENT, _DROP_BOUND, _NO_NEW_PRIVILEGES = 1, 24, 38  # of prctl
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}  # numbers of the system call
 _CAPABILITIES_V3 = 0x20080522
-_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/fonts", "/etc/localtime", "/etc/ssl")
+_SYSTEM = (
+    *("/usr", "/lib", "/lib64", "/bin", "/etc/fonts", "/etc/localtime", "/etc/ssl"),
+    "/proc/cpuinfo",  # without it PyTorch takes the processor for an old one, and computes other last digits
+)
 WORK = "/handed_in"  # where code that is shut in works
+_SHARED = "dev/shm"  # where processes share memory, such as those of a DataLoader
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 
 
@@ -104,13 +108,7 @@ def shut_in(folder: Path, readable: Iterable[Path], *, size: int) -> None:
         target.parent.mkdir(exist_ok=True)
         target.touch()
         _mount(libc, name, target, "", _BIND)
-    for name in (
-        "tmp",
-        WORK[1:],
-        "old",
-        "proc",
-        "dev/shm",
-    ):  # shm: what processes share, such as those of a DataLoader
+    for name in ("tmp", WORK[1:], "old", "proc", _SHARED):
         (folder / name).mkdir(exist_ok=True)
     libc.syscall.argtypes = [ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p]
     _called(libc.syscall, _PIVOT_ROOT[os.uname().machine], os.fsencode(folder), os.fsencode(folder / "old"))

@@ -540,7 +540,7 @@ def test_hostile_notebook_gains_nothing_and_is_a_row_with_its_reason(made, label
             "loops": ("while True: pass", "was stopped: It did not end in time"),
             "dies": ("import os\nos._exit(0)", "ended the process"),
             "forks": (
-                "import subprocess\nfor _ in range(9): subprocess.Popen(['sleep', '98764'], start_new_session=True)"
+                "import subprocess\nfor _ in range(9): subprocess.Popen(['sleep', '98.764'], start_new_session=True)"
                 f"\n{WRITES}",
                 "other predictions",
             ),
@@ -567,7 +567,7 @@ def test_hostile_notebook_gains_nothing_and_is_a_row_with_its_reason(made, label
         assert rows[name]["protection"] == PROTECTION["shut in"]
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it has ended
-            assert b"98764" not in path.read_bytes()
+            assert b"98.764" not in path.read_bytes()
 
 
 @needs_fork

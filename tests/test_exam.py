@@ -127,6 +127,14 @@ def test_energies_do_not_tell_the_kinds_apart(random):
     )
 
 
+def test_every_seed_has_photons_as_far_apart_and_the_same_noise():
+    drawn = [problem.Settings.draw(np.random.default_rng(seed)) for seed in range(50)]
+    distance, lowest = np.array([(one.distance, one.lowest_energy) for one in drawn]).T
+    assert {one.noise for one in drawn} == {0.035}
+    assert distance.max() / distance.min() > 1.4
+    assert np.ptp(2 * PION_MASS * distance / lowest) < 0.1  # cm, of 1.35
+
+
 # The records
 
 

@@ -161,6 +161,12 @@ def test_a_dead_cell_stays_dead_for_a_third_of_the_runs():
     assert sorted(dead.values()) == [0] * 6 + [1] * 3
 
 
+def test_no_dead_cell_is_where_all_showers_are(random):
+    places = np.array([problem.dead_cell(random)[1:] for _ in range(300)]) - 7.5
+    assert np.abs(places).max(axis=1).min() == 2.5
+    assert np.abs(places).max() == 3.5
+
+
 def test_test_events_come_from_runs_of_their_own(made):
     train, test = (np.load(made / "students" / f"{name}.npz")["run"] for name in ("train", "test"))
     assert not set(train) & set(test)
@@ -579,7 +585,7 @@ def test_hostile_notebook_gains_nothing_and_is_a_row_with_its_reason(made, label
 
 
 @needs_fork
-def test_command_says_how_notebooks_were_shut_in(made, labels, tmp_path, capsys):
+def test_command_says_how_notebooks_were_shut_in(made, labels, tmp_path, capsys, monkeypatch):
     hand_in(tmp_path / "ada", labels, WRITES)
     how = ["--teacher", str(made / "teacher"), "--rerun", "--sandbox"]
     place = ["-o", str(tmp_path / "scores.csv")]
@@ -588,5 +594,8 @@ def test_command_says_how_notebooks_were_shut_in(made, labels, tmp_path, capsys)
     assert [row["protection"] for row in table(tmp_path / "scores.csv")] == [PROTECTION["limits"], "", ""]
     assert command.main(["score", str(tmp_path / "ada"), *how, "podman"]) == 1
     assert "--image" in capsys.readouterr().err
+    monkeypatch.setenv("PATH", str(tmp_path))  # where there is none
+    assert command.main(["score", str(tmp_path / "ada"), *how, "docker", "--image", "x"]) == 1
+    assert "exam: notebooks can't be run here: there is no 'docker'" in capsys.readouterr().err
     assert command.main(["score", str(tmp_path / "ada"), *how, "auto", "--students", str(tmp_path)]) == 1
     assert "is no students' folder" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 Every seed has a detector of its own: how far away the decays happen, how energetic the particles are, how much its
 electronics drift from run to run, how rare the photons are, and what is broken. What makes a problem hard is held, so
-that all are about equally hard: how many cells the two photons are apart, and the noise.
+that all are about equally hard: how many cells the two photons are apart, the noise, and no dead cell in the middle.
 """
 
 from dataclasses import asdict, dataclass
@@ -108,7 +108,7 @@ def make(seed: int, *, train: int = 6000, test: int = 4000) -> Problem:
         raise ValueError(f"exam: {min(train, test)} events are too few to learn from: take 200 at least")
     for_settings, *streams = (default_rng(stream) for stream in SeedSequence(seed).spawn(3))
     settings = Settings.draw(for_settings)
-    dead = tuple(for_settings.integers((0, 4, 4), (SHAPE[0], 12, 12)))  # one cell, near the middle
+    dead = dead_cell(for_settings)
     with tqdm(total=train + test, desc="simulating", unit="event") as bar:
         parts = [
             _simulate(settings, count, runs, random, bar)
@@ -121,6 +121,14 @@ def make(seed: int, *, train: int = 6000, test: int = 4000) -> Problem:
         _broken(records, settings, dead, random) for records, random in zip(parts, streams, strict=True)
     ]
     return Problem(settings, _with_duplicates(broken[0], settings, streams[0]), broken[1])
+
+
+def dead_cell(random: Generator) -> tuple[int, int, int]:
+    """Return a cell (layer, row, column) near the middle; one in it would make the problem harder than others."""
+    while True:
+        layer, row, column = random.integers((0, 4, 4), (SHAPE[0], 12, 12))
+        if max(abs(row - 7.5), abs(column - 7.5)) > 2:
+            return layer, row, column
 
 
 def particles(settings: Settings, is_photon: np.ndarray, tilt: np.ndarray, random: Generator) -> Photons:

@@ -54,7 +54,10 @@ class Rerun:
 
     def _start(self) -> None:
         # Not the course's data: the rules say so, and in their folder the teacher's may lie
-        self._process = Process(_MODULE, sandbox=self._sandbox, image=self._image, data=False)
+        try:
+            self._process = Process(_MODULE, sandbox=self._sandbox, image=self._image, data=False)
+        except RuntimeError as error:
+            raise RuntimeError(f"exam: notebooks can't be run here: {error}") from error
         self.protection = self._process.protection
 
     def _written(self, sources: list[tuple[str, bool]]) -> tuple[str, bytes]:

@@ -1,9 +1,13 @@
 """The exam: the physics of its events, what its folders hold and hide, and what a submission is told."""
 
 import contextlib
+import csv
 import json
+import os
 import re
 import shutil
+import socket
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -15,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 from coursekit.teaching import exam, prose
 from coursekit.teaching.catalogue import REPOSITORY
 from coursekit.teaching.exam import __main__ as command
-from coursekit.teaching.exam import calorimeter, folders, handed_in, predictions, problem, scores, solutions
+from coursekit.teaching.exam import calorimeter, folders, predictions, problem, results, scores, solutions
 from coursekit.teaching.exam.calorimeter import (
     CONVERSION_DEPTH,
     CRITICAL_ENERGY,
@@ -23,7 +27,9 @@ from coursekit.teaching.exam.calorimeter import (
     Photons,
     Profiles,
 )
+from coursekit.teaching.exam.rerun import Rerun
 from coursekit.teaching.execute import execute
+from coursekit.teaching.marking.process import PROTECTION
 
 SEED = 86420975318642097531
 TEXTS = REPOSITORY / "coursekit" / "teaching" / "exam"
@@ -121,6 +127,14 @@ def test_energies_do_not_tell_the_kinds_apart(random):
     )
 
 
+def test_every_seed_has_photons_as_far_apart_and_the_same_noise():
+    drawn = [problem.Settings.draw(np.random.default_rng(seed)) for seed in range(50)]
+    distance, lowest = np.array([(one.distance, one.lowest_energy) for one in drawn]).T
+    assert {one.noise for one in drawn} == {0.035}
+    assert distance.max() / distance.min() > 1.4
+    assert np.ptp(2 * PION_MASS * distance / lowest) < 0.1  # cm, of 1.35
+
+
 # The records
 
 
@@ -145,6 +159,12 @@ def test_a_dead_cell_stays_dead_for_a_third_of_the_runs():
     fine = ~(records.energy == 0).all(axis=(1, 2, 3))
     dead = {run: (records.energy[fine & (records.run == run)] == 0).all(axis=0).sum() for run in range(1, 10)}
     assert sorted(dead.values()) == [0] * 6 + [1] * 3
+
+
+def test_no_dead_cell_is_where_all_showers_are(random):
+    places = np.array([problem.dead_cell(random)[1:] for _ in range(300)]) - 7.5
+    assert np.abs(places).max(axis=1).min() == 2.5
+    assert np.abs(places).max() == 3.5
 
 
 def test_test_events_come_from_runs_of_their_own(made):
@@ -273,6 +293,11 @@ def test_texts_are_whole_and_the_questions_go_over_all_lessons(made):
 # Scoring
 
 
+def table(path):
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def test_area_under_the_curve_is_that_of_scikit_learn(random):
     label, probability = random.integers(0, 2, 500), random.random(500).round(2)  # with ties
     assert scores.auc(label, probability) == pytest.approx(roc_auc_score(label, probability))
@@ -392,14 +417,14 @@ def test_a_class_is_scored_and_nothing_that_is_wrong_with_one_stops_the_others(
         )
         == 0
     )
-    rows = [line.split(",") for line in (tmp_path / "scores.csv").read_text(encoding="utf-8").splitlines()]
-    assert [row[0] for row in rows[1:]] == [
+    rows = table(tmp_path / "scores.csv")
+    assert [row["name"] for row in rows] == [
         *("good", "fair", "swapped"),
         *("empty", "short"),
         *("baseline", "reference"),
     ]
-    assert [row[1] for row in rows[1:4]] == ["1", "2", "3"]
-    assert float(rows[1][4]) == pytest.approx(roc_auc_score(labels, guesses(labels, 0.5)), abs=1e-3)
+    assert [row["rank"] for row in rows[:3]] == ["1", "2", "3"]
+    assert float(rows[0]["auc"]) == pytest.approx(roc_auc_score(labels, guesses(labels, 0.5)), abs=1e-3)
     shown = capsys.readouterr().out
     assert "291 of 300 rows are missing" in shown
     assert "one predictions.csv or predictions.npz is needed, not 0" in shown
@@ -409,7 +434,7 @@ def test_a_class_is_scored_and_nothing_that_is_wrong_with_one_stops_the_others(
 @pytest.mark.parametrize("place", ["fair", "fair/predictions.csv"])
 def test_one_student_alone_is_scored_too(made, labels, tmp_path, place):
     predictions.write(tmp_path / "fair" / "predictions.csv", np.arange(300), guesses(labels, 3))
-    (only,) = handed_in.score_all(tmp_path / place, made / "teacher")
+    (only,) = results.score_all(tmp_path / place, made / "teacher")
     assert only.place == (1, 1, 1)
     assert only.name == Path(place).stem
     expected = roc_auc_score(labels, guesses(labels, 3))
@@ -420,8 +445,8 @@ def test_one_student_alone_is_scored_too(made, labels, tmp_path, place):
 
 def test_names_cannot_become_formulas(made, labels, tmp_path):
     predictions.write(tmp_path / "=1+1.csv", np.arange(300), guesses(labels, 1))
-    found = handed_in.score_all(tmp_path, made / "teacher")
-    handed_in.write(tmp_path / "out" / "scores.csv", found)
+    found = results.score_all(tmp_path, made / "teacher")
+    results.write(tmp_path / "out" / "scores.csv", found)
     assert "\n'=1+1," in (tmp_path / "out" / "scores.csv").read_text(encoding="utf-8")
 
 
@@ -429,7 +454,7 @@ def test_names_cannot_become_formulas(made, labels, tmp_path):
     ("place", "teacher", "words"),
     [
         ("empty", "teacher", "nothing was handed in"),
-        ("nowhere", "teacher", "there is no file or folder"),
+        ("nowhere", "teacher", "there is no folder or zip"),
         ("empty", "students", "is no teacher's folder"),
     ],
 )
@@ -439,21 +464,141 @@ def test_folders_that_are_not_what_they_should_be_are_named(made, tmp_path, caps
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("paths", "name", "identity"),
+    [
+        (["Ada Lovelace_12_assignsubmission_file_/predictions.csv"], "Ada Lovelace", "12"),
+        (["adalovelace_47_98_exam.ipynb", "adalovelace_47_99_predictions-1.csv"], "adalovelace", "47"),
+        (["ada/predictions.csv", "ada/train.npz", "ada/notes/loss.csv"], "ada", ""),
+        (["all/predictions.csv"], "all", ""),
+    ],
+    ids=["Moodle", "Canvas", "folder", "alone"],
+)
+def test_predictions_are_found_in_what_schools_export(made, labels, tmp_path, paths, name, identity):
+    predictions.write(tmp_path / "good.csv", np.arange(300), guesses(labels, 1))
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for path in paths:
+            archive.writestr(path, (tmp_path / "good.csv").read_bytes() if "predictions" in path else b"{")
+    (only,) = results.score_all(tmp_path / "all.zip", made / "teacher")
+    assert (only.name, only.identity, only.place) == (name, identity, (1, 1, 1))
+
+
+def test_student_may_hand_in_a_zip_and_two_files_of_predictions_are_a_reason(made, labels, tmp_path):
+    predictions.write(tmp_path / "in" / "bob.csv", np.arange(300), guesses(labels, 1))
+    shutil.copy(tmp_path / "in" / "bob.csv", tmp_path / "in" / "bob.npz")
+    with zipfile.ZipFile(tmp_path / "in" / "ada.zip", "w") as archive:
+        archive.write(tmp_path / "in" / "bob.csv", "my exam/predictions.csv")
+        archive.writestr("../../climbs.csv", "out of it")
+    (tmp_path / "in" / "eve.zip").write_bytes(b"PK")
+    found = {result.name: result for result in results.score_all(tmp_path / "in", made / "teacher")}
+    assert found["ada"].place == (1, 1, 1)
+    assert "not 2: bob.csv, bob.npz" in found["bob"].remark
+    assert found["eve"].place is None
+    assert len(found) == 3
+
+
+# Notebooks, run again
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="submissions are run in forks")
+WRITES = (
+    "import numpy as np\nnp.savez('predictions.npz', id=np.arange(300), probability=np.linspace(0, 1, 300))"
+)
+
+
+def hand_in(folder, labels, source):
+    """A student's folder: predictions, and a notebook of one cell, or what should be one."""
+    predictions.write(folder / "predictions.csv", np.arange(300), guesses(labels, 1))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    (folder / "mine.ipynb").write_text(nbformat.writes(notebook) if source else "{", encoding="utf-8")
+
+
+@needs_fork
 def test_notebook_run_again_is_compared_with_what_was_handed_in(made, labels, tmp_path):
     """The reference solution does as it says; another writes other predictions; a third stops; a fourth is none."""
-    ids = np.arange(300)
-    for name in ("honest", "other", "stops", "broken"):
-        predictions.write(tmp_path / name / "predictions.csv", ids, guesses(labels, 1))
+    for name, source in (
+        ("other", WRITES),
+        ("stops", "1 / 0"),
+        ("broken", ""),
+        ("silent", "1"),
+        ("honest", ""),
+    ):
+        hand_in(tmp_path / name, labels, source)
     shutil.copy(made / "teacher" / "reference.csv", tmp_path / "honest" / "predictions.csv")
-    shutil.copy(made / "teacher" / "reference.ipynb", tmp_path / "honest")
-    code = "import numpy as np\nnp.savez('predictions.npz', id=np.arange(300), probability=np.linspace(0, 1, 300))"
-    for name, source in (("other", code), ("stops", "1 / 0")):
-        cells = [nbformat.v4.new_code_cell(source)]
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / name / "mine.ipynb")
-    (tmp_path / "broken" / "mine.ipynb").write_text("{", encoding="utf-8")
-    found = handed_in.score_all(tmp_path, made / "teacher", students=made / "students")
-    remarks = {submission.name: submission.remark for submission in found}
+    shutil.copy(made / "teacher" / "reference.ipynb", tmp_path / "honest" / "mine.ipynb")
+    with contextlib.closing(Rerun(made / "students")) as rerun:
+        found = results.score_all(tmp_path, made / "teacher", rerun=rerun)
+    remarks = {result.name: result.remark for result in found}
     assert remarks["honest"] == "its notebook makes these predictions"
-    assert remarks["other"].startswith("its notebook makes other predictions, up to ")
+    area = roc_auc_score(labels, np.arange(300))
+    assert remarks["other"].startswith(f"its notebook makes other predictions: ROC AUC {area:.4f}, rank")
     assert remarks["stops"] == "its notebook stops: ZeroDivisionError: division by zero"
-    assert remarks["broken"].startswith("its notebook stops: is no notebook")
+    assert remarks["broken"].startswith("its notebook is no notebook")
+    assert remarks["silent"] == "its notebook writes no predictions"
+    assert all(result.score and result.protection for result in found)
+
+
+@needs_fork
+def test_hostile_notebook_gains_nothing_and_is_a_row_with_its_reason(made, labels, tmp_path):
+    (tmp_path / "marks.txt").write_text("xyzzy", encoding="utf-8")
+    secret, answers = str(tmp_path / "marks.txt"), str(made / "teacher" / "labels.npz")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        attacks = {
+            "home": (f"raise RuntimeError(open({secret!r}).read())", "FileNotFoundError"),
+            "labels": (f"import numpy as np\nnp.load({answers!r})", "FileNotFoundError"),
+            "socket": (
+                f"import socket\nsocket.create_connection({server.getsockname()!r}, 2)",
+                "refused",
+            ),  # by its own loopback
+            "disk": ("for i in range(99): open(f'{i}', 'wb').write(bytes(10**7))", "No space left"),
+            "file": (
+                "file = open('a', 'wb')\nfor i in range(99): file.write(bytes(10**7))",
+                "File too large|No space",
+            ),
+            "loops": ("while True: pass", "was stopped: It did not end in time"),
+            "dies": ("import os\nos._exit(0)", "ended the process"),
+            "forks": (
+                "import subprocess\nfor _ in range(9): subprocess.Popen(['sleep', '98.764'], start_new_session=True)"
+                f"\n{WRITES}",
+                "other predictions",
+            ),
+            "letters": ("raise ValueError('\\x1b[2J\\ud800\\n=1+1')", r"stops: ValueError:  \[2J"),
+            "forges": (
+                "import os\nfrom coursekit.teaching.marking import apart\nfor target in range(3, 64):\n    try:\n"
+                "        apart.send(target, b'A', b'[')\n    except OSError:\n        pass\nos._exit(0)",
+                "meddles",
+            ),
+            "links": ("import os\nos.symlink('/dev/zero', 'predictions.csv')", "no predictions"),
+            "prints": (f"for _ in range(1000): print('x' * 10**6)\n{WRITES}", "other predictions"),
+        }
+        for name, (source, _) in attacks.items():
+            hand_in(tmp_path / "in" / name, labels, source)
+        with contextlib.closing(Rerun(made / "students", seconds=8)) as rerun:
+            if rerun.protection != PROTECTION["shut in"]:
+                pytest.skip("this system offers no namespaces")
+            found = results.score_all(tmp_path / "in", made / "teacher", rerun=rerun)
+    results.write(tmp_path / "scores.csv", found)
+    rows = {row["name"]: row for row in table(tmp_path / "scores.csv")}
+    for name, (_, reason) in attacks.items():
+        assert re.search(reason, rows[name]["remark"]), (name, rows[name]["remark"])
+        assert "xyzzy" not in rows[name]["remark"]
+        assert rows[name]["protection"] == PROTECTION["shut in"]
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended
+            assert b"98.764" not in path.read_bytes()
+
+
+@needs_fork
+def test_command_says_how_notebooks_were_shut_in(made, labels, tmp_path, capsys, monkeypatch):
+    hand_in(tmp_path / "ada", labels, WRITES)
+    how = ["--teacher", str(made / "teacher"), "--rerun", "--sandbox"]
+    place = ["-o", str(tmp_path / "scores.csv")]
+    assert command.main(["score", str(tmp_path / "ada"), *how, "none", *place]) == 0
+    assert f"Protection: {PROTECTION['limits']}" in capsys.readouterr().out
+    assert [row["protection"] for row in table(tmp_path / "scores.csv")] == [PROTECTION["limits"], "", ""]
+    assert command.main(["score", str(tmp_path / "ada"), *how, "podman"]) == 1
+    assert "--image" in capsys.readouterr().err
+    monkeypatch.setenv("PATH", str(tmp_path))  # where there is none
+    assert command.main(["score", str(tmp_path / "ada"), *how, "docker", "--image", "x"]) == 1
+    assert "exam: notebooks can't be run here: there is no 'docker'" in capsys.readouterr().err
+    assert command.main(["score", str(tmp_path / "ada"), *how, "auto", "--students", str(tmp_path)]) == 1
+    assert "is no students' folder" in capsys.readouterr().err

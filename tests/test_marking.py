@@ -20,7 +20,7 @@ import torch
 import coursekit
 from coursekit.checks import borne_out, evidence
 from coursekit.teaching import catalogue, mark, solve
-from coursekit.teaching.marking import answers, handed_in, marker, pages, runner, sandbox
+from coursekit.teaching.marking import answers, handed_in, marker, pages, process, runner, sandbox
 from coursekit.teaching.marking.handed_in import Submission
 from coursekit.teaching.marking.marker import Marked, Marks, Settings
 
@@ -71,7 +71,7 @@ def of_fraction(answer: str) -> Marked:
 def shut_in() -> bool:
     return (
         marker.mark(Submission("a", "a.ipynb", notebook(shown_by_c="ex.shown_by_c(1)")), QUICK).protection
-        == (marker.PROTECTION["shut in"])
+        == (process.PROTECTION["shut in"])
     )
 
 
@@ -88,6 +88,18 @@ def _runner_ends():
 
 
 # What is right and what is wrong
+
+
+def test_answers_are_judged_on_as_many_threads_as_they_run_on(monkeypatch):
+    before, seen = torch.get_num_threads(), []
+    monkeypatch.setattr(marker, "borne_out", lambda *_: seen.append(torch.get_num_threads()) or True)
+    torch.set_num_threads(2)
+    try:
+        assert of_fraction(fraction(RIGHT)).status == "correct"
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
 
 
 def test_solved_lesson_is_all_right_and_blank_one_not_attempted():
@@ -181,10 +193,12 @@ def test_checker_that_was_changed_passes_nothing(attack):
 
 
 def test_verdict_forged_on_every_open_file_is_seen_through():
+    from coursekit.teaching.marking import runner  # which Windows can't import
+
     forged = runner.packed(marker.Verdict("fraction_right", "correct", "yes"), [])
     cell = (
-        f"import os\nfrom coursekit.teaching.marking import runner\nfor target in range(3, 64):\n    try:\n"
-        f"        runner.send(target, b'A', {forged!r})\n    except OSError:\n        pass\n"
+        f"import os\nfrom coursekit.teaching.marking import apart\nfor target in range(3, 64):\n    try:\n"
+        f"        apart.send(target, b'A', {forged!r})\n    except OSError:\n        pass\n"
     )
     marked = said(notebook(fraction_right=cell, mean_image="ex.mean_image(lambda *_: 0)"))
     assert "correct" not in {one.status for one in marked.values()}
@@ -238,7 +252,7 @@ def test_protection_that_was_in_force_is_told():
     settings = Settings("00", seconds=5, sandbox="none")
     marks = marker.mark(Submission("a", "a.ipynb", notebook(shown_by_c="ex.shown_by_c(19)")), settings)
     marker.end_runner(settings)
-    assert (marks.points, marks.protection) == (1, marker.PROTECTION["limits"])
+    assert (marks.points, marks.protection) == (1, process.PROTECTION["limits"])
 
 
 def test_teachers_environment_stays_with_the_teacher(monkeypatch):
@@ -276,10 +290,17 @@ class TestShutIn:
         )
 
     def test_what_it_started_ends_with_it(self):
-        cell = "import subprocess\nfor _ in range(3): subprocess.Popen(['sleep', '98765'], start_new_session=True)\n"
+        cell = "import subprocess\nfor _ in range(3): subprocess.Popen(['sleep', '98.765'], start_new_session=True)\n"
         assert of_fraction(cell + fraction(RIGHT)).status == "correct"
         running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _there(path)]
-        assert not any(b"98765" in line for line in running)
+        assert not any(b"98.765" in line for line in running)
+
+    def test_processes_can_share_memory_and_the_processor_is_known(self):
+        cell = (
+            "import multiprocessing, multiprocessing.shared_memory as m\nmultiprocessing.Lock()\n"
+            "m.SharedMemory(create=True, size=8).unlink()\nassert 'processor' in open('/proc/cpuinfo').read()\n"
+        )
+        assert of_fraction(cell + fraction(RIGHT)).status == "correct"
 
     def test_fork_bomb_meets_its_limit_whoever_marks(self):
         bomb = "import os, resource, signal\nresource.setrlimit(resource.RLIMIT_NPROC, (8, 8))\nmade = []\ntry:\n"
@@ -294,10 +315,11 @@ class TestShutIn:
         assert running / 2 + 512 < allowed < running + 2000  # others come and go meanwhile
 
     def test_rights_are_gone(self):
-        # onto a folder of its own, so that this harms nobody where it works after all
-        call = "ctypes.CDLL(None).mount(b'x', b'own', b'tmpfs', 0, None)"
-        cell = f"import ctypes, os\nos.mkdir('own')\nraise RuntimeError({call})"
-        assert of_fraction(cell).message == "RuntimeError: -1"
+        cell = (  # outside there is no such folder, so that without protection nothing is harmed
+            "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+            "libc.mount(b'x', b'/handed_in', b'tmpfs', 0, None)\nraise OSError(ctypes.get_errno(), 'refused')"
+        )
+        assert "PermissionError" in of_fraction(cell).message
 
 
 def test_root_stays_root_where_nobody_could_not_read_the_data(tmp_path):
@@ -386,6 +408,23 @@ def test_zip_that_climbs_out_or_is_damaged_is_a_row_with_its_reason(tmp_path):
     assert "damaged" in found["bad"]
     assert found["good"] == ""
     assert not (tmp_path.parent / "evil.ipynb").exists()
+
+
+def test_zip_of_a_student_is_looked_into_and_unpacks_to_little(tmp_path, monkeypatch):
+    monkeypatch.setattr(handed_in, "_UNPACKED", 100)
+    (tmp_path / "in" / "joe").mkdir(parents=True)  # and nothing in it
+    for student, size in (("ada", 2), ("eve", 101)):
+        with zipfile.ZipFile(tmp_path / "in" / f"{student}.zip", "w") as archive:
+            archive.writestr("my answers/lesson.ipynb", b"x" * size)
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for path in (tmp_path / "in").glob("*.zip"):
+            archive.write(path, path.name)
+    for source in ("in", "all.zip"):
+        found = names(handed_in.collect(tmp_path / source))
+        assert found["ada"] == ""
+        assert "unpacks to more" in found["eve"]
+        assert found.get("joe", "is an empty folder") == "is an empty folder"
+        assert len(found) == (3 if source == "in" else 2)
 
 
 def test_nothing_handed_in_is_one_line(tmp_path, capsys):

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from coursekit.checks import printable
 from coursekit.files import atomic_write
 from coursekit.teaching import commands
-from coursekit.teaching.marking import hand_back, handed_in, marker, pages, schools
+from coursekit.teaching.marking import hand_back, handed_in, marker, pages, process, schools
 from coursekit.teaching.marking.answers import Course
 from coursekit.teaching.marking.handed_in import Submission
 from coursekit.teaching.marking.marker import Marked, Marks, Settings
@@ -148,17 +148,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--scheduler", default="", help="of a Dask cluster to mark on, such as tcp://host:8786"
     )
-    parser.add_argument("--sandbox", choices=["auto", "none", "podman", "docker"], default="auto")
-    parser.add_argument("--image", default="", help="of podman or docker, with the course's packages in it")
+    process.add_arguments(parser)
     options = parser.parse_args(arguments)
     return commands.run(lambda: _command(options))
 
 
 def _command(options: argparse.Namespace) -> None:
-    if not hasattr(os, "fork"):
-        raise ValueError("mark: this system can't run submissions apart; on Windows, call it in WSL")
-    if (options.sandbox in ("podman", "docker")) != bool(options.image):
-        raise ValueError("mark: --image names the image of --sandbox podman or docker; give both or neither")
+    process.check("mark", options.sandbox, options.image)
     settings = Settings(options.lesson, options.seconds, options.sandbox, options.image)
     course = Course(settings.lesson)
     table = None

@@ -6,7 +6,8 @@ python -m coursekit.teaching.exam score HANDED_IN --teacher exam/teacher
 """
 
 from coursekit.teaching.exam.folders import build
-from coursekit.teaching.exam.handed_in import score_all
+from coursekit.teaching.exam.rerun import Rerun
+from coursekit.teaching.exam.results import Result, score_all
 from coursekit.teaching.exam.scores import Score, score
 
-__all__ = ["Score", "build", "score", "score_all"]
+__all__ = ["Rerun", "Result", "Score", "build", "score", "score_all"]

@@ -1,12 +1,15 @@
 """The command line of the exam; see the package."""
 
 import argparse
+import contextlib
 import secrets
 import sys
 from pathlib import Path
 
 from coursekit.teaching import commands
-from coursekit.teaching.exam import folders, handed_in
+from coursekit.teaching.exam import folders, results
+from coursekit.teaching.exam.rerun import SECONDS, Rerun
+from coursekit.teaching.marking import process
 
 _GUESSED_BELOW = 2**64
 
@@ -29,15 +32,18 @@ def make(destination: Path, seed: str | None, train: int, test: int) -> None:
 
 def score(options: argparse.Namespace) -> None:
     """Print and write the scores of what was handed in; ValueError for what is not there."""
-    if options.rerun and not (options.students / "train.npz").is_file():
-        raise ValueError(f"exam: {str(options.students)!r} is no students' folder: name it with --students")
-    found = handed_in.score_all(
-        options.handed_in, options.teacher, students=options.students if options.rerun else None
-    )
-    rows = [*found, *handed_in.ours(options.teacher)]
-    print(handed_in.table(rows))
+    students = options.students or options.teacher.parent / "students"
+    with contextlib.ExitStack() as stack:
+        rerun = None
+        if options.rerun:
+            how = {"sandbox": options.sandbox, "image": options.image, "seconds": options.seconds}
+            rerun = stack.enter_context(contextlib.closing(Rerun(students, **how)))
+            print(f"Protection: {rerun.protection}")
+        found = results.score_all(options.handed_in, options.teacher, rerun=rerun)
+    rows = [*found, *results.ours(options.teacher)]
+    print(results.table(rows))
     if options.destination:
-        handed_in.write(options.destination, rows)
+        results.write(options.destination, rows)
         print(f"Wrote {options.destination}")
 
 
@@ -46,7 +52,6 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["score"]:
         options = _scoring().parse_args(given[1:])
-        options.students = options.students or options.teacher.parent / "students"
         return commands.run(lambda: score(options))
     parser = argparse.ArgumentParser(
         prog="python -m coursekit.teaching.exam",
@@ -65,7 +70,9 @@ def _scoring() -> argparse.ArgumentParser:
         prog="python -m coursekit.teaching.exam score", description="Score what was handed in."
     )
     parser.add_argument(
-        "handed_in", type=Path, help="a file of predictions, or a folder of files or students' folders"
+        "handed_in",
+        type=Path,
+        help="a folder or a zip of predictions and notebooks, or one file of predictions",
     )
     parser.add_argument("--teacher", type=Path, required=True, help="the teacher's folder of the exam")
     parser.add_argument(
@@ -74,7 +81,14 @@ def _scoring() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rerun",
         action="store_true",
-        help="run every notebook again: foreign code, with all that you may do",
+        help="run every notebook again, shut in, and compare its predictions",
+    )
+    process.add_arguments(parser)
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=SECONDS,
+        help=f"for a notebook that is run again (default: {SECONDS})",
     )
     parser.add_argument("-o", "--destination", type=Path, help="also write a table, CSV")
     return parser

@@ -10,7 +10,8 @@ import numpy as np
 
 from coursekit.files import atomic_write
 
-_LARGEST = 20_000_000  # bytes, packed or unpacked
+KINDS = (".csv", ".npz")
+LARGEST = 20_000_000  # bytes, packed or unpacked
 
 
 def problems(ids: np.ndarray, probability: np.ndarray, expected: np.ndarray) -> list[str]:
@@ -47,23 +48,29 @@ def write(path: Path, ids: np.ndarray, probability: np.ndarray) -> None:
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return ids (N,) and probabilities (N,) of a file, .csv or .npz; ValueError for one that cannot be read."""
     try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError(f"{path.stat().st_size / 1e6:.0f} MB are too many for predictions")
-        return _from_npz(path) if path.suffix == ".npz" else _from_csv(path)
+        with path.open("rb") as file:
+            return parsed(path.name, file.read(LARGEST + 1))
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror or error}") from error
 
 
-def _from_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def parsed(name: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Return ids (N,) and probabilities (N,) of a file's content; ValueError for what cannot be read."""
+    if len(content) > LARGEST:
+        raise ValueError(f"more than {LARGEST // 10**6} MB are too many for predictions")
+    return _from_npz(content) if name.endswith(".npz") else _from_csv(content)
+
+
+def _from_npz(content: bytes) -> tuple[np.ndarray, np.ndarray]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _LARGEST:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
                 raise ValueError("unpacks to more than predictions need")
-        with np.load(path) as arrays:
+        with np.load(io.BytesIO(content)) as arrays:
             if not {"id", "probability"} <= set(arrays.files):
                 raise ValueError(f"needs the arrays id and probability, but holds {', '.join(arrays.files)}")
             ids, probability = arrays["id"], arrays["probability"]
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, MemoryError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, RuntimeError, MemoryError) as error:
         raise ValueError("is no npz file") from error
     if ids.ndim != 1 or ids.shape != probability.shape or ids.dtype.kind not in "iu":
         raise ValueError("id must hold integers (N,), probability as many numbers (N,)")
@@ -72,9 +79,9 @@ def _from_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return ids.astype(np.int64), probability.astype(np.float64)
 
 
-def _from_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _from_csv(content: bytes) -> tuple[np.ndarray, np.ndarray]:
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError("is no CSV file in UTF-8") from error
     if not rows or [name.strip() for name in rows[0]] != ["id", "probability"]:

@@ -7,10 +7,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nbformat
-
 from coursekit.checks import Exercise, Quiz
 from coursekit.teaching import catalogue, cell_names
+from coursekit.teaching.marking import handed_in
 
 LONGEST = 20_000  # letters of an answer; to parse much longer ones might end the marker's own process
 RECORD = "handed_in"  # what `ex.softmax(...)` is called in a cell that is marked
@@ -79,15 +78,10 @@ def read(content: bytes, course: Course) -> list[tuple[str, str]]:
 
     Raises ValueError, with the reason, for what is no notebook of this lesson.
     """
-    try:
-        notebook = nbformat.reads(content.decode("utf-8"), as_version=4, capture_validation_error={})
-        cells = [
-            (str(cell.get("metadata", {}).get("exercise", "")), "".join(cell.source))
-            for cell in notebook.cells
-            if cell.cell_type == "code"
-        ]
-    except Exception as error:  # nbformat raises many kinds of errors for files that are none
-        raise ValueError(f"is no notebook ({type(error).__name__}: {str(error)[:100]})") from None
+    cells = [
+        (str(cell.get("metadata", {}).get("exercise", "")), cell.source)
+        for cell in handed_in.code_cells(content)
+    ]
     imported = {
         int(number)
         for _, source in cells

@@ -1,13 +1,8 @@
 """Mark one submission: have its answers run, and judge outside of them what they came to."""
 
+import contextlib
 import functools
 import io
-import json
-import os
-import queue
-import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,29 +11,15 @@ from dataclasses import dataclass, field
 import torch
 
 from coursekit.checks import Exercise, ModelExercise, Verdict, borne_out
-from coursekit.teaching.catalogue import REPOSITORY
-from coursekit.teaching.marking import answers, runner
+from coursekit.teaching.marking import answers, process
 from coursekit.teaching.marking.answers import Answer, Course
 from coursekit.teaching.marking.handed_in import Submission
+from coursekit.teaching.marking.process import Process
 
-# What of the teacher's environment a submission may know
-_KEPT = (
-    "PATH", "LANG", "LC_ALL", "HOME", "TMPDIR", "XDG_CACHE_HOME", "PYTHONPATH", "LD_LIBRARY_PATH",
-    "COURSEKIT_DATA", "COURSEKIT_SOURCE",
-)  # fmt: skip
-_SET = {
-    "COURSEKIT_PROGRESS": "off", "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",  # a GPU doesn't outlive a fork
-}  # fmt: skip
-_START_S = 300  # to import the course and run what all answers need
+_MODULE = "coursekit.teaching.marking.runner"
 _TRAINING = 10  # times the seconds of other exercises, for those that train
 _one_at_a_time = threading.Lock()  # of the threads in a worker, which share a runner
 _IN_ALL = 30  # times the seconds of an exercise, for a submission that has to be run again and again
-PROTECTION = {
-    "shut in": "own process, limits, no network, own view of the files",
-    "limits": "own process, limits; network and files open",
-    "container": "container without network",
-}
 TAMPERED = (
     "Where it ran, this answer was called correct, but what it returned is not what the exercise asks for. Look at its "
     "cell, and at the others of this notebook: one of them may have changed the checker."
@@ -102,12 +83,23 @@ def mark(submission: Submission, settings: Settings) -> Marks:
         course = _course(settings.lesson)
         try:
             found = answers.answers(answers.read(submission.content, course), course)
-            with _one_at_a_time:
+            with _one_at_a_time, _one_thread():
                 _mark(found, course, settings, marks)
         except ValueError as error:
             marks.reason = str(error)
     marks.seconds = round(time.perf_counter() - started, 2)
     return marks
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let PyTorch compute as where answers run: more threads round otherwise, and a training ends elsewhere."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @functools.cache
@@ -149,10 +141,10 @@ def _run(
         ],
         "processor": int(_IN_ALL * settings.seconds),
     }
-    process, done, kind = _runner(settings), 0, b""
-    marks.protection = process.protection
-    for kind, content in process.ask(request):
-        if kind == runner.END:
+    runner, done, kind = _runner(settings), 0, b""
+    marks.protection = runner.protection
+    for kind, content in runner.ask(request):
+        if kind == process.END:
             reason = content.decode()
             break
         if exercises[done].name not in said:
@@ -160,7 +152,7 @@ def _run(
         done += 1
     else:
         reason = "The process that runs submissions died with it."
-    if settings.image or kind != runner.END:  # a container serves one submission only
+    if settings.image or kind != process.END:  # a container serves one submission only
         end_runner(settings)
     return done, reason
 
@@ -171,7 +163,7 @@ def _judged(exercise: Exercise, content: bytes) -> Marked:
         arrived = torch.load(io.BytesIO(content), weights_only=True)
         marked = Marked(exercise.name, str(arrived["status"]), str(arrived["message"]))
         marked.shown = [(str(label), str(text)) for label, text in arrived["shown"]]
-        if _memory(arrived["evidence"]) > runner.LARGEST:
+        if _memory(arrived["evidence"]) > process.LARGEST:
             raise ValueError("more numbers than were sent")
         right = borne_out(exercise, arrived["evidence"]) if marked.status == "correct" else None
     except Exception:  # it can be anything
@@ -192,75 +184,17 @@ def _memory(value: object) -> int:
     return sum(map(_memory, value)) if isinstance(value, tuple | list) else 0
 
 
-class _Process:
-    """A runner, and what it writes."""
-
-    def __init__(self, settings: Settings) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "coursekit.teaching.marking.runner",
-            settings.lesson,
-            settings.sandbox,
-        ]
-        environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | _SET
-        environment["PYTHONPATH"] = os.pathsep.join(
-            filter(None, [str(REPOSITORY), environment.get("PYTHONPATH")])
-        )
-        self._process = subprocess.Popen(
-            _in_container(settings) if settings.image else command,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
-        )  # fmt: skip
-        self._frames: queue.Queue = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
-        kind, content = self._next(_START_S)
-        if kind != runner.READY:
-            raise RuntimeError(
-                f"mark: lesson {settings.lesson} can't be run here: {content.decode() or 'it died'}"
-            )
-        self.protection = PROTECTION["container" if settings.image else content.decode()]
-
-    def ask(self, request: dict) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the frames that answer a request, the last of kind END unless the runner died."""
-        try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        except OSError:
-            return
-        while True:
-            kind, content = self._next(max(request["seconds"]) + _START_S)
-            if kind != runner.FAILED:
-                yield kind, content
-            if kind != runner.ANSWER:
-                return
-
-    def close(self) -> None:
-        """End the runner."""
-        self._process.stdin.close()
-        self._process.kill()
-        self._process.wait()
-
-    def _listen(self) -> None:
-        with self._process.stdout as pipe:
-            while header := pipe.read(runner.HEADER.size):
-                kind, length = runner.HEADER.unpack(header)
-                self._frames.put((kind, pipe.read(length)))
-        self._frames.put((runner.FAILED, b""))
-
-    def _next(self, seconds: float) -> tuple[bytes, bytes]:
-        try:
-            return self._frames.get(timeout=seconds)
-        except queue.Empty:
-            self._process.kill()
-            return runner.FAILED, b""
+_runners: dict[Settings, Process] = {}  # of this process
 
 
-_runners: dict[Settings, _Process] = {}  # of this process
-
-
-def _runner(settings: Settings) -> _Process:
+def _runner(settings: Settings) -> Process:
     if settings not in _runners:
-        _runners[settings] = _Process(settings)
+        try:
+            _runners[settings] = Process(
+                _MODULE, settings.lesson, sandbox=settings.sandbox, image=settings.image, data=True
+            )
+        except RuntimeError as error:
+            raise RuntimeError(f"mark: lesson {settings.lesson} can't be run here: {error}") from error
     return _runners[settings]
 
 
@@ -268,22 +202,3 @@ def end_runner(settings: Settings) -> None:
     """End this process's runner, if it has one; the next submission starts another."""
     if settings in _runners:
         _runners.pop(settings).close()
-
-
-def _in_container(settings: Settings) -> list[str]:
-    """Return the command that starts the runner in a container: without network, with the course read-only."""
-    if not shutil.which(settings.sandbox):
-        raise RuntimeError(f"mark: there is no {settings.sandbox!r} on this machine")
-    shared = {
-        REPOSITORY / name: f"/course/{name}" for name in ("coursekit", "data", "notebooks", "pyproject.toml")
-    }
-    environment = _SET | {"PYTHONPATH": "/course", "HOME": "/tmp"}
-    if data := os.environ.get("COURSEKIT_DATA"):
-        shared[data], environment["COURSEKIT_DATA"] = "/data", "/data"
-    return [
-        settings.sandbox, "run", "--rm", "--interactive", "--network=none", "--read-only", "--cap-drop=all",
-        "--security-opt=no-new-privileges", "--pids-limit=512", "--memory=4g", "--tmpfs=/tmp:size=256m",
-        *(f"--volume={here}:{there}:ro" for here, there in shared.items()),
-        *(f"--env={name}={value}" for name, value in environment.items()),
-        settings.image, "python", "-m", "coursekit.teaching.marking.runner", settings.lesson, "none",
-    ]  # fmt: skip

@@ -44,8 +44,12 @@ _NOBODY = 65534
 _SET_INTERFACE_FLAGS, _UP = 0x8914, 1  # of netdevice(7)
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}  # numbers of the system call
 _CAPABILITIES_V3 = 0x20080522
-_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/fonts", "/etc/localtime", "/etc/ssl")
+_SYSTEM = (
+    *("/usr", "/lib", "/lib64", "/bin", "/etc/fonts", "/etc/localtime", "/etc/ssl"),
+    "/proc/cpuinfo",  # without it PyTorch takes the processor for an old one, and computes other last digits
+)
 WORK = "/handed_in"  # where code that is shut in works
+_SHARED = "dev/shm"  # where processes share memory, such as those of a DataLoader
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 
 
@@ -115,7 +119,7 @@ def shut_in(folder: Path, readable: Iterable[Path], *, size: int) -> None:
         target.touch()
         _mount(libc, name, target, "", _BIND)
     _name_and_start_loopback(folder)
-    for name in ("tmp", WORK[1:], "old", "proc"):
+    for name in ("tmp", WORK[1:], "old", "proc", _SHARED):
         (folder / name).mkdir(exist_ok=True)
         if becomes_nobody:
             os.chown(folder / name, _NOBODY, _NOBODY)

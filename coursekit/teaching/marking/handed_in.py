@@ -213,6 +213,8 @@ def _only_notebook(files: list[Submission]) -> Submission:
     notebooks = [one for one in files if one.file.endswith(".ipynb")]
     if len(notebooks) > 1:
         names = " and ".join(one.file for one in notebooks)
-        return replace(notebooks[0], content=b"", reason=f"{len(notebooks)} notebooks: {names}. Keep one")
+        return replace(
+            notebooks[0], content=b"", reason=f"is one of {len(notebooks)} notebooks: {names}. Keep one"
+        )
     (one, *_) = notebooks or files
     return one if notebooks else replace(one, reason=one.reason or "is no notebook")

@@ -21,8 +21,8 @@ _TRAINING = 10  # times the seconds of other exercises, for those that train
 _one_at_a_time = threading.Lock()  # of the threads in a worker, which share a runner
 _IN_ALL = 30  # times the seconds of an exercise, for a submission that has to be run again and again
 TAMPERED = (
-    "Where it ran, this answer was called correct, but what it returned is not what the exercise asks for. Look at its "
-    "cell, and at the others of this notebook: one of them may have changed the checker."
+    "Where it ran, this answer was called correct, but what it returned is not what the exercise asks for. A cell of "
+    "this notebook may have changed the checker."
 )
 UNCONFIRMED = "correct, unconfirmed"
 

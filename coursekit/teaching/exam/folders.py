@@ -41,7 +41,7 @@ _WRITE = """\
 with open("predictions.csv", "w", encoding="utf-8") as file:
     file.write("id,probability\\n")
     for number, value in zip(unlabelled["id"], probability):
-        file.write(f"{number},{value:.6f}\\n")"""
+        file.write(f"{number},{value:.8g}\\n")"""
 _CHECK = """\
 handed_in = np.loadtxt("predictions.csv", delimiter=",", skiprows=1, ndmin=2)
 problems(handed_in[:, 0].astype(int), handed_in[:, 1], unlabelled["id"]) or "The format is right."\

@@ -40,7 +40,7 @@ def problems(ids: np.ndarray, probability: np.ndarray, expected: np.ndarray) -> 
 
 def write(path: Path, ids: np.ndarray, probability: np.ndarray) -> None:
     """Write predictions as CSV, in one step."""
-    lines = [f"{number},{value:.6f}" for number, value in zip(ids, probability, strict=True)]
+    lines = [f"{number},{value:.8g}" for number, value in zip(ids, probability, strict=True)]
     with atomic_write(path) as file:
         file.write("\n".join(["id,probability", *lines, ""]).encode())
 

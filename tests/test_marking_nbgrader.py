@@ -12,13 +12,17 @@ from tests.test_marking import notebook
 pytest.importorskip("nbgrader")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="submissions are run in forks")
 NAME = "00_first_steps"
+_PATH = os.pathsep.join(
+    [os.path.dirname(sys.executable), os.environ.get("PATH", "")]
+)  # nbgrader calls alembic by name
 
 
 def nbgrader(folder, *command) -> str:
     """What a command of nbgrader says, called in a folder."""
     called = subprocess.run(
         [sys.executable, "-m", "nbgrader", *command],
-        cwd=folder, env=os.environ | {"HOME": str(folder)}, capture_output=True, encoding="utf-8", check=False,
+        cwd=folder, env=os.environ | {"HOME": str(folder), "PATH": _PATH}, capture_output=True, encoding="utf-8",
+        check=False,
     )  # fmt: skip
     assert called.returncode == 0, called.stderr
     return called.stderr
